@@ -1,0 +1,86 @@
+"""File formats of the callbacks, each written in one step (see :func:`oahier.files.write_atomically`)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oahier.files import write_atomically
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+__all__ = ["write_arrays", "write_atomically", "write_figure", "write_json", "write_rows"]
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write a CSV file. ``None`` and NaN become empty cells; floats keep nine digits (all of float32).
+
+    Raises:
+        ValueError: a row has another number of cells than there are columns.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"{path}: expected {len(columns)} cells a row, got {len(row)} in {row}")
+        writer.writerow([_cell(value) for value in row])
+    return write_atomically(path, text.getvalue())
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, (float, np.floating)):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return "" if value is None else value
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write strict JSON: NaN and infinities, which JSON does not have, become ``null``."""
+    return write_atomically(path, json.dumps(_strict(content), indent=2, allow_nan=False) + "\n")
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> Path:
+    """Write an ``.npz`` that loads without pickle.
+
+    Raises:
+        ValueError: an array of Python objects, which only pickle could write.
+    """
+    objects = [name for name, array in arrays.items() if array.dtype.hasobject]
+    if objects:
+        raise ValueError(f"{path}: arrays {objects} hold Python objects; give numbers or fixed-width strings")
+
+    def save(temporary: Path) -> None:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # numpy's stub reads ** as allow_pickle
+
+    return write_atomically(path, save)
+
+
+def write_figure(path: Path, figure: Figure) -> Path:
+    """Write a picture with Agg, whatever backend the user's session has."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+
+    def save(temporary: Path) -> None:
+        figure.savefig(temporary)
+
+    return write_atomically(path, save)

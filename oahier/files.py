@@ -1,0 +1,52 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: Path | str, content: str | bytes | Callable[[Path], object]) -> Path:
+    """Write a file completely or not at all.
+
+    The content goes to a hidden temporary file in the same folder, which then replaces ``path`` in one
+    step. After a crash, an interrupt or a full disk the old file, if there was one, is intact and the
+    temporary file is gone.
+
+    Args:
+        path: the file to write; missing parent folders are made.
+        content: text (written as UTF-8), bytes, or a function that writes to the path it is given
+            (that path has the suffix of ``path``, so savers that look at it work).
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OSError: the folder cannot be made or written, or the disk is full; the message names the file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder, "runs", "note.txt"), "done").read_text()
+    'done'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(temporary)
+        elif isinstance(content, str):
+            temporary.write_text(content, encoding="utf-8")
+        else:
+            temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno, f"cannot write {path}: {reason}; check its folder and the free space"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
