@@ -1,0 +1,69 @@
+"""Knee-osteoarthritis representations from 3D MRI under hierarchical, noisy labels.
+
+Names are imported when they are first used, so that ``import oahier`` costs little more than
+torch and Lightning.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "BinaryHead": "oahier.heads",
+    "CartilageSaliency": "oahier.callbacks",
+    "Encoder": "oahier.encoders",
+    "Head": "oahier.heads",
+    "HierarchicalClassifier": "oahier.model",
+    "KneeMRIDataModule": "oahier.data",
+    "LearningCurves": "oahier.callbacks",
+    "LossWeighting": "oahier.losses",
+    "OrdinalMetrics": "oahier.callbacks",
+    "PlainEncoder": "oahier.encoders",
+    "PredictionWriter": "oahier.callbacks",
+    "ResNet3D": "oahier.encoders",
+    "SeverityAxis": "oahier.callbacks",
+    "SoftmaxHead": "oahier.heads",
+    "UncertaintyWeights": "oahier.losses",
+    "make": "oahier.specs",
+    "make_phantoms": "oahier.data",
+    "read_manifest": "oahier.data",
+}
+
+if TYPE_CHECKING:
+    from oahier.callbacks import CartilageSaliency as CartilageSaliency
+    from oahier.callbacks import LearningCurves as LearningCurves
+    from oahier.callbacks import OrdinalMetrics as OrdinalMetrics
+    from oahier.callbacks import PredictionWriter as PredictionWriter
+    from oahier.callbacks import SeverityAxis as SeverityAxis
+    from oahier.data import KneeMRIDataModule as KneeMRIDataModule
+    from oahier.data import make_phantoms as make_phantoms
+    from oahier.data import read_manifest as read_manifest
+    from oahier.encoders import Encoder as Encoder
+    from oahier.encoders import PlainEncoder as PlainEncoder
+    from oahier.encoders import ResNet3D as ResNet3D
+    from oahier.heads import BinaryHead as BinaryHead
+    from oahier.heads import Head as Head
+    from oahier.heads import SoftmaxHead as SoftmaxHead
+    from oahier.losses import LossWeighting as LossWeighting
+    from oahier.losses import UncertaintyWeights as UncertaintyWeights
+    from oahier.model import HierarchicalClassifier as HierarchicalClassifier
+    from oahier.specs import make as make
+
+__all__ = [*sorted(_PUBLIC), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        from oahier.specs import nearest
+
+        raise AttributeError(f"module 'oahier' has no attribute {name!r}.{nearest(name, _PUBLIC)}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,103 @@
+"""Checkpoints that hold strings, numbers and tensors only."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning as L
+import torch
+from torch import nn
+
+from oahier.specs import SpecError, describe
+
+_log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=L.LightningModule)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be loaded; the message says why and what to do."""
+
+
+def describe_parts(module: L.LightningModule, **parts: Any) -> dict[str, Any]:
+    """Serial form of a model's constructor arguments.
+
+    Under a LightningCLI the configuration already is that form, also for classes of other people that
+    do not remember their arguments. A part that cannot be described is stored as ``None``.
+    """
+    module.save_hyperparameters({name: _described(part) for name, part in parts.items()}, logger=True)
+    configured = {key: value for key, value in module.hparams.items() if not key.startswith("_")}
+    specification = {}
+    for name, part in parts.items():
+        spec = _described(part)
+        if spec is None and part is not None:
+            spec = _plain(configured.get(name))
+            if spec is None:
+                _log.warning(
+                    "%s: %s does not remember how it was made, so a checkpoint will need it again: "
+                    "load_from_checkpoint(path, %s=...). Made with oahier.make(Class, ...) it is remembered.",
+                    type(module).__name__, type(part).__name__, name,
+                )  # fmt: skip
+        specification[name] = spec
+    return specification
+
+
+def _described(part: Any) -> Any:
+    try:
+        return describe(part)
+    except SpecError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """A configuration namespace as nested dictionaries, or None where it holds live objects."""
+    value = vars(value) if hasattr(value, "__dict__") and not isinstance(value, nn.Module) else value
+    return _described(
+        {key: _plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+    )
+
+
+def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments: dict[str, Any]) -> M:
+    """Rebuild a model and its weights, unpickling nothing; every error says what to do."""
+    if isinstance(path, (str, Path)) and not Path(path).is_file():
+        raise CheckpointError(f"checkpoint {path}: no such file")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: not a file of plain weights; it is damaged or holds pickled objects, which "
+            f"could run code when loaded. Make it again with oahier ({_shortened(error, lines=1)})"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(
+            f"checkpoint {path}: expected a Lightning checkpoint with a 'state_dict', got none"
+        )
+    stored = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+    try:
+        model = cls(**{**stored, **arguments})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: it does not say how to rebuild the model ({error}). Was it written by "
+            "another library, or with an encoder or head that does not remember its arguments? Then pass "
+            "that part, for example load_from_checkpoint(path, encoder=...)"
+        ) from error
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: its weights do not fit this {cls.__name__}: {_shortened(error)}. "
+            "Load it without arguments to get the architecture it was trained with"
+        ) from error
+    model.on_load_checkpoint(checkpoint)
+    return model
+
+
+def _shortened(error: Exception, lines: int = 6, width: int = 160) -> str:
+    """The first lines of a long message, each cut to ``width`` characters."""
+    parts = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cut = [part if len(part) <= width else part[:width] + " ..." for part in parts[:lines]]
+    return "; ".join(cut) + ("; ..." if len(parts) > lines else "")

@@ -1,0 +1,83 @@
+"""What must hold before and while a model trains, said in words when it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from oahier.model import HierarchicalClassifier
+
+
+def check_volume(mri: Tensor) -> None:
+    """Refuse anything but a non-empty ``(batch, 1, i, j, k)``."""
+    if mri.ndim != 5 or mri.shape[1] != 1 or 0 in mri.shape:
+        raise ValueError(
+            "mri: expected a batch of volumes (batch, 1, i, j, k) with no empty axis, "
+            f"got shape {tuple(mri.shape)}"
+        )
+
+
+def check_labels(name: str, labels: Tensor, num_classes: int) -> None:
+    """Refuse labels outside ``0 .. num_classes - 1``."""
+    if bool(((labels < 0) | (labels >= num_classes)).any()):
+        raise ValueError(
+            f"head {name!r}: expected labels 0..{num_classes - 1} (or -1 for missing), "
+            f"got {sorted(set(labels.tolist()))}; correct the target column or the head's num_classes"
+        )
+
+
+def check_against_data(model: HierarchicalClassifier, data: Any) -> None:
+    """Check target columns and the encoder's output at the data module's volume size.
+
+    Only where the data module says what it delivers (``target_names``, ``volume_shape``), as
+    :class:`~oahier.KneeMRIDataModule` does.
+
+    Raises:
+        ValueError: a head without its target column; an encoder whose output is empty, or not what it
+            declares, at this volume size.
+    """
+    names = getattr(data, "target_names", None)
+    if names is not None:
+        for head in model.heads:
+            if model.target_of(head) not in names:
+                raise ValueError(
+                    f"head {head!r} learns from target {model.target_of(head)!r}, but the data module "
+                    f"delivers {sorted(names)}; add the column to its targets or set the head's target"
+                )
+    shape = getattr(data, "volume_shape", None)
+    if shape is not None:
+        check_encoder_output(model, tuple(shape))
+
+
+@torch.no_grad()
+def check_encoder_output(model: HierarchicalClassifier, shape: tuple[int, ...]) -> None:
+    """Run the encoder once on an empty volume; modes and random numbers stay as they were."""
+    source, parameter = type(model.encoder).__name__, next(model.parameters())
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            features = model.encoder.features(
+                torch.zeros((1, 1, *shape), dtype=parameter.dtype, device=parameter.device)
+            )
+            grids = [tuple(item.shape[2:]) for item in features]
+            if any(0 in grid for grid in grids):
+                raise ValueError(f"its feature maps have grids {grids}, the last one is empty")
+            embedding = model.encoder.embed(features)
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"encoder {source} does not work on volumes of {'x'.join(map(str, shape))} voxels: {error}. "
+            "Use larger volumes (data.shape) or another encoder"
+        ) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    expected = (1, model.encoder.num_features)
+    if tuple(embedding.shape) != expected:
+        raise ValueError(
+            f"encoder {source}: expected an embedding of shape {expected} (num_features), "
+            f"got {tuple(embedding.shape)}"
+        )

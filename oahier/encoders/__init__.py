@@ -1,0 +1,20 @@
+"""Encoders: feature maps of a volume, then one embedding."""
+
+from oahier.encoders.base import Encoder, StagedEncoder
+from oahier.encoders.factory import as_encoder, create_encoder
+from oahier.encoders.monai import MonaiEncoder
+from oahier.encoders.plain import PlainEncoder, as_feature_maps
+from oahier.encoders.resnet3d import ResNet3D
+from oahier.encoders.timm3d import Timm3dEncoder
+
+__all__ = [
+    "Encoder",
+    "MonaiEncoder",
+    "PlainEncoder",
+    "ResNet3D",
+    "StagedEncoder",
+    "Timm3dEncoder",
+    "as_encoder",
+    "as_feature_maps",
+    "create_encoder",
+]

@@ -1,0 +1,5 @@
+"""Losses that join or extend those of the heads; pure torch."""
+
+from oahier.losses.weighting import FixedWeights, LossWeighting, UncertaintyWeights
+
+__all__ = ["FixedWeights", "LossWeighting", "UncertaintyWeights"]

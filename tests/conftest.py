@@ -1,0 +1,26 @@
+"""What every test shares: shape checks on, one thread pool size, and the optional real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("oahier", "beartype.beartype")
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("OAHIER_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real volumes, which are not part of the repository."""
+    if not (SHARED_DATA / "README.md").is_file():
+        pytest.skip(f"real volumes are not at {SHARED_DATA}; set OAHIER_SHARED_DATA to their folder")
+    return SHARED_DATA
