@@ -1,0 +1,52 @@
+# `make demo` runs the main job, `make test` the tests; both need Python >= 3.10 and make only.
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/demo
+BIN := $(VENV)/bin
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help demo install test test-fast lint docs clean
+
+help:
+	@echo "make demo   make the environment, then train, test and explain a model on phantom knees"
+	@echo "make test   make the environment, then run all tests and checks"
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py --folder $(RUN)
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+install: $(VENV)/.installed-dev
+
+# Tests that take under ten minutes together, for everyday work.
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+$(VENV)/.created:
+	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 10) else 'oahier needs Python 3.10 or newer, this is ' + sys.version.split()[0])"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install -e ".[dev]"
+	$(BIN)/python -m pip check
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

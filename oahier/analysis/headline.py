@@ -1,0 +1,85 @@
+"""The headline figures of a prediction table, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from oahier.analysis.intervals import (
+    Floats,
+    Interval,
+    percentile_interval,
+    subject_weights,
+    weighted_auc,
+    weighted_qwk,
+)
+
+SEVERE_FROM_GRADE = 3
+"""KL 3 (moderate) and above: the finding that most readers agree on."""
+
+
+def ordinal_intervals(
+    subjects: Sequence[str],
+    probabilities: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """95 % intervals of ``qwk``, ``accuracy``, ``mae``, ``macro_auc`` and ``severe_auc``.
+
+    Args:
+        subjects: ``(rows,)`` subject of each knee, the unit that is resampled.
+        probabilities: ``(rows, grades)``.
+        labels: ``(rows,)`` known grades.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+
+    Returns:
+        Intervals by name; ``severe_auc`` ranks by expected grade and asks for KL >= 3.
+    """
+    weights = subject_weights(subjects, resamples, seed)
+    labels = labels.astype(np.int64)
+    p = probabilities.astype(np.float64)
+    predicted = p.argmax(axis=1)
+    total = weights.sum(axis=1)
+    per_grade = [weighted_auc(weights, p[:, grade], labels == grade) for grade in range(p.shape[1])]
+    severity = p @ np.arange(p.shape[1])
+    values: dict[str, Floats] = {
+        "qwk": weighted_qwk(weights, predicted, labels),
+        "accuracy": weights @ (predicted == labels) / total,
+        "mae": weights @ np.abs(predicted - labels) / total,
+        "macro_auc": np.mean(per_grade, axis=0),
+        "severe_auc": weighted_auc(weights, severity, labels >= SEVERE_FROM_GRADE),
+    }
+    return {name: percentile_interval(value) for name, value in values.items()}
+
+
+def binary_intervals(
+    subjects: Sequence[str],
+    probability: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """95 % intervals of ``auc``, ``accuracy`` and ``brier``, resampling subjects.
+
+    Args:
+        subjects: ``(rows,)``.
+        probability: ``(rows,)`` of the positive class.
+        labels: ``(rows,)`` 0 or 1.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+    """
+    weights = subject_weights(subjects, resamples, seed)
+    p, positive = probability.astype(np.float64), labels.astype(bool)
+    total = weights.sum(axis=1)
+    values = {
+        "auc": weighted_auc(weights, p, positive),
+        "accuracy": weights @ ((p >= 0.5) == positive) / total,
+        "brier": weights @ (p - positive) ** 2 / total,
+    }
+    return {name: percentile_interval(value) for name, value in values.items()}

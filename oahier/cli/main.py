@@ -1,0 +1,61 @@
+"""Where a command line goes: to Lightning for training, to the data tools otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+_USAGE = """usage: oahier COMMAND [options]
+
+  fit, validate, test, predict   train and use a model   (oahier fit --help)
+  data phantom                   write phantom knees     (oahier data phantom --help)
+  data check                     list all problems of a manifest
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; errors that a user can act on end in one line and exit status 2.
+
+    Args:
+        arguments: the words after ``oahier``; those of the process when not given.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in ([], ["-h"], ["--help"]):
+        print(_USAGE)
+        return 0
+    if words[0] == "--version":
+        from oahier import __version__
+
+        print(f"oahier {__version__}")
+        return 0
+    if words[0] == "data":
+        from oahier.cli.data import run_data_command
+
+        return _reported(run_data_command, words[1:])
+    from oahier.cli.training import run_training_command
+
+    return _reported(run_training_command, words)
+
+
+def _reported(command: Callable[[list[str]], int], words: list[str]) -> int:
+    """Say expected errors in one line; anything else keeps its traceback."""
+    try:
+        return command(words)
+    except (ValueError, OSError, KeyError, ImportError, TypeError) as error:
+        if "--traceback" in words or not _is_ours(error):
+            raise
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"oahier: error: {message}", file=sys.stderr)
+        return 2
+
+
+def _is_ours(error: BaseException) -> bool:
+    """True where the error was raised by this package, whose messages say what to do."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
+    return str(module).split(".")[0] == "oahier"

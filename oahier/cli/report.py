@@ -1,0 +1,60 @@
+"""The table that ends a command: what was measured, and where the files are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.table import Table
+
+from oahier.callbacks.keys import Stage, stage_directory
+
+def print_results(trainer: L.Trainer, stage: Stage) -> None:
+    """Print the values of a stage by head, with 95 % intervals where there are some, and the files."""
+    if not trainer.is_global_zero:
+        return
+    console = Console()
+    folder = stage_directory(trainer, stage)
+    values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(f"{stage}/")}
+    if values:
+        console.print(results_table(values, _intervals(folder / "metrics.json"), stage))
+    files = sorted(path for pattern in ("*.*", "pictures/*.png", "checkpoints/*") for path in folder.glob(pattern))
+    if files:
+        console.print(f"\nFiles in [bold]{folder}[/bold]", soft_wrap=True)
+        for path in files:
+            console.print(f"  {path.relative_to(folder)}", soft_wrap=True, highlight=False)
+
+
+def results_table(
+    values: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], stage: str
+) -> Table:
+    """One row a value, grouped by head."""
+    table = Table(title=f"Results on the {stage} split", title_justify="left")
+    table.add_column("head")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    previous = None
+    for name in sorted(values, key=lambda key: (key.count("/") > 1, key)):
+        _, *group, measure = name.split("/")
+        head = "/".join(group)
+        if previous is not None and head != previous:
+            table.add_section()
+        low_high = intervals.get(name)
+        interval = "" if low_high is None else f"{low_high[0]:.3f} to {low_high[1]:.3f}"
+        value = "undefined" if values[name] != values[name] else f"{values[name]:.4g}"
+        table.add_row("" if head == previous else head, measure.replace("_", " "), value, interval)
+        previous = head
+    return table
+
+
+def _intervals(path: Path) -> dict[str, tuple[float, float]]:
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found: Mapping[str, Any] = content.get("intervals", {})
+    return {name: (float(low), float(high)) for name, (low, high) in found.items() if low is not None}

@@ -1,0 +1,89 @@
+"""``oahier fit | validate | test | predict``: LightningCLI around our model and data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from typing_extensions import override
+
+from oahier.callbacks.keys import run_directory
+from oahier.cli.report import print_results
+from oahier.data import KneeMRIDataModule
+from oahier.files import write_atomically
+from oahier.model import HierarchicalClassifier
+
+
+def run_training_command(words: list[str]) -> int:
+    """Parse and run one Lightning command.
+
+    Raises:
+        ValueError: see the data module and the model; nothing is trained then.
+    """
+    OahierCLI(
+        HierarchicalClassifier,
+        KneeMRIDataModule,
+        args=words,
+        seed_everything_default=0,
+        save_config_callback=RunConfig,
+        save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+        auto_configure_optimizers=False,
+    )
+    return 0
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the resolved configuration into the run's folder: ``config.yaml`` of fit, else ``<command>.yaml``."""
+
+    @override
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        name = "config.yaml" if stage == "fit" else f"{stage}.yaml"
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(run_directory(trainer) / name, text)
+
+
+class OahierCLI(LightningCLI):
+    """LightningCLI that never evaluates untrained weights and ends with a table."""
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.set_defaults({"trainer.default_root_dir": "runs/default"})
+
+    def before_validate(self) -> None:
+        self._require_checkpoint("validate")
+
+    def before_test(self) -> None:
+        self._require_checkpoint("test")
+
+    def before_predict(self) -> None:
+        self._require_checkpoint("predict")
+        self.config_init["predict"]["return_predictions"] = False  # the callbacks write what is kept
+
+    def after_fit(self) -> None:
+        print_results(self.trainer, "val")
+
+    def after_validate(self) -> None:
+        print_results(self.trainer, "val")
+
+    def after_test(self) -> None:
+        print_results(self.trainer, "test")
+
+    def after_predict(self) -> None:
+        print_results(self.trainer, "predict")
+
+    def _require_checkpoint(self, command: str) -> None:
+        options: Any = self.config_init[command]
+        best = run_directory(self.trainer) / "checkpoints" / "best.ckpt"
+        if options.get("ckpt_path") is None:
+            if not best.is_file():
+                raise ValueError(
+                    f"oahier {command}: expected --ckpt_path FILE or a checkpoint at {best}, found neither; "
+                    "train first (oahier fit), or an untrained model would be evaluated"
+                )
+            options["ckpt_path"] = str(best)
+        path = options["ckpt_path"]
+        if path not in ("best", "last", "hpc", "registry") and not Path(path).is_file():
+            raise ValueError(f"oahier {command}: --ckpt_path {path}: no such file")
+        options["weights_only"] = True
