@@ -1,0 +1,102 @@
+"""Cross-validation by subject: one run a fold, then pooled held-out results with 95 % intervals.
+
+    python examples/cross_validate.py knees.csv --folder runs/folds --data.shape [80,128,128]
+
+Every knee is predicted once, by a model that never saw its subject. ``--covariate`` compares with a
+number that the manifest already holds, such as a measured joint gap. Further options go to ``oahier fit``.
+A fold that has its ``metrics.json`` is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from oahier.analysis.headline import SEVERE_FROM_GRADE, binary_intervals, ordinal_intervals
+from oahier.analysis.intervals import percentile_interval, subject_weights, weighted_auc
+from oahier.cli import main
+from oahier.metrics import binary_metrics, ordinal_metrics
+
+CONFIG = Path(__file__).parent / "configs" / "own_data.yaml"
+GRADES = [f"prob_kl_{grade}" for grade in range(5)]
+
+
+def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> pd.DataFrame:
+    """Fit and test every fold that has not been; returns all test predictions."""
+    tables = []
+    for fold in range(folds):
+        run = folder / f"fold-{fold}"
+        if not (run / "metrics.json").is_file():
+            split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
+            arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
+            for words in (["fit", f"--config={CONFIG}", *arguments], ["test", f"--config={run / 'config.yaml'}"]):
+                if main(words):
+                    raise SystemExit(f"fold {fold}: `oahier {words[0]}` failed")
+        tables.append(pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def report(predictions: pd.DataFrame, covariate: pd.Series | None) -> Table:
+    """Pooled measures, each with its interval."""
+    table = Table("measure", "value", "95 % interval", "knees", title="Held-out knees of all folds")
+    kl = predictions.dropna(subset=["label_kl", *GRADES])
+    labels, p = kl["label_kl"].to_numpy(int), kl[GRADES].to_numpy()
+    values = ordinal_metrics(p, labels)
+    severity = p @ np.arange(p.shape[1])
+    values["severe_auc"] = float(
+        weighted_auc(np.ones((1, len(labels))), severity, labels >= SEVERE_FROM_GRADE)[0]
+    )
+    for name, interval in ordinal_intervals(list(kl["subject"]), p, labels).items():
+        _row(table, f"KL {name}", values[name], interval.low, interval.high, len(kl))
+    table.add_row("KL spearman of severity", f"{spearmanr(severity, labels).statistic:.3f}", "", str(len(kl)))
+    oa = predictions.dropna(subset=["label_oa", "prob_oa"])
+    oa_labels, probability = oa["label_oa"].to_numpy(int), oa["prob_oa"].to_numpy()
+    oa_values = binary_metrics(probability, oa_labels)
+    for name, interval in binary_intervals(list(oa["subject"]), probability, oa_labels).items():
+        _row(table, f"OA {name}", oa_values[name], interval.low, interval.high, len(oa))
+    if covariate is not None:
+        _covariate_rows(table, kl, covariate)
+    return table
+
+
+def _covariate_rows(table: Table, kl: pd.DataFrame, covariate: pd.Series) -> None:
+    """The covariate alone, signed such that it rises with the grade."""
+    number = covariate.reindex(kl["knee"]).to_numpy(float)
+    labels = kl["label_kl"].to_numpy(int)
+    rho = spearmanr(number, labels).statistic
+    table.add_section()
+    table.add_row(f"{covariate.name}: spearman", f"{rho:.3f}", "", str(len(kl)))
+    weights = subject_weights(list(kl["subject"]), 2000, seed=0)
+    for name, positive in {
+        "KL severe_auc": labels >= SEVERE_FROM_GRADE,
+        "OA auc": kl["label_oa"].to_numpy(int) == 1,
+    }.items():
+        scores = number * np.sign(rho)
+        value = weighted_auc(np.ones((1, len(kl))), scores, positive)[0]
+        interval = percentile_interval(weighted_auc(weights, scores, positive))
+        _row(table, f"{covariate.name}: {name}", value, interval.low, interval.high, len(kl))
+
+
+def _row(table: Table, name: str, value: float, low: float, high: float, knees: int) -> None:
+    table.add_row(name, f"{value:.3f}", f"{low:.3f} to {high:.3f}", str(knees))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("runs/folds"))
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--covariate", help="column of the manifest to compare with")
+    known, further = parser.parse_known_args(sys.argv[1:])
+    held_out = run_folds(known.manifest, known.folder, known.folds, further)
+    column = None
+    if known.covariate:
+        column = pd.read_csv(known.manifest, dtype={"knee": str}).set_index("knee")[known.covariate]
+    Console().print(report(held_out, column))
