@@ -1,0 +1,289 @@
+"""The data module: a manifest and a volume size in, batches of knees out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from warnings import warn
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from typing_extensions import override
+
+from oahier.data.cache import KneeCache, Preprocessing
+from oahier.data.dataset import KneeDataset, collate
+from oahier.data.manifest import Manifest, read_manifest
+from oahier.data.problems import ManifestError, Problem
+from oahier.data.sampling import BalancedSampler, balanced_weights, seed_worker
+from oahier.data.splits import Folds, SplitFractions
+from oahier.types import MISSING, Batch, Split
+
+Loader = DataLoader[Batch]
+
+
+class KneeMRIDataModule(L.LightningDataModule):
+    """Batches of preprocessed knees, cached on disk, split by subject.
+
+    Volumes are turned to right-anterior-superior axes, resampled to one spacing, cropped or padded about the
+    centre and z-scored; this is done once and kept in the cache. Only training volumes are augmented.
+
+    Args:
+        manifest: path of a manifest (see :func:`~oahier.read_manifest`), or one in memory.
+        shape: voxels along right, anterior, superior.
+        spacing: millimetres per voxel along the same axes; when not given, those at which the median field
+            of view of the training knees fills ``shape``.
+        split: how to split; needed only where the manifest has no ``split`` column, which is respected
+            otherwise. 70/15/15 by default.
+        targets: label columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest.
+        augmentation: maps a TorchIO Subject to a Subject, on the training knees; ``"mild"`` is
+            :class:`~oahier.data.MildAugmentation`, ``None`` is none.
+        balanced: draw the training knees so that all KL grades (OA where there is no KL) are equally frequent.
+        batch_size: knees per batch. A last training batch of one knee is left out (it breaks batch norm).
+        num_workers: processes that load and preprocess; 0 for the main one.
+        cache: folder for preprocessed knees; by default the environment variable OAHIER_CACHE, or
+            ``.oahier-cache`` beside the manifest.
+        seed: of the split and, together with the global seed, of order and augmentation.
+
+    Raises:
+        ValueError: an argument out of range, or a :class:`~oahier.data.ManifestError`.
+    """
+
+    def __init__(
+        self,
+        manifest: str | Path | Manifest,
+        shape: tuple[int, int, int],
+        *,
+        spacing: tuple[float, float, float] | None = None,
+        split: SplitFractions | Folds | None = None,
+        targets: Sequence[str] = ("oa", "kl"),
+        augmentation: Literal["mild"] | Callable[[Any], Any] | None = "mild",
+        balanced: bool = False,
+        batch_size: int = 4,
+        num_workers: int = 0,
+        cache: str | Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        _check_arguments(shape, spacing, targets, batch_size, num_workers)
+        self.manifest = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+        self.batch_size = batch_size
+        self.seed = seed
+        self._shape = tuple(int(count) for count in shape)
+        self._spacing = None if spacing is None else tuple(float(length) for length in spacing)
+        self._targets = tuple(targets)
+        self._labels = {name: self.manifest.labels(name) for name in self._targets}
+        self._augmentation = augmentation
+        self._balanced = balanced
+        self._num_workers = num_workers
+        self._cache = KneeCache(_cache_folder(cache, self.manifest))
+        self._entries: list[Path] | None = None
+        self._predicting = False
+        self._unsplit: ManifestError | None = None
+        self._split_knees(split)
+
+    def _split_knees(self, split: SplitFractions | Folds | None) -> None:
+        """Respect given splits, else make them; too few knees to split can still be predicted."""
+        if self.manifest.has_splits and split is None:
+            return
+        if self.manifest.has_splits:
+            message = (
+                "the manifest has a split column, which is respected: leave `split` out, or remove the column"
+            )
+            raise ManifestError(self.manifest.name, [Problem(message, column="split")])
+        try:
+            self.manifest = self.manifest.with_splits(split, self.seed)
+        except ManifestError as error:
+            self._unsplit = error
+
+    @property
+    def volume_shape(self) -> tuple[int, ...]:
+        """Voxels ``(i, j, k)`` of every volume."""
+        return self._shape
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres per voxel of every volume; found from the scans' headers if it was not given."""
+        if self._spacing is None:
+            training = self.manifest.subset("train")
+            self._spacing = self._cache.common_spacing(
+                training if len(training) else self.manifest, self._shape
+            )
+        return self._spacing
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Targets that a head can learn from or be tested on; when predicting, labels are not needed."""
+        if self._predicting:
+            return self._targets
+        return tuple(name for name, labels in self._labels.items() if (labels != MISSING).any())
+
+    @property
+    def class_counts(self) -> dict[str, list[int]]:
+        """Knees per class of each target in the training split."""
+        training = (self.manifest.table["split"] == "train").to_numpy()
+        counts = {}
+        for name, labels in self._labels.items():
+            known = labels[training & (labels != MISSING)]
+            counts[name] = np.bincount(known, minlength={"oa": 2, "kl": 5}.get(name, 0)).tolist()
+        return counts
+
+    @override
+    def prepare_data(self) -> None:
+        """Preprocess what the cache does not hold yet.
+
+        Raises:
+            ManifestError: every knee whose files cannot be used.
+            CacheError: the cache folder cannot be written.
+        """
+        preprocessing = Preprocessing(self._shape, self.spacing)
+        self._entries = self._cache.build(self.manifest, preprocessing, self._num_workers)
+
+    @override
+    def setup(self, stage: str) -> None:
+        self._predicting = stage == "predict"
+        for split in {"fit": ("train",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            if self._unsplit is not None:
+                raise self._unsplit
+            if not (self.manifest.table["split"] == split).any():
+                message = f"no knee is in the split {split!r}, which `{stage}` needs"
+                raise ManifestError(self.manifest.name, [Problem(message, column="split")])
+        if self._entries is None:
+            self.prepare_data()
+
+    @override
+    def train_dataloader(self) -> Loader:
+        seed = self._stream()
+        dataset = self.dataset("train", self._augment())
+        sampler = BalancedSampler(balanced_weights(self._balance_labels()), seed) if self._balanced else None
+        singleton = self.batch_size > 1 and len(dataset) % self.batch_size == 1
+        return self._loader(
+            dataset,
+            sampler=sampler,
+            shuffle=sampler is None,
+            drop_last=singleton and len(dataset) > 1,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    @override
+    def val_dataloader(self) -> Loader | list[Loader]:
+        return self._evaluation("val")
+
+    @override
+    def test_dataloader(self) -> Loader | list[Loader]:
+        return self._evaluation("test")
+
+    @override
+    def predict_dataloader(self) -> Loader:
+        return self._loader(self.dataset(None))
+
+    def dataset(self, split: Split | None, augmentation: Callable[[Any], Any] | None = None) -> KneeDataset:
+        """The knees of a split, of the whole manifest for ``None``; call :meth:`setup` before."""
+        if self._entries is None:
+            raise RuntimeError("the data module has no data yet: call prepare_data() and setup(stage) before")
+        chosen = np.ones(len(self.manifest), dtype=bool)
+        if split is not None:
+            chosen = (self.manifest.table["split"] == split).to_numpy()
+        return KneeDataset(
+            self.manifest if split is None else self.manifest.subset(split),
+            [path for path, wanted in zip(self._entries, chosen, strict=True) if wanted],
+            targets={name: labels[chosen] for name, labels in self._labels.items()},
+            with_cartilage=self.manifest.has_cartilage,
+            augmentation=augmentation,
+            seed=int(
+                np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63, 1]).generate_state(1)[0]
+            ),
+        )
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint records: volume size, spacing and who was in which split."""
+        knees = {
+            split: self.manifest.subset(split).table["knee"].tolist() for split in ("train", "val", "test")
+        }  # type: ignore[arg-type]
+        return {"shape": list(self._shape), "spacing": list(self.spacing), "splits": knees}
+
+    @override
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Warn where a checkpoint was trained on other voxels, or on knees that are test knees here."""
+        for name, here in (("shape", self._shape), ("spacing", self.spacing)):
+            there = tuple(state_dict[name])
+            if not np.allclose(there, here, rtol=1e-3):
+                warn(
+                    f"the checkpoint was trained with {name}={there}, the data module has {here}",
+                    stacklevel=2,
+                )
+        leaked = set(state_dict["splits"]["train"]) & set(self.manifest.subset("test").table["knee"])
+        if leaked:
+            warn(
+                f"{len(leaked)} test knees trained the checkpoint, for example {min(leaked)!r}: their test "
+                "results say nothing; use the split (seed) of the training",
+                stacklevel=2,
+            )
+
+    def _evaluation(self, split: Split) -> Loader | list[Loader]:
+        present = bool((self.manifest.table["split"] == split).any())
+        return self._loader(self.dataset(split)) if present else []
+
+    def _stream(self, number: int = 0) -> int:
+        """Seed from the argument ``seed``, the global seed and, where loaders are made anew, the epoch."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63, epoch, number])
+        return int(sequence.generate_state(1)[0])
+
+    def _augment(self) -> Callable[[Any], Any] | None:
+        if self._augmentation == "mild":
+            from oahier.data.transforms import MildAugmentation
+
+            return MildAugmentation()
+        return self._augmentation
+
+    def _balance_labels(self) -> np.ndarray:
+        training = (self.manifest.table["split"] == "train").to_numpy()
+        for name in ("kl", "oa"):
+            labels = self.manifest.labels(name)[training]
+            if (labels != MISSING).any():
+                return labels
+        message = "balanced=True needs KL or OA labels on training knees; fill them in or set it to False"
+        raise ManifestError(self.manifest.name, [Problem(message)])
+
+    def _loader(self, dataset: KneeDataset, **arguments: Any) -> Loader:
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            num_workers=self._num_workers,
+            collate_fn=collate,  # type: ignore[arg-type]
+            worker_init_fn=partial(seed_worker, rank=rank),
+            persistent_workers=self._num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **{"generator": torch.Generator().manual_seed(self.seed), **arguments},
+        )
+
+
+def _cache_folder(cache: str | Path | None, manifest: Manifest) -> Path:
+    chosen = cache or os.environ.get("OAHIER_CACHE") or manifest.root / ".oahier-cache"
+    return Path(chosen).expanduser().absolute()
+
+
+def _check_arguments(
+    shape: Sequence[int],
+    spacing: Sequence[float] | None,
+    targets: Sequence[str],
+    batch_size: int,
+    num_workers: int,
+) -> None:
+    if len(shape) != 3 or any(int(count) != count or count < 1 for count in shape):
+        raise ValueError(f"shape: expected three whole numbers of voxels above 0, got {tuple(shape)}")
+    if spacing is not None and (len(spacing) != 3 or not all(0 < length < np.inf for length in spacing)):
+        raise ValueError(f"spacing: expected three lengths in mm above 0 (or None), got {tuple(spacing)}")
+    if isinstance(targets, str) or not targets:
+        raise ValueError(f"targets: expected a list of columns such as ['oa', 'kl'], got {targets!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected 1 or more knees, got {batch_size}")
+    if num_workers < 0:
+        raise ValueError(f"num_workers: expected 0 or more processes, got {num_workers}")

@@ -1,0 +1,131 @@
+"""Cached knees one by one, and as batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+from typing_extensions import NotRequired, TypedDict
+
+from oahier.data.entry import read_entry
+from oahier.data.manifest import Manifest
+from oahier.types import Batch
+
+
+class Sample(TypedDict):
+    """One knee; ``mri`` is float16 as cached unless it was augmented, batches are float32."""
+
+    mri: Tensor
+    """``(1, i, j, k)``, z-scored."""
+    cartilage: NotRequired[Tensor]
+    """``(1, i, j, k)`` uint8."""
+    targets: dict[str, int]
+    knee: str
+    subject: str
+    affine: Tensor
+    """``(4, 4)`` float64."""
+
+
+class KneeDataset(Dataset[Sample]):
+    """Preprocessed knees, mapped from the cache.
+
+    Args:
+        manifest: the knees.
+        entries: their cache entries, in the same order.
+        targets: class of every knee per target, ``MISSING`` where unknown.
+        with_cartilage: deliver label maps, all zero for a knee without one.
+        augmentation: maps a TorchIO Subject to a Subject; ``None`` leaves the volumes as cached.
+        seed: of the augmentation in the main process; it does not touch the global random state. Worker
+            processes follow the seed that their loader gives them.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        entries: Sequence[Path],
+        *,
+        targets: Mapping[str, Int64[np.ndarray, " knees"]],
+        with_cartilage: bool,
+        augmentation: Callable[[Any], Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.knees = [str(name) for name in manifest.table["knee"]]
+        self.subjects = [str(name) for name in manifest.table["subject"]]
+        self.targets = {name: labels.tolist() for name, labels in targets.items()}
+        self._entries = list(entries)
+        self._with_cartilage = with_cartilage
+        self._augmentation = augmentation
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.knees)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = read_entry(self._entries[index])
+        mri = torch.from_numpy(entry.mri)[None]
+        cartilage = None if entry.cartilage is None else torch.from_numpy(entry.cartilage)[None]
+        if self._augmentation is not None:
+            mri, cartilage = self._augmented(mri, cartilage, entry.affine)
+        sample = Sample(
+            mri=mri,
+            targets={name: labels[index] for name, labels in self.targets.items()},
+            knee=self.knees[index],
+            subject=self.subjects[index],
+            affine=torch.from_numpy(entry.affine),
+        )
+        if self._with_cartilage:
+            sample["cartilage"] = (
+                torch.zeros(mri.shape, dtype=torch.uint8) if cartilage is None else cartilage
+            )
+        return sample
+
+    def _augmented(
+        self, mri: Tensor, cartilage: Tensor | None, affine: np.ndarray
+    ) -> tuple[Tensor, Tensor | None]:
+        from oahier.data.transforms import augment
+
+        if self._augmentation is None:
+            return mri, cartilage
+        if get_worker_info() is not None:
+            return augment(self._augmentation, mri, cartilage, affine)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=self._generator)))
+            return augment(self._augmentation, mri, cartilage, affine)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a :class:`~oahier.types.Batch`; the one copy also turns float16 into float32."""
+    first = samples[0]
+    batch = Batch(
+        mri=_stack([sample["mri"] for sample in samples], torch.float32),
+        targets={
+            name: torch.tensor([sample["targets"][name] for sample in samples], dtype=torch.int64)
+            for name in first["targets"]
+        },
+        knee=[sample["knee"] for sample in samples],
+        subject=[sample["subject"] for sample in samples],
+        affine=torch.stack([sample["affine"] for sample in samples]),
+    )
+    if "cartilage" in first:
+        batch["cartilage"] = _stack([sample["cartilage"] for sample in samples], torch.uint8)
+    return batch
+
+
+def _stack(volumes: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """A new tensor, in shared memory inside a worker so that it is not copied again on its way out."""
+    shape = (len(volumes), *volumes[0].shape)
+    if get_worker_info() is None:
+        stacked = torch.empty(shape, dtype=dtype)
+    else:
+        count = int(np.prod(shape))
+        storage = torch.UntypedStorage._new_shared(count * dtype.itemsize, device="cpu")
+        stacked = torch.empty(0, dtype=dtype).set_(storage, 0, shape)
+    for row, volume in zip(stacked, volumes, strict=True):
+        row.copy_(volume)
+    return stacked
