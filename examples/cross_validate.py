@@ -36,7 +36,10 @@ def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> p
         if not (run / "metrics.json").is_file():
             split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
             arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
-            for words in (["fit", f"--config={CONFIG}", *arguments], ["test", f"--config={run / 'config.yaml'}"]):
+            for words in (
+                ["fit", f"--config={CONFIG}", *arguments],
+                ["test", f"--config={run / 'config.yaml'}"],
+            ):
                 if main(words):
                     raise SystemExit(f"fold {fold}: `oahier {words[0]}` failed")
         tables.append(pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str}))
@@ -89,7 +92,9 @@ def _row(table: Table, name: str, value: float, low: float, high: float, knees: 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("runs/folds"))
     parser.add_argument("--folds", type=int, default=5)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import lightning as L
+from oahier.testing import check_encoder
 from torch import Tensor, nn
 
 import oahier as oh
-from oahier.testing import check_encoder
 
 
 class SmallEncoder(oh.Encoder):
@@ -19,7 +20,7 @@ class SmallEncoder(oh.Encoder):
         channels = [1, width, 2 * width, 4 * width]
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Conv3d(a, b, 3, stride=2, padding=1), nn.GroupNorm(4, b), nn.ReLU())
-            for a, b in zip(channels[:-1], channels[1:], strict=True)
+            for a, b in pairwise(channels)
         )
         self.num_features = channels[-1]
 

@@ -37,7 +37,9 @@ def run(folder: Path, knees: int, options: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/demo"), help="where everything is written")
     parser.add_argument("--knees", type=int, default=160, help="number of phantom knees")
     known, further = parser.parse_known_args()

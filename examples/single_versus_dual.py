@@ -24,7 +24,9 @@ def heads(supervision: str) -> dict[str, oh.Head]:
     }
 
 
-def main(folder: str = "runs/single-versus-dual", knees: int = 80, epochs: int = 8) -> dict[str, dict[str, float]]:
+def main(
+    folder: str = "runs/single-versus-dual", knees: int = 80, epochs: int = 8
+) -> dict[str, dict[str, float]]:
     """Train and test the three models; returns the test measures of each."""
     manifest = oh.make_phantoms(f"{folder}/phantoms", knees=knees)
     results = {}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning as L
 import torch
-from torch import nn
 
 from oahier.specs import SpecError, describe
 
@@ -23,27 +21,24 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be loaded; the message says why and what to do."""
 
 
-def describe_parts(module: L.LightningModule, **parts: Any) -> dict[str, Any]:
-    """Serial form of a model's constructor arguments.
+def describe_parts(**parts: Any) -> dict[str, Any]:
+    """Serial form of a model's constructor arguments; a part that cannot be described becomes ``None``."""
+    return {name: _described(part) for name, part in parts.items()}
 
-    Under a LightningCLI the configuration already is that form, also for classes of other people that
-    do not remember their arguments. A part that cannot be described is stored as ``None``.
-    """
-    module.save_hyperparameters({name: _described(part) for name, part in parts.items()}, logger=True)
-    configured = {key: value for key, value in module.hparams.items() if not key.startswith("_")}
-    specification = {}
-    for name, part in parts.items():
-        spec = _described(part)
-        if spec is None and part is not None:
-            spec = _plain(configured.get(name))
-            if spec is None:
-                _log.warning(
-                    "%s: %s does not remember how it was made, so a checkpoint will need it again: "
-                    "load_from_checkpoint(path, %s=...). Made with oahier.make(Class, ...) it is remembered.",
-                    type(module).__name__, type(part).__name__, name,
-                )  # fmt: skip
-        specification[name] = spec
-    return specification
+
+def forgotten_parts(specification: dict[str, Any], module: L.LightningModule) -> list[str]:
+    """Names of the parts that a checkpoint of this module will not be able to rebuild."""
+    needed = [name for name in ("encoder", "heads") if specification.get(name) is None]
+    given = [name for name in needed if getattr(module, name, None) is not None]
+    for name in given:
+        _log.warning(
+            "the %s of this %s does not remember how it was made, so its checkpoints will ask for it: "
+            "load_from_checkpoint(path, %s=...). Made with oahier.make(Class, ...) it is remembered.",
+            name,
+            type(module).__name__,
+            name,
+        )
+    return given
 
 
 def _described(part: Any) -> Any:
@@ -51,14 +46,6 @@ def _described(part: Any) -> Any:
         return describe(part)
     except SpecError:
         return None
-
-
-def _plain(value: Any) -> Any:
-    """A configuration namespace as nested dictionaries, or None where it holds live objects."""
-    value = vars(value) if hasattr(value, "__dict__") and not isinstance(value, nn.Module) else value
-    return _described(
-        {key: _plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
-    )
 
 
 def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments: dict[str, Any]) -> M:
@@ -77,6 +64,7 @@ def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments
             f"checkpoint {path}: expected a Lightning checkpoint with a 'state_dict', got none"
         )
     stored = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+    stored = {name: value for name, value in stored.items() if value is not None}
     try:
         model = cls(**{**stored, **arguments})
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from oahier.checkpoints import describe_parts, load_checkpoint_safely
+from oahier.checkpoints import describe_parts, forgotten_parts, load_checkpoint_safely
 from oahier.checks import check_against_data, check_labels, check_volume
 from oahier.encoders import Encoder, as_encoder
 from oahier.heads import Head
@@ -59,10 +59,10 @@ class HierarchicalClassifier(L.LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        self.specification = describe_parts(
-            self, encoder=encoder, heads=heads, loss_weights=loss_weights, optimizer=optimizer,
+        self.remember(describe_parts(
+            encoder=encoder, heads=heads, loss_weights=loss_weights, optimizer=optimizer,
             lr_scheduler=lr_scheduler,
-        )  # fmt: skip
+        ))  # fmt: skip
         self.encoder: Encoder = as_encoder(encoder)
         self.heads = nn.ModuleDict({name: _as_head(name, head) for name, head in heads.items()})
         self._order = _reading_order(dict(self._heads()))
@@ -170,8 +170,15 @@ class HierarchicalClassifier(L.LightningModule):
         scheduler = {"scheduler": self._lr_scheduler(optimizer), "monitor": metric_key("val", "loss")}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
+    def remember(self, specification: dict[str, Any]) -> None:
+        """Take the serial form of the constructor arguments, for checkpoints and loggers."""
+        self.specification = specification
+        self.save_hyperparameters(specification)
+
     def setup(self, stage: str) -> None:
         """Check heads and encoder against the data before anything is trained."""
+        if stage == "fit":
+            forgotten_parts(self.specification, self)
         check_against_data(self, getattr(self.trainer, "datamodule", None))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

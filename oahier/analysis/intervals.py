@@ -51,7 +51,8 @@ def weighted_qwk(weights: Floats, predicted: npt.NDArray[np.int64], labels: npt.
 
     Args:
         weights: ``(resamples, rows)``.
-        predicted, labels: ``(rows,)`` grades.
+        predicted: ``(rows,)`` grades that a model decided on.
+        labels: ``(rows,)`` grades that were read.
 
     Returns:
         ``(resamples,)``; NaN where both margins are one and the same grade.

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from oahier.data import check_manifest, make_phantoms
+from oahier.data import check_manifest
 
 
 def run_data_command(words: list[str]) -> int:
@@ -17,10 +17,14 @@ def run_data_command(words: list[str]) -> int:
     """
     parser = ArgumentParser(prog="oahier data", description="Make and check data.")
     commands = parser.add_subcommands()
+    from oahier.data.phantom import make_phantoms
+
     phantom = ArgumentParser(description="Write phantom knees as NIfTI files with a manifest.")
     phantom.add_function_arguments(make_phantoms, as_group=False, fail_untyped=False)
     commands.add_subcommand("phantom", phantom)
-    check = ArgumentParser(description="List all problems of a manifest; exits with status 1 if there are any.")
+    check = ArgumentParser(
+        description="List all problems of a manifest; exits with status 1 if there are any."
+    )
     check.add_argument("manifest", type=str, help="the manifest's CSV file")
     commands.add_subcommand("check", check)
     options = parser.parse_args(words)
@@ -37,10 +41,15 @@ def _check(path: str) -> int:
     if not problems:
         console.print(f"[green]no problems[/green] in {path}", soft_wrap=True)
         return 0
-    table = Table("row", "knee", "column", "problem", title=f"{len(problems)} problems in {path}", show_lines=True)
+    table = Table(
+        "row", "knee", "column", "problem", title=f"{len(problems)} problems in {path}", show_lines=True
+    )
     for problem in problems:
         table.add_row(
-            "" if problem.row is None else str(problem.row), problem.knee or "", problem.column or "", problem.message
+            "" if problem.row is None else str(problem.row),
+            problem.knee or "",
+            problem.column or "",
+            problem.message,
         )
     console.print(table)
     return 1

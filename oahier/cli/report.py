@@ -13,16 +13,21 @@ from rich.table import Table
 
 from oahier.callbacks.keys import Stage, stage_directory
 
+
 def print_results(trainer: L.Trainer, stage: Stage) -> None:
     """Print the values of a stage by head, with 95 % intervals where there are some, and the files."""
     if not trainer.is_global_zero:
         return
     console = Console()
     folder = stage_directory(trainer, stage)
-    values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(f"{stage}/")}
+    values = {
+        name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(f"{stage}/")
+    }
     if values:
         console.print(results_table(values, _intervals(folder / "metrics.json"), stage))
-    files = sorted(path for pattern in ("*.*", "pictures/*.png", "checkpoints/*") for path in folder.glob(pattern))
+    files = sorted(
+        path for pattern in ("*.*", "pictures/*.png", "checkpoints/*") for path in folder.glob(pattern)
+    )
     if files:
         console.print(f"\nFiles in [bold]{folder}[/bold]", soft_wrap=True)
         for path in files:

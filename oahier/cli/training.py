@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from oahier.callbacks.keys import run_directory
+from oahier.callbacks.keys import run_directory, stage_of
 from oahier.cli.report import print_results
 from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
@@ -22,6 +24,8 @@ def run_training_command(words: list[str]) -> int:
     Raises:
         ValueError: see the data module and the model; nothing is trained then.
     """
+    # Lightning 2.6 calls a deprecated function of torch for every batch; nothing that a user could act on
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     OahierCLI(
         HierarchicalClassifier,
         KneeMRIDataModule,
@@ -35,12 +39,16 @@ def run_training_command(words: list[str]) -> int:
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the resolved configuration into the run's folder: ``config.yaml`` of fit, else ``<command>.yaml``."""
+    """Writes the resolved configuration into the run's folder: ``config.yaml``, or ``test.yaml`` and so on."""
 
     @override
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        name = "config.yaml" if stage == "fit" else f"{stage}.yaml"
-        text = self.parser.dump(self.config, skip_none=False)
+        name = "config.yaml" if trainer.state.fn == TrainerFn.FITTING else f"{stage_of(trainer)}.yaml"
+        config = self.config.clone()
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, KneeMRIDataModule):  # other knees are later seen at the spacing of these
+            config["data"]["spacing"] = [float(length) for length in data.spacing]
+        text = self.parser.dump(config, skip_none=False)
         write_atomically(run_directory(trainer) / name, text)
 
 
@@ -50,6 +58,16 @@ class OahierCLI(LightningCLI):
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults({"trainer.default_root_dir": "runs/default"})
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    @override
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        specification = self.config[str(self.subcommand)].model.clone().as_dict()
+        self.model.remember(specification)  # the configuration is the serial form, whoever wrote the classes
 
     def before_validate(self) -> None:
         self._require_checkpoint("validate")
@@ -87,3 +105,5 @@ class OahierCLI(LightningCLI):
         if path not in ("best", "last", "hpc", "registry") and not Path(path).is_file():
             raise ValueError(f"oahier {command}: --ckpt_path {path}: no such file")
         options["weights_only"] = True
+        if "verbose" in options:
+            options["verbose"] = False  # our own table says it, with intervals
