@@ -39,7 +39,7 @@ def run_training_command(words: list[str]) -> int:
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the resolved configuration into the run's folder: ``config.yaml``, or ``test.yaml`` and so on."""
+    """Writes the resolved configuration into the run's folder (``config.yaml``, ``test.yaml``, ...)."""
 
     @override
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -1,0 +1,186 @@
+"""The command line, through its front door."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import oahier as oh
+from oahier.cli import main
+
+HEAD = """
+from torch.nn import functional as F
+import torch
+import oahier as oh
+
+class SquaredHead(oh.Head):
+    def __init__(self, num_classes: int = 5, sharpness: float = 1.0):
+        super().__init__(num_classes)
+        self.sharpness = sharpness
+
+    def loss(self, logits, labels):
+        return F.cross_entropy(self.sharpness * logits, labels)
+
+    def probabilities(self, logits):
+        return torch.softmax(self.sharpness * logits, dim=1)
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Twenty tiny volumes whose brightness follows the grade."""
+    generator = np.random.default_rng(0)
+    rows = [["knee", "subject", "mri", "kl", "split"]]
+    for index in range(20):
+        volume = generator.normal(size=(12, 14, 12)).astype(np.float32)
+        volume[:6] += index % 5
+        name = f"knee-{index:02d}"
+        nib.save(nib.Nifti1Image(volume, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / f"{name}.nii.gz")
+        rows.append([name, name, f"{name}.nii.gz", index % 5, ("train", "train", "val", "test")[index // 5]])
+    path = tmp_path / "knees.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture
+def config(manifest: Path, tmp_path: Path) -> Path:
+    settings = {
+        "trainer": {
+            "default_root_dir": str(tmp_path / "run"),
+            "max_epochs": 1,
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "log_every_n_steps": 1,
+            "callbacks": [
+                {
+                    "class_path": "oahier.callbacks.BestCheckpoint",
+                    "init_args": {"monitor": "val/loss", "mode": "min"},
+                },
+                {"class_path": "oahier.callbacks.RunLog"},
+                {"class_path": "oahier.callbacks.PredictionWriter"},
+            ],
+        },
+        "model": {
+            "encoder": {
+                "class_path": "oahier.ResNet3D",
+                "init_args": {"depth": 10, "width": 8, "norm": "group"},
+            },
+            "heads": {"oa": {"class_path": "oahier.BinaryHead"}, "kl": {"class_path": "oahier.SoftmaxHead"}},
+        },
+        "data": {"manifest": str(manifest), "shape": [12, 12, 12]},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_fit_then_test_then_predict(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main(["fit", f"--config={config}", "--model.encoder.init_args.width=16"]) == 0
+    resolved = yaml.safe_load((run / "config.yaml").read_text())
+    assert resolved["model"]["encoder"]["init_args"] == {"depth": 10, "width": 16, "norm": "group"}
+    assert len(resolved["data"]["spacing"]) == 3, "the spacing that was found travels with the run"
+
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["optimizer"]["class_path"] == "torch.optim.AdamW"
+    model = oh.HierarchicalClassifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt")
+    assert model.encoder.num_features == 128
+
+    capsys.readouterr()
+    assert main(["test", f"--config={run / 'config.yaml'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "Results on the test split" in printed
+    assert "predictions.csv" in printed
+    assert (run / "test.yaml").is_file()
+    assert (run / "predictions.csv").read_text().count("\n") == 1 + 5
+    assert "epoch 1 of 1" in (run / "log.txt").read_text()
+
+    assert main(["predict", f"--config={run / 'config.yaml'}"]) == 0
+    assert (run / "predict" / "predictions.csv").read_text().count("\n") == 1 + 20
+
+
+def test_an_interrupted_run_resumes(config: Path, tmp_path: Path) -> None:
+    assert main(["fit", f"--config={config}"]) == 0
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert main(["fit", f"--config={config}", "--trainer.max_epochs=3", f"--ckpt_path={last}"]) == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 2
+
+
+def test_untrained_weights_are_not_evaluated(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", f"--config={config}"]) == 2
+    assert "train first" in capsys.readouterr().err
+    assert main(["test", f"--config={config}", "--ckpt_path=nowhere.ckpt"]) == 2
+    assert "nowhere.ckpt: no such file" in capsys.readouterr().err
+
+
+def test_head_of_another_package_by_class_path(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other_package.py").write_text(HEAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    more = tmp_path / "more.yaml"
+    head = {"class_path": "other_package.SquaredHead", "init_args": {"sharpness": 2.0}}
+    more.write_text(yaml.safe_dump({"model": {"heads": {"kl": head}}}))
+    assert main(["fit", f"--config={config}", f"--config={more}"]) == 0
+    model = oh.HierarchicalClassifier.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    assert type(model.heads["kl"]).__name__ == "SquaredHead"
+    assert model.heads["kl"].sharpness == 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.encoder=timm3d/resnet81"], "Did you mean 'resnet18'"),
+        (["--model.encoder=resnet18"], "Did you mean 'timm3d/resnet18'"),
+        (["--data.manifest=absent.csv"], "absent.csv"),
+        (["--data.targets=[kl]"], "head 'oa' learns from target 'oa', but the data module delivers ['kl']"),
+        (["--model.loss_weights={oa: 1.0}"], "expected ['kl', 'oa'], got ['oa']"),
+        (
+            ["--model.heads={kl: {class_path: oahier.SoftmaxHead, init_args: {num_classes: 3}}}"],
+            "labels 0..2",
+        ),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    config: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", f"--config={config}", *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+def test_check_lists_all_problems(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(manifest)]) == 0
+    assert "no problems" in capsys.readouterr().out
+    lines = manifest.read_text().splitlines()
+    lines[1] = lines[1].replace(",0,train", ",7,train")
+    lines[3] = lines[2]
+    manifest.write_text("\n".join(lines) + "\n")
+    (manifest.parent / "knee-04.nii.gz").write_bytes(b"not an image")
+    assert main(["data", "check", str(manifest)]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    for text in ("knee-00", "knee-01", "knee-04"):
+        assert text in printed
+
+
+def test_phantoms_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "phantom", str(tmp_path / "phantoms"), "--knees=4", "--shape=[16,24,24]"]) == 0
+    assert "4 phantom knees" in capsys.readouterr().out
+    assert len(oh.read_manifest(tmp_path / "phantoms" / "manifest.csv")) == 4
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "data check" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert oh.__version__ in capsys.readouterr().out
