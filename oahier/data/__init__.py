@@ -9,7 +9,7 @@ from oahier.data.check import check_manifest
 from oahier.data.datamodule import KneeMRIDataModule
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.data.problems import ManifestError, Problem
-from oahier.data.splits import Folds, SplitFractions
+from oahier.data.splits import Folds, SplitFractions, SplitPlan
 
 if TYPE_CHECKING:
     from oahier.data.phantom import make_phantoms
@@ -25,6 +25,7 @@ __all__ = [
     "MildAugmentation",
     "Problem",
     "SplitFractions",
+    "SplitPlan",
     "check_manifest",
     "make_phantoms",
     "read_manifest",

@@ -104,8 +104,8 @@ class KneeCache:
             self._save_sources()
         except OSError as error:
             raise CacheError(
-                f"cache {self.folder}: {error}; free some space or choose another folder with `cache=` or the "
-                "environment variable OAHIER_CACHE"
+                f"cache {self.folder}: {error}; free some space or choose another folder (`cache`, or the "
+                "environment variable OAHIER_CACHE)"
             ) from error
         return entries
 

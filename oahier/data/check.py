@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from torch.utils.data import DataLoader, Dataset
 
 from oahier.data.content import Finding, read_knee
@@ -33,7 +34,7 @@ def check_manifest(path: str | Path, *, files: bool = True, num_workers: int = 0
     return sorted(problems, key=lambda problem: (problem.row or 0, problem.severity))
 
 
-def _file_problems(table, root: Path, num_workers: int) -> Iterator[Problem]:
+def _file_problems(table: pd.DataFrame, root: Path, num_workers: int) -> Iterator[Problem]:
     rows = [
         (index, str(row["knee"]), root / row["mri"], root / row["cartilage"] if row["cartilage"] else None)
         for index, row in table.iterrows()

@@ -20,7 +20,8 @@ from oahier.data.dataset import KneeDataset, collate
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.sampling import BalancedSampler, balanced_weights, seed_worker
-from oahier.data.splits import Folds, SplitFractions
+from oahier.data.splits import SplitFractions, SplitPlan
+from oahier.data.table import SPLITS
 from oahier.types import MISSING, Batch, Split
 
 Loader = DataLoader[Batch]
@@ -37,12 +38,13 @@ class KneeMRIDataModule(L.LightningDataModule):
         shape: voxels along right, anterior, superior.
         spacing: millimetres per voxel along the same axes; when not given, those at which the median field
             of view of the training knees fills ``shape``.
-        split: how to split; needed only where the manifest has no ``split`` column, which is respected
-            otherwise. 70/15/15 by default.
+        split: how to split where the manifest has no ``split`` column: fractions (70/15/15 by default) or
+            one of several folds. A split column is respected; if it has no validation knees, fractions take
+            their ``val`` share from the training knees.
         targets: label columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest.
         augmentation: maps a TorchIO Subject to a Subject, on the training knees; ``"mild"`` is
             :class:`~oahier.data.MildAugmentation`, ``None`` is none.
-        balanced: draw the training knees so that all KL grades (OA where there is no KL) are equally frequent.
+        balanced: draw training knees such that all KL grades (OA where there is no KL) are equally frequent.
         batch_size: knees per batch. A last training batch of one knee is left out (it breaks batch norm).
         num_workers: processes that load and preprocess; 0 for the main one.
         cache: folder for preprocessed knees; by default the environment variable OAHIER_CACHE, or
@@ -59,7 +61,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         shape: tuple[int, int, int],
         *,
         spacing: tuple[float, float, float] | None = None,
-        split: SplitFractions | Folds | None = None,
+        split: SplitPlan | None = None,
         targets: Sequence[str] = ("oa", "kl"),
         augmentation: Literal["mild"] | Callable[[Any], Any] | None = "mild",
         balanced: bool = False,
@@ -86,15 +88,16 @@ class KneeMRIDataModule(L.LightningDataModule):
         self._unsplit: ManifestError | None = None
         self._split_knees(split)
 
-    def _split_knees(self, split: SplitFractions | Folds | None) -> None:
+    def _split_knees(self, split: SplitPlan | None) -> None:
         """Respect given splits, else make them; too few knees to split can still be predicted."""
         if self.manifest.has_splits and split is None:
             return
         if self.manifest.has_splits:
-            message = (
-                "the manifest has a split column, which is respected: leave `split` out, or remove the column"
-            )
-            raise ManifestError(self.manifest.name, [Problem(message, column="split")])
+            if not isinstance(split, SplitFractions) or len(self.manifest.subset("val")):
+                message = "the column is respected: leave the argument `split` out, or remove the column"
+                raise ManifestError(self.manifest.name, [Problem(message, column="split")])
+            self.manifest = self.manifest.with_validation(split.val, self.seed)
+            return
         try:
             self.manifest = self.manifest.with_splits(split, self.seed)
         except ManifestError as error:
@@ -194,17 +197,13 @@ class KneeMRIDataModule(L.LightningDataModule):
             targets={name: labels[chosen] for name, labels in self._labels.items()},
             with_cartilage=self.manifest.has_cartilage,
             augmentation=augmentation,
-            seed=int(
-                np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63, 1]).generate_state(1)[0]
-            ),
+            seed=self._stream(1),
         )
 
     @override
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint records: volume size, spacing and who was in which split."""
-        knees = {
-            split: self.manifest.subset(split).table["knee"].tolist() for split in ("train", "val", "test")
-        }  # type: ignore[arg-type]
+        knees = {split: self.manifest.subset(split).table["knee"].tolist() for split in SPLITS}
         return {"shape": list(self._shape), "spacing": list(self.spacing), "splits": knees}
 
     @override
@@ -257,7 +256,7 @@ class KneeMRIDataModule(L.LightningDataModule):
             dataset,  # type: ignore[arg-type]
             batch_size=self.batch_size,
             num_workers=self._num_workers,
-            collate_fn=collate,  # type: ignore[arg-type]
+            collate_fn=collate,
             worker_init_fn=partial(seed_worker, rank=rank),
             persistent_workers=self._num_workers > 0,
             pin_memory=torch.cuda.is_available(),

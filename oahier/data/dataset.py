@@ -13,9 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 from typing_extensions import NotRequired, TypedDict
 
+from oahier.data.buffers import BufferPool
 from oahier.data.entry import read_entry
 from oahier.data.manifest import Manifest
 from oahier.types import Batch
+
+_BUFFERS = BufferPool()
 
 
 class Sample(TypedDict):
@@ -118,14 +121,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _stack(volumes: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """A new tensor, in shared memory inside a worker so that it is not copied again on its way out."""
-    shape = (len(volumes), *volumes[0].shape)
-    if get_worker_info() is None:
-        stacked = torch.empty(shape, dtype=dtype)
-    else:
-        count = int(np.prod(shape))
-        storage = torch.UntypedStorage._new_shared(count * dtype.itemsize, device="cpu")
-        stacked = torch.empty(0, dtype=dtype).set_(storage, 0, shape)
+    """One tensor of all; a single volume of the right type stays where it is."""
+    if len(volumes) == 1 and volumes[0].dtype == dtype and get_worker_info() is None:
+        return volumes[0][None]
+    stacked = _BUFFERS.empty((len(volumes), *volumes[0].shape), dtype)
     for row, volume in zip(stacked, volumes, strict=True):
         row.copy_(volume)
     return stacked

@@ -6,6 +6,7 @@ stamp are those, the content is trusted without reading it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -107,10 +108,8 @@ def verify_entry(path: Path) -> None:
             found = zlib.crc32(block, found)
     if found != checksum:
         raise DamagedEntry(f"{path}: the checksum of its voxels does not match")
-    try:
+    with contextlib.suppress(OSError):  # somebody else's file: it is read in full again next time
         os.utime(path, (stamp, stamp))
-    except OSError:
-        pass  # somebody else's file: it is read in full again next time
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], Affine, bool, int, int]:

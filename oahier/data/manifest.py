@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from oahier.data.problems import ManifestError, Problem
-from oahier.data.splits import Folds, SplitFractions, assign_splits
+from oahier.data.splits import SplitFractions, SplitPlan, assign_splits
 from oahier.data.table import COLUMNS, check_table, parse_classes
 from oahier.files import write_atomically
 from oahier.types import MISSING, Split
@@ -66,7 +66,7 @@ class Manifest:
         """The knees of one split."""
         return replace(self, table=self.table[self.table["split"] == split])
 
-    def with_splits(self, split: SplitFractions | Folds | None = None, seed: int = 0) -> Manifest:
+    def with_splits(self, split: SplitPlan | None = None, seed: int = 0) -> Manifest:
         """A copy with splits made anew: grouped by subject, stratified by KL (by OA where KL is unknown).
 
         Args:
@@ -81,6 +81,20 @@ class Manifest:
         except ValueError as error:
             raise ManifestError(self.name, [Problem(str(error))]) from error
         return replace(self, table=self.table.assign(split=names))
+
+    def with_validation(self, share: float = 0.15, seed: int = 0) -> Manifest:
+        """A copy whose validation knees are taken from the training knees, by subject, stratified.
+
+        For sources that publish a training and a test set only; the test knees stay as they are.
+
+        Args:
+            share: of the training knees.
+            seed: as in :meth:`with_splits`.
+        """
+        inner = self.subset("train").with_splits(SplitFractions(val=share, test=0.0), seed)
+        return replace(
+            self, table=self.table.assign(split=inner.table["split"].reindex(self.table.index).fillna("test"))
+        )
 
     @property
     def name(self) -> str:
@@ -124,7 +138,7 @@ class Manifest:
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """Read and check a manifest: a CSV file (UTF-8) with a row per knee.
+    r"""Read and check a manifest: a CSV file (UTF-8) with a row per knee.
 
     Columns: ``knee``, ``subject`` and ``mri`` are required; ``side`` (left, right), ``visit``, ``cartilage``,
     ``kl`` (0-4), ``oa`` (0, 1), ``split`` (train, val, test) and any covariates are optional. Paths are
@@ -141,7 +155,7 @@ def read_manifest(path: str | Path) -> Manifest:
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "a.nii.gz").write_bytes(b"")
-    >>> _ = (folder / "manifest.csv").write_text("knee,subject,mri,kl\\n0071R,0071,a.nii.gz,3\\n")
+    >>> _ = (folder / "manifest.csv").write_text("knee,subject,mri,kl\n0071R,0071,a.nii.gz,3\n")
     >>> read_manifest(folder).table[["knee", "subject", "kl", "oa"]].values.tolist()
     [['0071R', '0071', 3, 1]]
     """

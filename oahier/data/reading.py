@@ -43,7 +43,7 @@ class Grid:
         return tuple(count * length for count, length in zip(self.shape, self.spacing, strict=True))
 
     def same_as(self, other: Grid, tolerance: float = 0.1) -> bool:
-        """True if shapes are equal and no corner is off by more than ``tolerance`` of the smallest voxel edge."""
+        """True if shapes are equal and no corner is off by more than ``tolerance`` voxels."""
         if self.shape != other.shape:
             return False
         corners = np.array(
@@ -150,10 +150,14 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, Affine]:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
     reader.MetaDataDictionaryArrayUpdateOn()
+    display = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.GlobalWarningDisplayOff()  # it warns of a thousandth of a millimetre; we check below
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise UnreadableImage(f"{path}: the DICOM series cannot be read: {_reason(error)}") from error
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(display)
     _check_even_slices(path, reader, image)
     return _from_itk(path, image)
 

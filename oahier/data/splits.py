@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
+from typing_extensions import override
 
 from oahier.types import MISSING
 
+Numbers = Int64[np.ndarray, " subjects"]
+
+
+class SplitPlan(ABC):
+    """How to split the subjects of a manifest; subclass it for a plan of your own."""
+
+    @abstractmethod
+    def assign(self, strata: Numbers, sizes: Numbers, seed: int) -> list[str]:
+        """Split (``"train"``, ``"val"``, ``"test"``) of every subject.
+
+        Args:
+            strata: what to balance, the same number for subjects of one grade.
+            sizes: knees of each subject.
+            seed: the same gives the same splits.
+
+        Raises:
+            ValueError: there are fewer subjects than splits.
+        """
+
 
 @dataclass(frozen=True)
-class SplitFractions:
+class SplitFractions(SplitPlan):
     """Shares of the knees for validation and test; the rest trains.
 
     >>> SplitFractions(val=0.2, test=0.3).train
@@ -35,9 +56,14 @@ class SplitFractions:
         """Share of the knees for training."""
         return round(1 - self.val - self.test, 12)
 
+    @override
+    def assign(self, strata: Numbers, sizes: Numbers, seed: int) -> list[str]:
+        part = deal(strata, sizes, [self.train, self.val, self.test], seed)
+        return [("train", "val", "test")[number] for number in part]
+
 
 @dataclass(frozen=True)
-class Folds:
+class Folds(SplitPlan):
     """One fold of a cross-validation: fold ``test`` of ``count`` is the test set.
 
     With the same seed the test sets of the folds ``0 .. count - 1`` are disjoint and cover all knees. ``val``
@@ -55,8 +81,19 @@ class Folds:
                 f"got count={self.count}, test={self.test}, val={self.val}"
             )
 
+    @override
+    def assign(self, strata: Numbers, sizes: Numbers, seed: int) -> list[str]:
+        fold = deal(strata, sizes, [1 / self.count] * self.count, seed)
+        names = ["test"] * len(strata)
+        rest = np.flatnonzero(fold != self.test)
+        for subject, part in zip(
+            rest, deal(strata[rest], sizes[rest], [1 - self.val, self.val], seed + 1), strict=True
+        ):
+            names[subject] = ("train", "val")[part]
+        return names
 
-def assign_splits(table: pd.DataFrame, split: SplitFractions | Folds, seed: int) -> list[str]:
+
+def assign_splits(table: pd.DataFrame, plan: SplitPlan, seed: int) -> list[str]:
     """Split of every row, grouped by ``subject`` and stratified by ``kl`` (by ``oa`` where it is unknown).
 
     Raises:
@@ -67,30 +104,16 @@ def assign_splits(table: pd.DataFrame, split: SplitFractions | Folds, seed: int)
     4
     """
     subjects, strata, sizes = _subjects(table)
-    if isinstance(split, Folds):
-        fold = deal(strata, sizes, [1 / split.count] * split.count, seed)
-        rest = np.flatnonzero(fold != split.test)
-        names = np.full(len(strata), "test", dtype=object)
-        shares = [1 - split.val, split.val]
-        part = deal(strata[rest], sizes[rest], shares, seed + 1) if split.val else np.zeros(len(rest), int)
-        names[rest] = np.array(["train", "val"], dtype=object)[part]
-    else:
-        part = deal(strata, sizes, [split.train, split.val, split.test], seed)
-        names = np.array(["train", "val", "test"], dtype=object)[part]
-    return [str(name) for name in names[subjects]]
+    names = plan.assign(strata, sizes, seed)
+    return [names[subject] for subject in subjects]
 
 
-def deal(
-    strata: Int64[np.ndarray, " subjects"],
-    sizes: Int64[np.ndarray, " subjects"],
-    shares: Sequence[float],
-    seed: int,
-) -> Int64[np.ndarray, " subjects"]:
+def deal(strata: Numbers, sizes: Numbers, shares: Sequence[float], seed: int) -> Numbers:
     """Deal shuffled subjects, stratum by stratum, to the part that lacks most knees.
 
     Every prefix of the dealing order keeps to the shares, so that each stratum does, and the whole does.
     """
-    wanted = np.asarray(shares, dtype=float)
+    wanted = np.asarray(shares, dtype=np.float64)
     needed = int((wanted > 0).sum())
     if len(strata) < needed:
         raise ValueError(
@@ -109,8 +132,8 @@ def deal(
 
 
 def _fill_empty(
-    part: Int64[np.ndarray, " subjects"], wanted: np.ndarray, generator: np.random.Generator
-) -> Int64[np.ndarray, " subjects"]:
+    part: Numbers, wanted: Float64[np.ndarray, " parts"], generator: np.random.Generator
+) -> Numbers:
     """Give every part that is wanted at least one subject, taken from the largest."""
     for empty in np.flatnonzero((wanted > 0) & (np.bincount(part, minlength=len(wanted)) == 0)):
         largest = int(np.bincount(part, minlength=len(wanted)).argmax())
@@ -118,16 +141,14 @@ def _fill_empty(
     return part
 
 
-def _subjects(
-    table: pd.DataFrame,
-) -> tuple[Int64[np.ndarray, " rows"], Int64[np.ndarray, " subjects"], Int64[np.ndarray, " subjects"]]:
+def _subjects(table: pd.DataFrame) -> tuple[Int64[np.ndarray, " rows"], Numbers, Numbers]:
     """Subject number of each row; stratum (of the worst knee) and number of knees of each subject.
 
     Subjects are numbered by name, so that the order of the rows does not matter.
     """
     names, subjects = np.unique(table["subject"].to_numpy(dtype=str), return_inverse=True)
     kl, oa = table["kl"].to_numpy(np.int64), table["oa"].to_numpy(np.int64)
-    row_stratum = np.where(kl != MISSING, kl, np.where(oa != MISSING, -3 + oa, MISSING - 3))
-    strata = np.full(len(names), np.iinfo(np.int64).min)
-    np.maximum.at(strata, subjects, row_stratum)
+    without_grade = np.where(oa != MISSING, oa - 3, -4)  # below every grade
+    strata = np.full(len(names), -4, dtype=np.int64)
+    np.maximum.at(strata, subjects, np.where(kl != MISSING, kl, without_grade))
     return subjects.astype(np.int64), strata, np.bincount(subjects, minlength=len(names)).astype(np.int64)

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -18,7 +17,7 @@ from oahier.types import KL_GRADES, MISSING, Split
 
 REQUIRED = ("knee", "subject", "mri")
 COLUMNS = ("knee", "subject", "side", "visit", "mri", "cartilage", "kl", "oa", "split")
-SPLITS: tuple[str, ...] = get_args(Split)
+SPLITS: tuple[Split, ...] = get_args(Split)
 SIDES = ("left", "right")
 BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that mean "unknown"."""
@@ -39,11 +38,11 @@ def check_table(cells: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[Pro
     Returns:
         the table, which is complete only if there are no problems of severity ``"error"``, and the problems.
     """
-    cells = cells.apply(lambda column: column.str.strip())
-    cells = cells[~_is_blank(cells).all(axis=1)] if len(cells.columns) else cells
     problems = list(_header_problems([str(name) for name in cells.columns]))
-    if any(problem.severity == "error" for problem in problems):
+    if problems:
         return cells, problems
+    cells = cells.map(str.strip)
+    cells = cells[~cells.map(lambda cell: cell.lower() in BLANK).all(axis=1)]
     if cells.empty:
         return cells, [Problem("expected at least one knee, got a header without rows")]
     table = pd.DataFrame(index=cells.index)
@@ -67,12 +66,11 @@ def parse_classes(
     """Whole numbers ``0 .. classes - 1``; blank is ``MISSING``; "2.0" counts as 2, "KL2" as an error."""
     values, problems = [], []
     expected = f"a whole number 0-{classes - 1}" if classes else "a whole number from 0 on"
-    for index, cell in cells.items():
+    for index, knee, cell in zip(cells.index, knees, cells, strict=True):
         value = _whole_number(str(cell))
-        if value is None or (value != MISSING and (value < 0 or (classes and value >= classes))):
-            shown = str(cell)
-            message = f"expected {expected}, or an empty cell where it is unknown, got {shown!r}"
-            problems.append(Problem(message, row_number(index), str(knees[index]), name))
+        if value is None or (classes and value >= classes):
+            message = f"expected {expected}, or an empty cell where it is unknown, got {str(cell)!r}"
+            problems.append(Problem(message, row_number(index), str(knee), name))
             value = MISSING
         values.append(value)
     return pd.Series(values, index=cells.index, dtype="int64"), problems
@@ -89,13 +87,8 @@ def _whole_number(cell: str) -> int | None:
     return int(value) if math.isfinite(value) and value.is_integer() and value >= 0 else None
 
 
-def _is_blank(cells: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
-    lower = (
-        cells.apply(lambda column: column.str.lower())
-        if isinstance(cells, pd.DataFrame)
-        else cells.str.lower()
-    )
-    return lower.isin(BLANK)
+def _is_blank(cells: pd.Series) -> pd.Series:
+    return cells.str.strip().str.lower().isin(BLANK)
 
 
 def _header_problems(names: list[str]) -> Iterator[Problem]:
@@ -123,12 +116,12 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
             message = "a knee's name becomes a file name: use letters, digits, '-', '_' and '.'"
             yield Problem(message, row_number(index), str(knee), "knee")
     named = table[table["knee"] != ""]
-    for knee, rows in named.groupby("knee", sort=False):
+    for _, rows in named.groupby("knee", sort=False):
         if len(rows) > 1:
             places = ", ".join(str(row_number(index)) for index in rows.index)
             yield Problem(
                 f"duplicate knee: the name stands in rows {places}; give every row (side and visit) its own",
-                row_number(rows.index[1]), str(knee), "knee",
+                row_number(rows.index[1]), str(rows["knee"].iloc[0]), "knee",
             )  # fmt: skip
 
 
@@ -150,7 +143,7 @@ def _complete_oa(table: pd.DataFrame) -> tuple[pd.Series, list[Problem]]:
     implied = oa_from_kl(kl)
     problems = [
         Problem(
-            f"OA {int(oa[i])} contradicts KL {int(kl[i])}, which means OA {int(implied[i])}; correct one of them",
+            f"OA {int(oa[i])} contradicts KL {int(kl[i])}, which means {int(implied[i])}; correct one",
             row_number(table.index[i]), str(table["knee"].iloc[i]), "oa",
         )
         for i in torch.nonzero(contradicts(oa, kl)).flatten().tolist()
@@ -168,13 +161,16 @@ def _file_problems(table: pd.DataFrame, root: Path) -> Iterator[Problem]:
             if not (root / path).exists():
                 message = f"missing file {root / path}; paths start from the manifest's folder"
                 yield Problem(message, row_number(index), knee, name)
-            elif path.is_absolute():
-                message = (
-                    f"absolute path {path}: write it relative to the manifest, so that the folder can move"
-                )
-                yield Problem(message, row_number(index), knee, name, "warning")
+        absolute = [str(cell) for cell in table[name] if Path(str(cell)).is_absolute()]
+        if absolute:
+            message = (
+                f"{len(absolute)} absolute paths such as {absolute[0]}: write them relative to the manifest, "
+                "so that the folder can move"
+            )
+            yield Problem(message, column=name, severity="warning")
     repeated = table[(table["mri"] != "") & table["mri"].duplicated(keep=False)]
-    for cell, rows in repeated.groupby("mri", sort=False):
+    for _, rows in repeated.groupby("mri", sort=False):
+        cell = str(rows["mri"].iloc[0])
         knees = ", ".join(repr(knee) for knee in rows["knee"])
         yield Problem(
             f"knees {knees} share the file {cell}", row_number(rows.index[1]), None, "mri", "warning"
@@ -202,10 +198,7 @@ def _covariate(cells: pd.Series) -> pd.Series:
     known = cells[~_is_blank(cells)]
     if known.empty or known.str.match(r"^[+-]?0\d").any():
         return cells
-    numbers = pd.to_numeric(cells.mask(_is_blank(cells), None), errors="coerce")
-    return cells if int(numbers.notna().sum()) < len(known) else numbers.astype(_smallest(numbers))
-
-
-def _smallest(numbers: pd.Series) -> type:
-    whole = numbers.notna().all() and bool(np.equal(np.mod(numbers, 1), 0).all())
-    return np.int64 if whole else np.float64
+    numbers = pd.to_numeric(known, errors="coerce")
+    if numbers.isna().any():
+        return cells
+    return numbers.reindex(cells.index) if len(known) < len(cells) else numbers
