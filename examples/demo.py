@@ -17,7 +17,7 @@ CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 def run(folder: Path, knees: int, options: list[str]) -> int:
     """Write phantoms, fit and test; every result lies in ``folder``."""
     steps = [
-        ["data", "phantom", str(folder / "phantoms"), "--knees", str(knees)],
+        ["data", "phantom", str(folder / "phantoms"), "--knees", str(knees), "--shape", "[48,64,64]"],
         [
             "fit",
             f"--config={CONFIG}",
@@ -41,6 +41,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/demo"), help="where everything is written")
-    parser.add_argument("--knees", type=int, default=160, help="number of phantom knees")
+    parser.add_argument("--knees", type=int, default=240, help="number of phantom knees")
     known, further = parser.parse_known_args()
     sys.exit(run(known.folder, known.knees, further))
