@@ -86,8 +86,8 @@ def weighted_auc(weights: Floats, scores: Floats, positive: npt.NDArray[np.bool_
 def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     """The central ``level`` of the defined values.
 
-    >>> percentile_interval(np.arange(101.0), level=0.9)
-    Interval(low=5.0, high=95.0, undefined=0)
+    >>> percentile_interval(np.append(np.arange(5.0), np.nan), level=0.5)
+    Interval(low=1.0, high=3.0, undefined=1)
     """
     defined = values[np.isfinite(values)]
     undefined = len(values) - len(defined)
