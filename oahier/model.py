@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from oahier.checkpoints import describe_parts, forgotten_parts, load_checkpoint_safely
 from oahier.checks import check_against_data, check_labels, check_volume
@@ -20,6 +19,8 @@ from oahier.keys import metric_key
 from oahier.losses import FixedWeights, LossWeighting
 from oahier.specs import build, build_factory, is_spec
 from oahier.types import MISSING, Batch, StepOutput
+
+M = TypeVar("M", bound="HierarchicalClassifier")
 
 
 class HierarchicalClassifier(L.LightningModule):
@@ -187,8 +188,8 @@ class HierarchicalClassifier(L.LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path | IO[bytes], map_location: Any = "cpu", **arguments: Any
-    ) -> Self:
+        cls: type[M], checkpoint_path: str | Path | IO[bytes], map_location: Any = "cpu", **arguments: Any
+    ) -> M:
         """Rebuild a model from a checkpoint, which must hold strings, numbers and tensors only.
 
         Args:

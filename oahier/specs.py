@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from typing_extensions import Self
-
 T = TypeVar("T")
+S = TypeVar("S", bound="Specified")
 Spec = dict[str, Any]
 
 _PRIMITIVES = (str, int, float, bool, type(None))
@@ -39,7 +38,7 @@ class Specified:
 
     _init_arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls: type[S], *args: Any, **kwargs: Any) -> S:
         instance = super().__new__(cls)
         object.__setattr__(instance, "_init_arguments", _bind(cls, args, kwargs))
         return instance
