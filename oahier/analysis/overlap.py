@@ -1,0 +1,185 @@
+"""How well a saliency map agrees with a region, a batch of knees at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from oahier.analysis.resampling import resample
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+TOP_PERCENT = (1.0, 5.0, 10.0)
+
+
+def saliency_overlap(
+    saliency: Float[Tensor, "batch i j k"],
+    cartilage: Bool[Tensor, "batch i j k"],
+    *,
+    top_percent: Sequence[float | int] = TOP_PERCENT,
+) -> dict[str, Float[Tensor, " batch"]]:
+    r"""Agreement of saliency with the cartilage (or any other region), per knee.
+
+    The *salient* voxels are the ``n`` most salient ones, never one of zero saliency. Voxels tied with the
+    ``n``-th share the places that are left: hits are expected values under random order, so results do
+    not depend on how a device sorts. Every measure stays the same when a map is multiplied by a number.
+
+    Args:
+        saliency: ``(batch, i, j, k)``, at least zero (negative values count as zero).
+        cartilage: ``(batch, i, j, k)``.
+        top_percent: shares of the volume, in percent.
+
+    Returns:
+        ``(batch,)`` float64 each, NaN for an empty or full region, a map without a positive voxel, or one
+        that is not finite:
+
+        - ``iou``, ``dice``: of the salient voxels with the region, as many as the region has.
+        - ``iou_top_q``: IoU of the top ``q`` percent of the volume; ``precision_top_q``: share of them that
+          lies in the region (top-q@ROI).
+        - ``mass_in_cartilage``: share of the saliency inside the region (mass@ROI).
+        - ``enrichment``: ``mass_in_cartilage`` over the region's share of the volume; 1 is chance.
+        - ``pointing``: 1 if the most salient voxel lies in the region (Zhang et al. 2018,
+          doi:10.1007/s11263-017-1059-x), a share if several are tied.
+        - ``cartilage_share``: the region's share of the volume, the chance level of ``precision``,
+          ``pointing`` and ``mass_in_cartilage``.
+
+    Raises:
+        ValueError: shapes that differ, or a percentage outside (0, 100].
+
+    >>> saliency = torch.tensor([[[[4.0, 3.0, 2.0, 1.0]]]])
+    >>> cartilage = torch.tensor([[[[True, False, True, False]]]])
+    >>> measures = saliency_overlap(saliency, cartilage, top_percent=[25])
+    >>> {name: round(value.item(), 3) for name, value in measures.items()}
+    {'iou': 0.333, 'dice': 0.5, 'iou_top_25': 0.5, 'precision_top_25': 1.0, 'mass_in_cartilage': 0.6,
+     'enrichment': 1.2, 'pointing': 1.0, 'cartilage_share': 0.5}
+    """
+    if saliency.shape != cartilage.shape:
+        raise ValueError(
+            f"expected saliency and cartilage of one shape, got {tuple(saliency.shape)} "
+            f"and {tuple(cartilage.shape)}"
+        )
+    if any(not 0 < percent <= 100 for percent in top_percent):
+        raise ValueError(f"top_percent: expected percentages in (0, 100], got {list(top_percent)}")
+    values, region = saliency.flatten(1), cartilage.flatten(1)
+    voxels = values.shape[1]
+    size = region.sum(dim=1)
+    counts = [max(1, math.ceil(voxels * percent / 100)) for percent in top_percent]
+    ranks = torch.stack(
+        [torch.ones_like(size), size, *(torch.full_like(size, count) for count in counts)], dim=1
+    )
+    hits, selected = _hits(values, region, ranks)
+    share = size.double() / voxels
+    mass = _mass(values, region)
+    measures = {
+        "iou": _iou(hits[:, 1], selected[:, 1], size),
+        "dice": 2 * hits[:, 1] / (selected[:, 1] + size),
+    }
+    for column, percent in enumerate(top_percent, start=2):
+        measures[f"iou_top_{percent:g}"] = _iou(hits[:, column], selected[:, column], size)
+        measures[f"precision_top_{percent:g}"] = hits[:, column] / selected[:, column]
+    measures |= {
+        "mass_in_cartilage": mass,
+        "enrichment": mass / share,
+        "pointing": hits[:, 0],
+        "cartilage_share": share,
+    }
+    undefined = mass.isnan() | (size == 0) | (size == voxels)
+    return {name: value.masked_fill(undefined, math.nan) for name, value in measures.items()}
+
+
+def iou_bound(cartilage: Bool[Tensor, "batch i j k"], grid: Sequence[int]) -> Float[Tensor, " batch"]:
+    """What the grid of a feature map allows: the IoU that the region itself gets through that grid.
+
+    The region is averaged over the cells of the grid, resampled back, and scored as saliency. A guide to
+    what a perfect map could reach, not a strict limit. NaN for an empty or full region.
+
+    >>> thin = torch.zeros(1, 8, 8, 8, dtype=torch.bool)
+    >>> thin[:, 4] = True
+    >>> [round(iou_bound(thin, (size, 4, 4)).item(), 2) for size in (8, 4, 2)]
+    [1.0, 0.33, 0.0]
+    """
+    coarse = F.adaptive_avg_pool3d(cartilage[:, None].float(), (grid[0], grid[1], grid[2]))[:, 0]
+    return saliency_overlap(resample(coarse, cartilage.shape[1:]), cartilage, top_percent=())["iou"]
+
+
+def dilate(
+    cartilage: Bool[Tensor, "batch i j k"], spacing: Float[Tensor, "batch 3"], millimetres: float
+) -> Bool[Tensor, "batch i j k"]:
+    """Every voxel whose centre lies within a distance of the region (exact, Euclidean; on the CPU).
+
+    Args:
+        cartilage: ``(batch, i, j, k)``.
+        spacing: ``(batch, 3)`` voxel sizes in millimetres.
+        millimetres: the distance.
+
+    >>> point = torch.zeros(1, 1, 1, 5, dtype=torch.bool)
+    >>> point[..., 2] = True
+    >>> dilate(point, torch.tensor([[1.0, 1.0, 0.5]]), 0.6).int().tolist()
+    [[[[0, 1, 1, 1, 0]]]]
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    if not millimetres > 0:
+        return cartilage
+    grown = []
+    for region, size in zip(cartilage.cpu().numpy(), spacing.tolist(), strict=True):
+        distance: npt.NDArray[Any] = distance_transform_edt(~region, sampling=size)
+        grown.append(torch.from_numpy((distance <= millimetres) & region.any()))
+    return torch.stack(grown).to(cartilage.device)
+
+
+def _iou(hits: Tensor, selected: Tensor, size: Tensor) -> Tensor:
+    return hits / (selected + size - hits)
+
+
+def _mass(values: Tensor, region: Tensor) -> Tensor:
+    """Share of positive values inside; NaN when there are none or a value is not finite."""
+    positive = values.clamp(min=0)
+    total = positive.sum(dim=1, dtype=torch.float64)
+    inside = (positive * region).sum(dim=1, dtype=torch.float64)
+    return torch.where(total.isfinite() & (total > 0), inside / total, math.nan)
+
+
+def _hits(
+    values: Float[Tensor, "batch voxels"],
+    region: Bool[Tensor, "batch voxels"],
+    ranks: Int[Tensor, "batch ranks"],
+) -> tuple[Float[Tensor, "batch ranks"], Float[Tensor, "batch ranks"]]:
+    """Expected number of region voxels among the most salient ``ranks``, and how many were selected."""
+    top, place = torch.topk(values, min(int(ranks.max()), values.shape[1]), dim=1, sorted=False)
+    found = region.gather(1, place)
+    selected = torch.minimum(ranks, (top > 0).sum(dim=1, keepdim=True))
+    threshold = _at_rank(top, selected)
+    last = top.amin(dim=1, keepdim=True)
+    above = torch.empty_like(selected)
+    reached, hits_above, hits_reached = above.clone(), above.clone(), above.clone()
+    for column, limit in enumerate(threshold.unbind(dim=1)):
+        greater, equal = top > limit[:, None], top >= limit[:, None]
+        above[:, column], reached[:, column] = greater.sum(dim=1), equal.sum(dim=1)
+        hits_above[:, column] = (greater & found).sum(dim=1)
+        hits_reached[:, column] = (equal & found).sum(dim=1)
+    cut = (threshold == last) & (last > 0)
+    if bool(cut.any()):  # ties with the smallest of the list may lie outside it: count them in full
+        tied = values >= last
+        reached = torch.where(cut, tied.sum(dim=1, keepdim=True), reached)
+        hits_reached = torch.where(cut, (tied & region).sum(dim=1, keepdim=True), hits_reached)
+    shared = (selected - above).double() / (reached - above).clamp(min=1)
+    return hits_above + shared * (hits_reached - hits_above), selected.double()
+
+
+def _at_rank(
+    top: Float[Tensor, "batch list"], ranks: Int[Tensor, "batch ranks"]
+) -> Float[Tensor, "batch ranks"]:
+    """The ``ranks``-th largest of an unsorted list; sorting only as far as the last rank inside it."""
+    length = top.shape[1]
+    inside = ranks[ranks < length]
+    ordered = torch.topk(top, max(1, int(inside.max()) if len(inside) else 1), dim=1).values
+    values = ordered.gather(1, (ranks - 1).clamp(0, ordered.shape[1] - 1))
+    return torch.where(ranks < length, values, top.amin(dim=1, keepdim=True))
