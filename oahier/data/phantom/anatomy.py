@@ -21,11 +21,11 @@ _SPREAD: dict[str, tuple[float, float, float]] = {
     "eminence_height": (8.0, 0.8, 2.0),
     "patella_height": (0.0, 2.5, 2.0),
     "patella_shift": (0.0, 1.5, 2.0),
-    "femoral_cartilage": (2.15, 0.10, 2.0),
+    "femoral_cartilage": (2.05, 0.10, 2.0),
     "tibial_cartilage": (2.15, 0.10, 2.0),
     "fluid": (0.5, 0.12, 2.0),
     "leg_radius": (1.0, 0.05, 2.0),
-    "fat_thickness": (7.0, 2.5, 1.8),
+    "fat_thickness": (6.0, 2.0, 1.8),
     "muscle_bulk": (1.0, 0.06, 2.0),
     "lesion_offset": (0.0, 4.0, 1.8),
     "lateral_share": (0.3, 0.08, 2.0),
@@ -50,11 +50,11 @@ class Anatomy:
     eminence_height: float = 8.0
     patella_height: float = 0.0
     patella_shift: float = 0.0
-    femoral_cartilage: float = 2.15
+    femoral_cartilage: float = 2.05
     tibial_cartilage: float = 2.15
     fluid: float = 0.5
     leg_radius: float = 1.0
-    fat_thickness: float = 7.0
+    fat_thickness: float = 6.0
     muscle_bulk: float = 1.0
     lesion_offset: float = 0.0
     """Where along the medial condyle the focal lesion sits (mm, anterior positive)."""

@@ -19,6 +19,7 @@ from oahier.data.phantom.shapes import (
     capsule,
     disc_hull,
     ellipsoid,
+    length,
     rounded_intersection,
     smooth_intersection,
     smooth_union,
@@ -56,9 +57,9 @@ def relief(axes: Axes, seed: int, waves: int = 5, shortest: float = 22.0) -> Fie
 def condyle(axes: Axes, centre: float, half_width: float, radius: float, depth: float) -> Field:
     """One condyle: the hull of a posterior and a distal disc in the sagittal plane, rounded at its sides."""
     across = axes.m - np.float32(centre)
-    back, front = 20.0 * radius, 25.0 * radius
-    profile = disc_hull(axes.a, axes.s, (-14.0 * depth, back + 0.3, back), (3.0 * depth, front, front))
-    profile = profile + across * across * np.float32(1 / 90)
+    back, front = 20.5 * radius, 27.0 * radius
+    profile = disc_hull(axes.a, axes.s, (-13.0 * depth, back + 0.4, back), (0.5 * depth, front, front))
+    profile = profile + across * across * np.float32(1 / 70)
     return rounded_intersection(profile, np.abs(across) - np.float32(half_width), 9.0)
 
 
@@ -66,14 +67,15 @@ def trochlea(axes: Axes, anatomy: Anatomy) -> Field:
     """Anterior block with the groove of the patella; its lateral ridge is the higher one."""
     groove = np.float32(anatomy.groove_depth)
     radius = 26.5 + 1.5 * bump(axes.m, -19.0, 12.0) - groove * bump(axes.m, -1.0, 11.0)
-    profile = np.hypot(axes.a - np.float32(6.0 * anatomy.depth), axes.s - np.float32(30.0)) - radius
-    return rounded_intersection(profile, np.abs(axes.m + 1) - np.float32(32.0), 10.0)
+    profile = length(axes.a - np.float32(6.0 * anatomy.depth), axes.s - np.float32(30.0)) - radius
+    half_width = 32.0 - np.float32(0.55) * np.maximum(axes.s - 30, 0)
+    return rounded_intersection(profile, np.abs(axes.m + 1) - half_width, 10.0)
 
 
 def notch(axes: Axes, anatomy: Anatomy) -> Field:
     """Room of the cruciate ligaments: an arch below and behind the intercondylar roof."""
     width = np.float32(anatomy.notch_width)
-    arch = np.hypot(axes.m, np.maximum(axes.s - np.float32(16), 0) * np.float32(0.6)) - width
+    arch = length(axes.m, np.maximum(axes.s - np.float32(16), 0) * np.float32(0.6)) - width
     roof = (28.0 * (axes.a - np.float32(9)) + 22.0 * (axes.s - np.float32(3))) / np.float32(35.6)
     return rounded_intersection(arch, roof, 5.0)
 
@@ -85,10 +87,10 @@ def femur(axes: Axes, anatomy: Anatomy, disease: Disease, rough: Field) -> tuple
     lateral = condyle(axes, -CONDYLE, 14.5, radius * 0.98, depth)
     bone = smooth_union(np.minimum(medial, lateral), trochlea(axes, anatomy), 5.0)
 
-    flare = bump(axes.s, 24.0, 27.0)
+    flare = bump(axes.s, 24.0, 25.0)
     half_m, half_a = 14.5 + 23.5 * flare, 12.5 + 9.5 * flare
     centre_a = 11.0 - 9.0 * flare
-    shaft = np.hypot(axes.m / half_m, (axes.a - centre_a) / half_a)
+    shaft = length(axes.m / half_m, (axes.a - centre_a) / half_a)
     shaft = (shaft - 1) * np.float32(0.75) * half_a
     bone = smooth_union(bone, rounded_intersection(shaft, np.float32(13) - axes.s, 8.0), 8.0)
     for sign, height in ((1, 27.0), (-1, 25.0)):
@@ -118,7 +120,7 @@ def _femoral_osteophytes(axes: Axes, bone: Field, height: float, rough: Field, l
 def plateau(axes: Axes, anatomy: Anatomy, gap: float) -> Field:
     """Height of the tibial surface: a medial bowl, a flatter lateral field and the eminence between."""
     m, a = axes.m, axes.a + 3
-    bowl = (m - np.float32(CONDYLE)) ** 2 * np.float32(1 / 110) + a * a * np.float32(1 / 150)
+    bowl = (m - np.float32(CONDYLE)) ** 2 * np.float32(1 / 190) + a * a * np.float32(1 / 240)
     field = (m + np.float32(CONDYLE)) ** 2 * np.float32(1 / 150) - a * a * np.float32(1 / 220)
     weight = np.float32(1) / (1 + np.exp(-m * np.float32(0.4)))
     height = weight * np.minimum(bowl, np.float32(4)) + (1 - weight) * np.clip(
@@ -137,8 +139,11 @@ def tibia(axes: Axes, anatomy: Anatomy, disease: Disease, rough: Field, gap: flo
     half_a = (14.0 + 10.5 * flare) * np.float32(anatomy.depth)
     behind = axes.a + np.float32(5.5) - np.float32(2) * flare
     m, a = np.abs(axes.m) / half_m, np.abs(behind) / half_a
-    wall = (m**2.5 + a**2.5) ** np.float32(0.4)
-    wall = (wall - 1) * np.float32(0.85) * half_a
+    wall = (
+        (np.sqrt(length(m * m, a * a)) * np.float32(0.6) + length(m, a) * np.float32(0.4) - 1)
+        * np.float32(0.85)
+        * half_a
+    )
     wall = wall + 7.0 * bump(axes.m, 0.0, 9.0) * np.clip(-behind * np.float32(0.05), 0, 1) * flare
     if disease.osteophyte:
         share = np.where(axes.m > 0, np.float32(1), np.float32(0.45 + anatomy.lateral_share))

@@ -9,26 +9,31 @@ from scipy import ndimage
 from oahier.data.phantom.anatomy import Anatomy, Scan
 from oahier.data.phantom.bones import CONDYLE, Axes
 from oahier.data.phantom.disease import Disease
-from oahier.data.phantom.shapes import Field, bump, coverage
+from oahier.data.phantom.shapes import Field, bump, coverage, length
 from oahier.data.phantom.tissues import Joint, SoftTissues
 
 SIGNAL = {
     "air": 0.0,
     "skin": 0.30,
     "fat": 0.11,
-    "connective": 0.19,
-    "muscle": 0.42,
+    "connective": 0.14,
+    "muscle": 0.48,
+    "synovium": 0.23,
     "vessel": 0.75,
     "tendon": 0.05,
     "ligament": 0.13,
     "meniscus": 0.20,
     "fluid": 1.0,
-    "cartilage": 0.68,
+    "cartilage": 0.66,
     "plate": 0.03,
     "marrow": 0.10,
     "lesion": 0.42,
 }
 """Signal relative to fluid. Fat and marrow are dark because only water is excited."""
+
+
+_GRAIN = (2.5, 2.5, 7.0)
+"""Size in mm of the structure inside tissues; fibres run up and down."""
 
 
 def paint(
@@ -37,28 +42,27 @@ def paint(
     tissues: SoftTissues,
     anatomy: Anatomy,
     disease: Disease,
-    spacing: tuple[float, float, float],
-    seed: int,
+    voxel: float,
+    texture: Field,
 ) -> Field:
-    """Mix the tissues back to front, each by the share of the voxel that it fills."""
-    voxel = float(np.mean(spacing))
-    grain = _grain(axes.s.shape, spacing, seed)
+    """Mix the tissues back to front, each by the share that it fills of a voxel ``voxel`` mm wide."""
     image: Field = np.zeros(axes.s.shape, np.float32)
-    fat = SIGNAL["fat"] * (1 + np.float32(0.25) * grain)
+    fat = SIGNAL["fat"] * (1 + np.float32(0.25) * texture)
 
     _over(image, SIGNAL["skin"], tissues.to_skin, voxel)
     _over(image, fat, tissues.to_skin + np.float32(2), voxel)
     inside = tissues.to_skin + np.float32(anatomy.fat_thickness)
-    _over(image, SIGNAL["connective"] * (1 + np.float32(0.35) * grain), inside, voxel)
-    fibres = SIGNAL["muscle"] * (1 + np.float32(0.08) * grain)
+    _over(image, SIGNAL["connective"] * (1 + np.float32(0.3) * texture), inside, voxel)
+    fibres = SIGNAL["muscle"] * (1 + np.float32(0.08) * texture)
     _over(image, fibres, np.maximum(tissues.muscle, inside + 1), voxel)
+    _over(image, SIGNAL["synovium"] * (1 + np.float32(0.2) * texture), tissues.synovium, voxel)
     _over(image, fat, tissues.fat_pad, voxel)
     for name in ("vessel", "tendon", "ligament", "fluid"):
         _over(image, SIGNAL[name], getattr(tissues, name), voxel)
     _over(image, SIGNAL["fluid"], _joint_space(joint), voxel)
     _over(image, SIGNAL["meniscus"], tissues.meniscus, voxel)
     _over(image, SIGNAL["cartilage"], _patellar_cartilage(axes, joint), voxel)
-    _bones(image, axes, joint, disease, anatomy, voxel, grain)
+    _bones(image, axes, joint, disease, anatomy, voxel, texture)
     return image
 
 
@@ -68,13 +72,13 @@ def _over(image: Field, value: Field | float, distance: Field, extent: Field | f
     image += coverage(distance, extent) * (value - image)
 
 
-def _grain(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: int) -> Field:
+def grain(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: int) -> Field:
     """Structure of a few millimetres inside the tissues, mean 0."""
     generator = np.random.default_rng([seed, 1])
-    coarse = [max(2, round(size * step / 2.5)) for size, step in zip(shape, spacing, strict=True)]
-    grain = generator.standard_normal(coarse, dtype=np.float32)
+    coarse = [max(2, round(n * step / cell)) for n, step, cell in zip(shape, spacing, _GRAIN, strict=True)]
+    values = generator.standard_normal(coarse, dtype=np.float32)
     zoom = [size / small for size, small in zip(shape, coarse, strict=True)]
-    return ndimage.zoom(grain, zoom, order=1, grid_mode=True, mode="nearest").astype(np.float32)
+    return ndimage.zoom(values, zoom, order=1, grid_mode=True, mode="nearest").astype(np.float32)
 
 
 def _joint_space(joint: Joint) -> Field:
@@ -91,11 +95,11 @@ def _patellar_cartilage(axes: Axes, joint: Joint) -> Field:
 
 
 def _bones(
-    image: Field, axes: Axes, joint: Joint, disease: Disease, anatomy: Anatomy, voxel: float, grain: Field
+    image: Field, axes: Axes, joint: Joint, disease: Disease, anatomy: Anatomy, voxel: float, texture: Field
 ) -> None:
     """Cartilage, then the cortical shell, then the marrow of every bone, in place."""
     tibial = np.maximum(joint.medial_cartilage, joint.lateral_cartilage)
-    marrow = SIGNAL["marrow"] * (1 + np.float32(0.2) * grain)
+    marrow = SIGNAL["marrow"] * (1 + np.float32(0.2) * texture)
     medial = bump(axes.m, CONDYLE, 14.0)
     plate = np.float32(0.9) + np.float32(disease.sclerosis) * medial * bump(axes.s, 0.0, 12.0)
     lesions = _lesions(axes, disease, anatomy)
@@ -136,7 +140,7 @@ def acquire(image: Float32[np.ndarray, "i j k"], scan: Scan) -> Float32[np.ndarr
         real, imaginary = generator.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(
             scan.noise
         )
-        signal = np.hypot(signal + real, imaginary)
+        signal = length(signal + real, imaginary)
     return signal * np.float32(scan.gain)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,16 @@ from jaxtyping import Float32, Float64, UInt8
 
 from oahier.data.phantom.anatomy import Anatomy, Scan, Side
 from oahier.data.phantom.bones import CONDYLE, Axes, femur, fibula, patella, relief, tibia
-from oahier.data.phantom.contrast import acquire, paint
+from oahier.data.phantom.contrast import acquire, grain, paint
 from oahier.data.phantom.disease import Disease
 from oahier.data.phantom.shapes import Field, bump, true_distance
 from oahier.data.phantom.tissues import Joint, soft_tissues
 
 FIELD_OF_VIEW = (112.0, 128.0, 128.0)
 """Millimetres right-left, anterior-posterior and superior-inferior that always hold the joint."""
+
+SLAB_VOXELS = 100_000
+"""About how many voxels are computed at a time."""
 
 MINIMUM_SIZE = 4
 """Fewest voxels per axis."""
@@ -94,12 +98,18 @@ def phantom_knee(
         raise ValueError(f"side: expected 'left' or 'right', got {side!r}")
     anatomy, scan = anatomy or Anatomy(), scan or Scan()
     steps = spacing or default_spacing(shape)
-    axes = _axes(shape, steps, anatomy, scan)
     disease = Disease.from_severity(severity, anatomy.lateral_share)
-    joint = _joint(axes, anatomy, disease, steps)
-    tissues = soft_tissues(axes, joint, anatomy, disease, scan.resting_fluid)
-    mri = acquire(paint(axes, joint, tissues, anatomy, disease, steps, scan.seed), scan)
-    label_map = joint.label_map()
+    signal, label_map = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+    texture = grain(shape, steps, scan.seed)
+    for wide, inner, kept in _slabs(shape):
+        axes = _axes(shape, steps, anatomy, scan, wide)
+        joint = _joint(axes, anatomy, disease, steps)
+        tissues = soft_tissues(axes, joint, anatomy, disease, scan.resting_fluid)
+        signal[kept] = paint(axes, joint, tissues, anatomy, disease, float(np.mean(steps)), texture[wide])[
+            inner
+        ]
+        label_map[kept] = joint.label_map()[inner]
+    mri = acquire(signal, scan)
     if side == "left":
         mri, label_map = np.ascontiguousarray(mri[::-1]), np.ascontiguousarray(label_map[::-1])
     affine = np.diag([*steps, 1.0])
@@ -107,8 +117,25 @@ def phantom_knee(
     return PhantomKnee(mri, label_map, affine, float(severity), side, anatomy, scan)
 
 
+def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Slices along the first axis that fit the processor's cache, a neighbour on each side for gradients.
+
+    Yields:
+        the slices to compute, which of those to keep, and where these belong.
+    """
+    thickness = max(4, SLAB_VOXELS // (shape[1] * shape[2]))
+    for start in range(0, shape[0], thickness):
+        stop = min(start + thickness, shape[0])
+        low, high = max(start - 1, 0), min(stop + 1, shape[0])
+        yield slice(low, high), slice(start - low, stop - low), slice(start, stop)
+
+
 def _axes(
-    shape: tuple[int, int, int], spacing: tuple[float, float, float], anatomy: Anatomy, scan: Scan
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    anatomy: Anatomy,
+    scan: Scan,
+    wide: slice,
 ) -> Axes:
     """Voxel centres in the axes of the mean right knee; medial is towards the left, as world x falls."""
     grids = [
@@ -117,21 +144,20 @@ def _axes(
     ]
     offset = [t + c for t, c in zip(scan.translation, (0.0, 7.0, 5.0), strict=True)]
     matrix = scan.rotation_matrix() / (anatomy.scale * np.array([[anatomy.width], [1.0], [1.0]]))
-    world = [-grids[0], grids[1], grids[2]]
+    world = [-grids[0][wide], grids[1], grids[2]]
     world = [grid + move for grid, move in zip(world, offset, strict=True)]
-    terms = [
-        [
-            (matrix[row, axis] * world[axis]).astype(np.float32) for axis in range(3)
-        ]  # one line per axis, summed below
-        for row in range(3)
-    ]
-    m, a, s = (x[:, None, None] + y[None, :, None] + z[None, None, :] for x, y, z in terms)
+    x, y, z = np.meshgrid(*world, indexing="ij", sparse=True)
+    m, a, s = (
+        (row[0] * x).astype(np.float32) + (row[1] * y).astype(np.float32) + (row[2] * z).astype(np.float32)
+        for row in matrix
+    )
     return Axes(m, a, s)
 
 
 def _joint(axes: Axes, anatomy: Anatomy, disease: Disease, spacing: tuple[float, float, float]) -> Joint:
     """Both bones with their cartilage, as close to each other as the cartilage that is left allows."""
-    rough = np.float32(0.9) * relief(axes, anatomy.relief_seed)
+    waves = relief(axes, anatomy.relief_seed)
+    rough = np.float32(0.9) * waves
     healthy = anatomy.femoral_cartilage + anatomy.tibial_cartilage + anatomy.fluid
     medial_left = 1 - min(disease.medial_loss + 0.25 * disease.focal_loss, 1.0)
     cartilage = anatomy.femoral_cartilage + anatomy.tibial_cartilage
@@ -158,6 +184,7 @@ def _joint(axes: Axes, anatomy: Anatomy, disease: Disease, spacing: tuple[float,
         to_patella=patella(lowered, anatomy, disease) * scale,
         to_fibula=fibula(axes) * scale,
         remaining=_remaining(axes, lesion, disease),
+        relief=waves,
         anatomy=anatomy,
     )
 

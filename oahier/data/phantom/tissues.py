@@ -13,8 +13,8 @@ from oahier.data.phantom.disease import Disease
 from oahier.data.phantom.shapes import (
     Field,
     capsule,
+    length,
     rounded_intersection,
-    smooth_union,
 )
 
 
@@ -32,6 +32,8 @@ class Joint:
     femoral_cartilage: Field
     medial_cartilage: Field
     lateral_cartilage: Field
+    relief: Field
+    """Smooth random field of unit variance; makes thicknesses uneven."""
     rims: tuple[Field, Field]
     """Elliptic radius around the medial and lateral tibial cartilage; 1 on its rim."""
 
@@ -49,16 +51,13 @@ class Joint:
         to_patella: Field,
         to_fibula: Field,
         remaining: Field,
+        relief: Field,
         anatomy: Anatomy,
     ) -> Joint:
         """Put cartilage on the bones."""
         rims = (
-            np.hypot(
-                (axes.m - np.float32(CONDYLE)) * np.float32(1 / 13.5), (axes.a + 3) * np.float32(1 / 21)
-            ),
-            np.hypot(
-                (axes.m + np.float32(CONDYLE)) * np.float32(1 / 14), (axes.a + 4) * np.float32(1 / 18.5)
-            ),
+            length((axes.m - np.float32(CONDYLE)) * np.float32(1 / 13.5), (axes.a + 3) * np.float32(1 / 21)),
+            length((axes.m + np.float32(CONDYLE)) * np.float32(1 / 14), (axes.a + 4) * np.float32(1 / 18.5)),
         )
         on_top = np.clip(1 + (above_plateau + 3) * np.float32(0.5), 0, 1)
         tibial = np.float32(anatomy.tibial_cartilage) * remaining * on_top
@@ -73,6 +72,7 @@ class Joint:
             np.float32(anatomy.femoral_cartilage) * remaining * _femoral_region(lowered, to_notch),
             np.where(axes.m > 0, medial, np.float32(0)),
             np.where(axes.m > 0, np.float32(0), lateral * np.float32(1.1)),
+            relief,
             rims,
         )
 
@@ -94,6 +94,7 @@ class SoftTissues:
     to_skin: Field
     muscle: Field
     vessel: Field
+    synovium: Field
     tendon: Field
     ligament: Field
     fluid: Field
@@ -109,9 +110,10 @@ def soft_tissues(
         to_skin=_skin(axes, anatomy),
         muscle=_muscles(axes, anatomy.muscle_bulk),
         vessel=capsule((axes.m, axes.a, axes.s), (-3, -36, -90), (2, -33, 90), 3.0),
+        synovium=_synovium(axes, joint),
         tendon=_tendons(axes, anatomy),
         ligament=_ligaments(axes),
-        fluid=_fluid(axes, joint, resting_fluid + disease.effusion),
+        fluid=_fluid(axes, joint, resting_fluid + disease.effusion, joint.relief),
         meniscus=_menisci(axes, joint, disease),
         fat_pad=_fat_pad(axes),
     )
@@ -137,32 +139,33 @@ def _skin(axes: Axes, anatomy: Anatomy) -> Field:
     """Outline of the leg: an oval, wider above, flatter in front and drawn in below the knee."""
     rise = np.clip(axes.s, -70, 70) * np.float32(1 / 70)
     size = np.float32(anatomy.leg_radius) * (1 + np.float32(0.06) * np.abs(rise))
-    half_m = (53.0 + 5.0 * rise) * size
-    front = (57.0 + 0.0 * rise) * size - 6 * np.maximum(-rise, 0)
-    back = (55.0 + 4.0 * np.abs(rise)) * size
+    half_m = (54.0 + 4.0 * rise) * size
+    front = (63.0 - 25.0 * np.clip((20 - axes.s) * np.float32(1 / 80), 0, 1)) * size
+    back = (56.0 + 3.0 * np.abs(rise)) * size
     half_a = np.where(axes.a > 0, front, back)
-    return (np.hypot(axes.m / half_m, axes.a / half_a) - 1) * np.float32(50)
+    return (length(axes.m / half_m, axes.a / half_a) - 1) * np.float32(50)
 
 
 def _muscles(axes: Axes, bulk: float) -> Field:
-    """Hamstrings, heads of the gastrocnemius, the vasti and the calf."""
+    """Gastrocnemius, hamstrings, the vasti and the lower leg, with fat in the seams between them."""
     point = (axes.m, axes.a, axes.s)
-    gastrocnemius = smooth_union(
-        capsule(point, (17, -33, 22), (20, -38, -75), 9.5 * bulk, 20 * bulk),
-        capsule(point, (-17, -33, 22), (-18, -38, -75), 9.5 * bulk, 20 * bulk),
-        2.0,
+    bellies = (
+        ((19, -33, 26), (20, -34, -80), 12, 24),  # gastrocnemius, medial and lateral head
+        ((-19, -33, 26), (-19, -34, -80), 12, 23),
+        ((36, -30, -10), (22, -30, 80), 9, 25),  # semimembranosus and biceps
+        ((-38, -30, -10), (-23, -30, 80), 9, 24),
+        ((3, -46, 30), (1, -44, 95), 7, 15),  # semitendinosus
+        ((38, 8, 36), (28, 14, 95), 9, 27),  # vastus medialis and lateralis
+        ((-40, 6, 46), (-27, 12, 95), 8, 27),
+        ((-26, 6, -26), (-28, 0, -90), 6, 17),  # tibialis anterior, popliteus and soleus
+        ((2, -22, -26), (-4, -22, -90), 9, 18),
     )
-    hamstrings = np.minimum(
-        capsule(point, (29, -40, 8), (23, -36, 95), 7.5 * bulk, 19 * bulk),
-        capsule(point, (-31, -38, 6), (-22, -34, 95), 7.5 * bulk, 19 * bulk),
-    )
-    vasti = np.minimum(
-        capsule(point, (33, 12, 44), (26, 22, 100), 8 * bulk, 20 * bulk),
-        capsule(point, (-34, 10, 56), (-25, 20, 100), 7 * bulk, 18 * bulk),
-    )
-    front = capsule(point, (-16, 6, -50), (-24, -2, -100), 10 * bulk, 16 * bulk)
-    deep = capsule(point, (0, -24, -34), (-4, -24, -100), 8 * bulk, 15 * bulk)
-    return np.minimum(np.minimum(np.minimum(gastrocnemius, hamstrings), vasti), np.minimum(front, deep))
+    nearest = second = np.full(axes.s.shape, 1e3, np.float32)
+    for start, end, radius, end_radius in bellies:
+        distance = capsule(point, start, end, radius * bulk, end_radius * bulk)
+        second = np.minimum(second, np.maximum(nearest, distance))
+        nearest = np.minimum(nearest, distance)
+    return np.maximum(nearest, nearest - second + np.float32(1.5))
 
 
 def _tendons(axes: Axes, anatomy: Anatomy) -> Field:
@@ -187,14 +190,26 @@ def _ligaments(axes: Axes) -> Field:
     return np.minimum(np.minimum(anterior, posterior), collateral)
 
 
-def _fluid(axes: Axes, joint: Joint, thickness: float) -> Field:
+def _fluid(axes: Axes, joint: Joint, thickness: float, rough: Field) -> Field:
     """Fluid in the recess above the patella and in the gutters beside the femur."""
-    shell = joint.to_femur - np.maximum(joint.femoral_cartilage, 0) - np.float32(thickness)
-    recess = rounded_intersection(np.abs(axes.s - 44) - np.float32(20), np.float32(14) - axes.a, 6.0)
+    recess = rounded_intersection(np.abs(axes.s - 46) - np.float32(20), np.float32(13) - axes.a, 8.0)
     gutters = rounded_intersection(
-        np.abs(axes.s - 24) - np.float32(15), np.abs(axes.a - 8) - np.float32(16), 6.0
+        np.abs(axes.s - 24) - np.float32(15), np.abs(axes.a - 8) - np.float32(16), 8.0
     )
-    return rounded_intersection(shell, np.minimum(recess, gutters), np.float32(0.5).item())
+    room = np.minimum(recess, np.maximum(gutters, 28 - np.abs(axes.m)))
+    uneven = (
+        np.float32(thickness) * np.clip(0.7 + 0.5 * rough, 0, 1.5) * np.clip(room * np.float32(-1 / 8), 0, 1)
+    )
+    shell: Field = joint.to_femur - joint.femoral_cartilage - uneven + np.float32(0.4)
+    return shell
+
+
+def _synovium(axes: Axes, joint: Joint) -> Field:
+    """Capsule and synovium: an uneven sleeve around the ends of the bones."""
+    rise = (axes.s - 4) * np.float32(1 / 28)
+    sleeve = (4 + 2 * joint.relief) * np.maximum(1 - rise * rise, 0) - np.float32(0.5)
+    around: Field = np.minimum(joint.to_femur, joint.to_tibia) - sleeve
+    return around
 
 
 def _menisci(axes: Axes, joint: Joint, disease: Disease) -> Field:
