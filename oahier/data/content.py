@@ -88,8 +88,7 @@ def _read(path: Path, column: str, findings: list[Finding]) -> Image | None:
     try:
         return read_image(path)
     except UnreadableImage as error:
-        text = str(error) if str(path) in str(error) else f"{path}: {error}"
-        findings.append(Finding(column, text))
+        findings.append(Finding(column, str(error)))
         return None
 
 

@@ -31,7 +31,7 @@ class Problem:
     def __str__(self) -> str:
         place = [
             f"row {self.row}" if self.row is not None else "",
-            f"knee {self.knee!r}" if self.knee is not None else "",
+            f"knee {self.knee!r}" if self.knee else "",
             f"column {self.column!r}" if self.column is not None else "",
         ]
         where = ", ".join(part for part in place if part)

@@ -77,7 +77,7 @@ def read_image(path: Path) -> Image:
         data, affine = _read_nifti(path)
     else:
         data, affine = _read_itk(path)
-    return _to_ras(data, affine)
+    return _to_ras(path, data, affine)
 
 
 def read_grid(path: Path) -> Grid:
@@ -95,7 +95,7 @@ def read_grid(path: Path) -> Grid:
         shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=np.float64)
     except Exception as error:
         raise UnreadableImage(f"{path} is not a readable NIfTI file: {_reason(error)}") from error
-    return _to_ras(np.broadcast_to(np.zeros((), dtype=np.uint8), _three(shape)), affine).grid
+    return _to_ras(path, np.broadcast_to(np.zeros((), dtype=np.uint8), _three(path, shape)), affine).grid
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, Affine]:
@@ -103,6 +103,9 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, Affine]:
 
     try:
         content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{path} cannot be read: {_reason(error)}") from error
+    try:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         kind = (
@@ -111,10 +114,10 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, Affine]:
             else nibabel.Nifti1Image
         )
         image: Any = kind.from_bytes(content)
-        shape = _three(tuple(image.shape))
+        shape = _three(path, tuple(image.shape))
         data = np.asanyarray(image.dataobj)
-    except UnreadableImage as error:
-        raise UnreadableImage(f"{path}: {error}") from error
+    except UnreadableImage:
+        raise
     except (EOFError, OSError, zlib.error) as error:
         raise UnreadableImage(
             f"{path} is truncated or damaged: {_reason(error)}; copy it again from its source"
@@ -124,7 +127,8 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, Affine]:
     if data.dtype.fields is not None or data.dtype.kind not in "biuf":
         raise UnreadableImage(f"{path}: expected one number per voxel, got {data.dtype}")
     if data.dtype == np.float64:
-        data = data.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite values are reported with the other contents
+            data = data.astype(np.float32)
     return data.reshape(shape), np.asarray(image.affine, dtype=np.float64)
 
 
@@ -183,10 +187,7 @@ def _from_itk(path: Path, image: Any) -> tuple[np.ndarray, Affine]:
         raise UnreadableImage(
             f"{path}: expected one number per voxel, got {image.GetNumberOfComponentsPerPixel()}"
         )
-    try:
-        shape = _three(tuple(image.GetSize()))
-    except UnreadableImage as error:
-        raise UnreadableImage(f"{path}: {error}") from error
+    shape = _three(path, tuple(image.GetSize()))
     data = sitk.GetArrayFromImage(image)
     data = data.reshape(tuple(reversed(shape))).transpose()
     to_ras = np.diag([-1.0, -1.0, 1.0])  # ITK counts towards left and posterior
@@ -197,20 +198,20 @@ def _from_itk(path: Path, image: Any) -> tuple[np.ndarray, Affine]:
     return data, affine
 
 
-def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _three(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape without trailing axes of length 1, which must leave three axes of two voxels or more."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 2:
         kind = f"{len(shape)}D" if len(shape) != 3 else "single-slice"
         raise UnreadableImage(
-            f"expected a 3D volume, got a {kind} image of {' x '.join(map(str, shape))}; "
+            f"{path}: expected a 3D volume, got a {kind} image of {' x '.join(map(str, shape))}; "
             "give one volume (time point, echo) per row"
         )
     return shape
 
 
-def _to_ras(data: np.ndarray, affine: Affine) -> Image:
+def _to_ras(path: Path, data: np.ndarray, affine: Affine) -> Image:
     """Permute and flip the axes, as views, and correct the affine for it."""
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
@@ -218,12 +219,12 @@ def _to_ras(data: np.ndarray, affine: Affine) -> Image:
     lengths = np.linalg.norm(axes, axis=0)
     if not np.isfinite(affine).all() or (lengths < 1e-6).any():
         raise UnreadableImage(
-            f"expected a finite voxel size above 0 in the header, got the affine {affine.tolist()}"
+            f"{path}: expected a finite voxel size above 0 in the header, got the affine {affine.tolist()}"
         )
     cosines = (axes / lengths).T @ (axes / lengths)
     if np.abs(cosines - np.eye(3)).max() > _ORTHOGONAL:
         raise UnreadableImage(
-            "expected voxel axes at right angles, got a sheared grid; resample the image first"
+            f"{path}: expected voxel axes at right angles, got a sheared grid; resample the image first"
         )
     orientation = io_orientation(affine)
     turned = affine @ inv_ornt_aff(orientation, data.shape)
