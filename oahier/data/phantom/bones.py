@@ -114,7 +114,8 @@ def _femoral_osteophytes(axes: Axes, bone: Field, height: float, rough: Field, l
     beside = np.clip((np.abs(axes.m) - 30) * np.float32(0.2), 0, 1) * bump(axes.s, 7.0, 6.5)
     above = np.clip((axes.a - 22) * np.float32(0.15), 0, 1) * bump(axes.s, 45.0, 6.0) * np.float32(0.6)
     behind = np.clip((-26 - axes.a) * np.float32(0.2), 0, 1) * bump(axes.s, 32.0, 7.0) * np.float32(0.8)
-    return bone - np.float32(height) * uneven * share * np.maximum(np.maximum(beside, above), behind)
+    result: Field = bone - np.float32(height) * uneven * share * np.maximum(np.maximum(beside, above), behind)
+    return result
 
 
 def plateau(axes: Axes, anatomy: Anatomy, gap: float) -> Field:
@@ -128,7 +129,8 @@ def plateau(axes: Axes, anatomy: Anatomy, gap: float) -> Field:
     )
     spines = np.maximum(bump(m, 5.0, 4.0), np.float32(0.85) * bump(m, -6.0, 4.0))
     height = height + np.float32(anatomy.eminence_height) * spines * bump(a, 1.0, 13.0)
-    return height + np.float32(anatomy.tibial_slope) * a - np.float32(gap)
+    surface: Field = height + np.float32(anatomy.tibial_slope) * a - np.float32(gap)
+    return surface
 
 
 def tibia(axes: Axes, anatomy: Anatomy, disease: Disease, rough: Field, gap: float) -> tuple[Field, Field]:

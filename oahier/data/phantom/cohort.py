@@ -41,7 +41,7 @@ class KneePlan:
 
 
 def plan_subject(
-    number: int, *, seed: int, knees: int, visits: int, grade_weights: Sequence[float]
+    number: int, *, seed: int, knees: int, visits: int, grade_weights: Sequence[int | float]
 ) -> list[KneePlan]:
     """All scans of one subject; every knee has its own random streams.
 
@@ -78,7 +78,7 @@ def _key(purpose: int, seed: int, number: int = 0, side: int = 0, visit: int = 0
     return purpose, number, side, visit, seed
 
 
-def severity_from_quantile(quantile: float, grade_weights: Sequence[float]) -> float:
+def severity_from_quantile(quantile: float, grade_weights: Sequence[int | float]) -> float:
     """Severity whose grade follows the weights, uniform within a grade.
 
     >>> severity_from_quantile(0.5, (1, 1, 1, 1, 1))
@@ -89,9 +89,9 @@ def severity_from_quantile(quantile: float, grade_weights: Sequence[float]) -> f
     weights = np.asarray(grade_weights, dtype=np.float64)
     knots = np.concatenate([[0.0], np.cumsum(weights / weights.sum())])
     grade = min(int(np.searchsorted(knots, quantile, side="right")) - 1, len(weights) - 1)
-    while weights[grade] == 0:  # a quantile of exactly 1
-        grade -= 1
+    grade = min(grade, int(np.flatnonzero(weights)[-1]))  # a quantile of 1
     edges = (0.0, *GRADE_THRESHOLDS, 1.0)
     inside = (quantile - knots[grade]) / (knots[grade + 1] - knots[grade])
     low, high = edges[grade], edges[grade + 1]
-    return round(float(min(low + inside * (high - low), np.nextafter(high, low))), 6) if inside < 1 else high
+    severity = round(float(low + inside * (high - low)), 6)
+    return min(max(severity, low), high if high == 1 else high - 1e-6)

@@ -68,7 +68,6 @@ def paint(
 
 def _over(image: Field, value: Field | float, distance: Field, extent: Field | float) -> None:
     """Put a tissue in front of the image, in place."""
-    value = np.float32(value) if isinstance(value, float) else value
     image += coverage(distance, extent) * (value - image)
 
 
@@ -78,20 +77,23 @@ def grain(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: int
     coarse = [max(2, round(n * step / cell)) for n, step, cell in zip(shape, spacing, _GRAIN, strict=True)]
     values = generator.standard_normal(coarse, dtype=np.float32)
     zoom = [size / small for size, small in zip(shape, coarse, strict=True)]
-    return ndimage.zoom(values, zoom, order=1, grid_mode=True, mode="nearest").astype(np.float32)
+    texture: Field = ndimage.zoom(values, zoom, order=1, grid_mode=True, mode="nearest").astype(np.float32)
+    return texture
 
 
 def _joint_space(joint: Joint) -> Field:
     """The film of fluid between the surfaces, and what room menisci leave."""
     femoral = joint.to_femur - joint.femoral_cartilage - np.float32(1.2)
     tibial = joint.to_tibia - np.maximum(joint.medial_cartilage, joint.lateral_cartilage) - np.float32(1.2)
-    return np.maximum(np.maximum(femoral, tibial), (np.minimum(*joint.rims) - 1) * np.float32(14))
+    film: Field = np.maximum(np.maximum(femoral, tibial), (np.minimum(*joint.rims) - 1) * np.float32(14))
+    return film
 
 
 def _patellar_cartilage(axes: Axes, joint: Joint) -> Field:
     """Layer on the back of the patella."""
     back = np.maximum(joint.to_patella - np.float32(2.4), axes.a - np.float32(41))
-    return np.maximum(back, np.abs(axes.s - 33) - np.float32(15))
+    layer: Field = np.maximum(back, np.abs(axes.s - 33) - np.float32(15))
+    return layer
 
 
 def _bones(
@@ -125,7 +127,8 @@ def _lesions(axes: Axes, disease: Disease, anatomy: Anatomy) -> Field:
     """Added signal of bone-marrow lesions under the medial contact area."""
     across = bump(axes.m, CONDYLE + 2, 9.0) * bump(axes.a, -3.0 + anatomy.lesion_offset, 11.0)
     depth = bump(axes.s, -9.0, 8.0) + np.float32(0.8) * bump(axes.s, 6.0, 7.0)
-    return np.float32(disease.marrow_lesion * SIGNAL["lesion"]) * across * depth
+    added: Field = np.float32(disease.marrow_lesion * SIGNAL["lesion"]) * across * depth
+    return added
 
 
 def acquire(image: Float32[np.ndarray, "i j k"], scan: Scan) -> Float32[np.ndarray, "i j k"]:
@@ -162,4 +165,5 @@ def bias_field(
     for weight, term in zip(weights, terms, strict=True):
         total = total + weight * term
     total -= total.mean()
-    return np.exp(total * np.float32(spread / max(float(total.std()), 1e-6)))
+    field: Field = np.exp(total * np.float32(spread / max(float(total.std()), 1e-6)))
+    return field

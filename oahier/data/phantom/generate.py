@@ -113,8 +113,8 @@ class PhantomPlan:
     reader_noise: ReaderNoise | None = "block"
     oa_from: OASource = "observed"
     grade_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
-    val: float = 0.2
-    test: float = 0.2
+    val: int | float = 0.2
+    test: int | float = 0.2
 
     def __post_init__(self) -> None:
         for name, low, high in (("knees", 1, 9999), ("visits", 1, 99), ("knees_per_subject", 1, 2)):
@@ -183,8 +183,9 @@ def write_phantoms(folder: str | Path, plan: PhantomPlan, *, progress: bool = Tr
         FileExistsError: the folder holds phantoms made with other parameters, or a manifest of other knees.
     """
     folder = Path(folder)
-    _claim(folder, plan.record())
     scans = plan.scans()
+    table = _table(scans, plan)
+    _claim(folder, plan.record())
     for scan in _with_progress(scans, progress):
         mri, cartilage = (folder / name for name in _paths(scan))
         if not (mri.is_file() and cartilage.is_file()):
@@ -197,7 +198,7 @@ def write_phantoms(folder: str | Path, plan: PhantomPlan, *, progress: bool = Tr
                 scan=scan.scan,
             )
             _save(knee, mri, cartilage)
-    return write_atomically(folder / "manifest.csv", _table(scans, plan).to_csv(index=False))
+    return write_atomically(folder / "manifest.csv", table.to_csv(index=False))
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
@@ -212,8 +213,8 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
         write_atomically(path, json.dumps(record, indent=2) + "\n")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise FileExistsError(
             f"{path}: expected JSON, got {error}; delete the folder and make it again"
         ) from error

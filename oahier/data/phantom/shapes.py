@@ -7,12 +7,17 @@ Formulas for capsules, smooth unions and rounded intersections follow I. Quilez,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float32
 
 Field = Float32[np.ndarray, "..."]
 """A scalar field on the voxel grid (or broadcastable to it)."""
+
+Number: TypeAlias = int | float
+Point: TypeAlias = Sequence[Number]
+"""Three lengths in mm."""
 
 
 def length(x: Field, y: Field) -> Field:
@@ -24,13 +29,15 @@ def length(x: Field, y: Field) -> Field:
 def smooth_union(a: Field, b: Field, radius: float) -> Field:
     """Union of two fields with a fillet of about ``radius``; the exact minimum far from the seam."""
     gap = np.maximum(radius - np.abs(a - b), 0)
-    return np.minimum(a, b) - gap * gap * np.float32(0.25 / radius)
+    joined: Field = np.minimum(a, b) - gap * gap * np.float32(0.25 / radius)
+    return joined
 
 
 def smooth_intersection(a: Field, b: Field, radius: float) -> Field:
     """Intersection of two fields with a rounded edge."""
     gap = np.maximum(radius - np.abs(a - b), 0)
-    return np.maximum(a, b) + gap * gap * np.float32(0.25 / radius)
+    common: Field = np.maximum(a, b) + gap * gap * np.float32(0.25 / radius)
+    return common
 
 
 def rounded_intersection(a: Field, b: Field, radius: float) -> Field:
@@ -42,15 +49,16 @@ def rounded_intersection(a: Field, b: Field, radius: float) -> Field:
     """
     a, b = a + np.float32(radius), b + np.float32(radius)
     outside = length(np.maximum(a, 0), np.maximum(b, 0))
-    return outside + np.minimum(np.maximum(a, b), 0) - np.float32(radius)
+    common: Field = outside + np.minimum(np.maximum(a, b), 0) - np.float32(radius)
+    return common
 
 
 def capsule(
     point: Sequence[Field],
-    start: tuple[float, float, float],
-    end: tuple[float, float, float],
-    radius: float,
-    end_radius: float | None = None,
+    start: Point,
+    end: Point,
+    radius: Number,
+    end_radius: Number | None = None,
 ) -> Field:
     """Tube with round ends between two points; the radius may change linearly along it."""
     axis = [e - s for s, e in zip(start, end, strict=True)]
@@ -61,23 +69,21 @@ def capsule(
     along = np.clip(along, 0, 1)
     squares = [(o - along * np.float32(d)) ** 2 for o, d in zip(offset, axis, strict=True)]
     distance = np.sqrt(squares[0] + squares[1] + squares[2])
-    change = 0.0 if end_radius is None else end_radius - radius
-    return distance - np.float32(radius) - along * np.float32(change)
+    change = 0 if end_radius is None else end_radius - radius
+    surface: Field = distance - np.float32(radius) - along * np.float32(change)
+    return surface
 
 
-def ellipsoid(
-    point: Sequence[Field], centre: tuple[float, float, float], radii: tuple[float, float, float]
-) -> Field:
+def ellipsoid(point: Sequence[Field], centre: Point, radii: Point) -> Field:
     """Ellipsoid; the distance is exact on the surface and approximate elsewhere."""
     squares = [
         ((p - np.float32(c)) / np.float32(r)) ** 2 for p, c, r in zip(point, centre, radii, strict=True)
     ]
-    return (np.sqrt(squares[0] + squares[1] + squares[2]) - 1) * np.float32(min(radii))
+    surface: Field = (np.sqrt(squares[0] + squares[1] + squares[2]) - 1) * np.float32(min(radii))
+    return surface
 
 
-def disc_hull(
-    y: Field, z: Field, first: tuple[float, float, float], second: tuple[float, float, float]
-) -> Field:
+def disc_hull(y: Field, z: Field, first: Point, second: Point) -> Field:
     """Convex hull of two discs ``(y, z, radius)`` in a plane."""
     (y0, z0, r0), (y1, z1, r1) = first, second
     span = float(np.hypot(y1 - y0, z1 - z0))
@@ -101,7 +107,8 @@ def disc_hull(
 
 def bump(value: Field, centre: float, width: float) -> Field:
     """Gaussian of height 1 around ``centre``."""
-    return np.exp(-(((value - np.float32(centre)) / np.float32(width)) ** 2))
+    height: Field = np.exp(-(((value - np.float32(centre)) / np.float32(width)) ** 2))
+    return height
 
 
 def ramp(value: float, start: float, end: float) -> float:
@@ -121,13 +128,13 @@ def true_distance(field: Field, spacing: tuple[float, float, float]) -> tuple[Fi
         width over which a surface is blurred by partial volume.
     """
     gradients = [np.gradient(field, step, axis=axis) for axis, step in enumerate(spacing)]
-    length = np.sqrt(gradients[0] ** 2 + gradients[1] ** 2 + gradients[2] ** 2)
+    steepness = np.sqrt(gradients[0] ** 2 + gradients[1] ** 2 + gradients[2] ** 2)
     extent = sum(
         (np.abs(g) * np.float32(step) for g, step in zip(gradients, spacing, strict=True)), np.float32(0)
     )
-    extent = extent / np.maximum(length, np.float32(1e-3))
+    extent = extent / np.maximum(steepness, np.float32(1e-3))
     extent = np.clip(extent, np.float32(min(spacing)), np.float32(2 * max(spacing)))
-    return field / np.clip(length, np.float32(0.6), np.float32(1.7)), extent.astype(np.float32)
+    return field / np.clip(steepness, np.float32(0.6), np.float32(1.7)), extent.astype(np.float32)
 
 
 def coverage(field: Field, extent: Field | float) -> Field:
@@ -136,6 +143,5 @@ def coverage(field: Field, extent: Field | float) -> Field:
     >>> coverage(np.float32([-2, -0.5, 0, 2]), 2.0).tolist()
     [1.0, 0.75, 0.5, 0.0]
     """
-    return np.clip(
-        np.float32(0.5) - field / np.float32(extent) if np.isscalar(extent) else 0.5 - field / extent, 0, 1
-    )
+    share: Field = np.clip(np.float32(0.5) - field / extent, 0, 1)
+    return share

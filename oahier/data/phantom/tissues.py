@@ -165,7 +165,8 @@ def _muscles(axes: Axes, bulk: float) -> Field:
         distance = capsule(point, start, end, radius * bulk, end_radius * bulk)
         second = np.minimum(second, np.maximum(nearest, distance))
         nearest = np.minimum(nearest, distance)
-    return np.maximum(nearest, nearest - second + np.float32(1.5))
+    muscles: Field = np.maximum(nearest, nearest - second + np.float32(1.5))
+    return muscles
 
 
 def _tendons(axes: Axes, anatomy: Anatomy) -> Field:
@@ -175,7 +176,8 @@ def _tendons(axes: Axes, anatomy: Anatomy) -> Field:
     a = 47.5 * anatomy.depth
     upper = capsule(point, (-0.6, a + 2, tip + 36), (0, 38, 100), 3.4)
     lower = capsule(point, (-0.6, a + 1, tip + 4), (-1.2, 26, -32), 2.4)
-    return np.minimum(upper, lower)
+    result: Field = np.minimum(upper, lower)
+    return result
 
 
 def _ligaments(axes: Axes) -> Field:
@@ -187,7 +189,8 @@ def _ligaments(axes: Axes) -> Field:
     collateral = np.minimum(
         capsule(flat, (42, 0, 26), (39, 0, -30), 1.6), capsule(point, (-42, -3, 24), (-36, -22, -18), 2.2)
     )
-    return np.minimum(np.minimum(anterior, posterior), collateral)
+    result: Field = np.minimum(np.minimum(anterior, posterior), collateral)
+    return result
 
 
 def _fluid(axes: Axes, joint: Joint, thickness: float, rough: Field) -> Field:
@@ -223,7 +226,8 @@ def _menisci(axes: Axes, joint: Joint, disease: Disease) -> Field:
         for rim, shift in zip(joint.rims, (out, 0.3 * out), strict=True)
     ]
     ring = np.maximum(np.minimum(rings[0], rings[1]), 9 - np.abs(axes.m))
-    return np.maximum(np.maximum(between, ring), axes.s - 9)
+    menisci: Field = np.maximum(np.maximum(between, ring), axes.s - 9)
+    return menisci
 
 
 def _fat_pad(axes: Axes) -> Field:
