@@ -1,0 +1,145 @@
+"""Measures of every head on held-out knees, each epoch, with their pictures and ``metrics.json``."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from typing_extensions import override
+
+from oahier.callbacks.files import write_figure, write_json
+from oahier.callbacks.head_table import HeadTable, head_tables, hierarchy_measures
+from oahier.callbacks.keys import Stage, metric_key, stage_directory
+from oahier.callbacks.loggers import log_picture
+from oahier.callbacks.records import EpochTable
+from oahier.callbacks.step_recorder import StepRecorder
+from oahier.types import StepOutput
+
+_log = logging.getLogger("oahier.ordinal_metrics")
+
+
+class OrdinalMetrics(StepRecorder):
+    """Measures each head on the validation and the test split.
+
+    Logs ``{stage}/{head}/{measure}`` with the measures of :func:`oahier.metrics.ordinal_metrics` or, for two
+    classes, :func:`oahier.metrics.binary_metrics`, and ``knees``, the number of labelled knees. A KL head
+    also gets the measures of the OA probability that its grades imply, as ``oa_auc`` and so on. Where there
+    is an OA and a KL head, ``{stage}/hierarchy/{measure}`` says how far they agree. Every knee counts once, a
+    knee without a label not at all; what is undefined is NaN, and a log message says so.
+
+    Writes ``metrics.json`` last of all files of a stage: every value logged in it, also by other callbacks,
+    and for test knees 95 % intervals. Draws ``pictures/{head}_confusion_matrix.png`` and
+    ``pictures/{head}_reliability.png``.
+
+    Args:
+        picture_every_n_epochs: during training, draw in every n-th epoch and at the end (pictures cost more
+            time than everything else here); 0 draws none. Test pictures are always drawn.
+
+    Raises:
+        ValueError: ``picture_every_n_epochs`` is negative, or the stage has several dataloaders.
+        TypeError: the steps do not return a :class:`~oahier.types.StepOutput`.
+    """
+
+    def __init__(self, picture_every_n_epochs: int = 5) -> None:
+        super().__init__()
+        if picture_every_n_epochs < 0:
+            raise ValueError(
+                f"OrdinalMetrics: picture_every_n_epochs must be 0 or more, got {picture_every_n_epochs}"
+            )
+        self.picture_every_n_epochs = picture_every_n_epochs
+        self._heads: list[HeadTable] = []
+        self._waiting = False
+        self._knees = 0
+        self._told: dict[str, str] = {}
+
+    @override
+    def collect(self, output: StepOutput) -> Mapping[str, Tensor]:
+        columns: dict[str, Tensor] = {}
+        for head, probabilities in output["probabilities"].items():
+            columns[f"{head}/probabilities"] = probabilities
+            columns[f"{head}/severity"] = output["severity"][head]
+            columns[f"{head}/labels"] = output["targets"][head]
+        return columns
+
+    @override
+    def finish(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, stage: Stage, table: EpochTable
+    ) -> None:
+        if stage == "predict":
+            return
+        self._heads, self._knees = head_tables(pl_module, table), len(table)
+        groups = {head.name: head.measures() for head in self._heads} | hierarchy_measures(self._heads)
+        values = {
+            metric_key(stage, group, name): value
+            for group, measures in groups.items()
+            for name, value in measures.items()
+        }
+        pl_module.log_dict(values, sync_dist=trainer.world_size > 1, batch_size=1)
+        if trainer.is_global_zero:
+            for head in self._heads:
+                self._tell_undefined(metric_key(stage, head.name), head, groups[head.name])
+        self._waiting = True
+        if self._draws_now(trainer):
+            self._draw(trainer, stage)
+
+    @override
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._write(trainer, "val")
+
+    @override
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write(trainer, "test")
+
+    @override
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._waiting and self.picture_every_n_epochs:
+            self._draw(trainer, "val")
+
+    def _draws_now(self, trainer: L.Trainer) -> bool:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return True
+        return self.picture_every_n_epochs > 0 and trainer.current_epoch % self.picture_every_n_epochs == 0
+
+    def _draw(self, trainer: L.Trainer, stage: Stage) -> None:
+        self._waiting = False
+        if not trainer.is_global_zero:
+            return
+        for head in self._heads:
+            for kind, figure in head.pictures(stage).items():
+                path = stage_directory(trainer, stage) / "pictures" / f"{head.name}_{kind}.png"
+                log_picture(trainer, metric_key(stage, head.name, kind), write_figure(path, figure))
+
+    def _write(self, trainer: L.Trainer, stage: Stage) -> None:
+        logged = trainer.callback_metrics  # on every process: reading may reduce over them
+        if not trainer.is_global_zero:
+            return
+        content: dict[str, Any] = {
+            "stage": stage,
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "knees": self._knees,
+            "metrics": {
+                name: float(value) for name, value in sorted(logged.items()) if name.startswith(f"{stage}/")
+            },
+        }
+        if trainer.state.fn != TrainerFn.FITTING:
+            content["intervals"] = {
+                metric_key(stage, head.name, name): [interval.low, interval.high]
+                for head in self._heads
+                for name, interval in head.intervals().items()
+            }
+        write_json(stage_directory(trainer, stage) / "metrics.json", content)
+
+    def _tell_undefined(self, key: str, head: HeadTable, measures: Mapping[str, float]) -> None:
+        """One message when the set of undefined measures, or its cause, changes."""
+        undefined = [name for name, value in measures.items() if math.isnan(value)]
+        message = f"undefined (NaN): {', '.join(undefined)}; {head.describe()}" if undefined else ""
+        if message and message != self._told.get(key):
+            _log.warning("%s: %s", key, message)
+        self._told[key] = message

@@ -1,0 +1,83 @@
+"""Predictions and embeddings of every knee, as files that any later analysis starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import lightning as L
+import numpy as np
+from torch import Tensor
+from typing_extensions import override
+
+from oahier.callbacks.files import write_arrays, write_rows
+from oahier.callbacks.keys import Stage, stage_directory
+from oahier.callbacks.records import EpochTable
+from oahier.callbacks.step_recorder import StepRecorder
+from oahier.types import MISSING, StepOutput
+
+
+class PredictionWriter(StepRecorder):
+    """Writes ``predictions.csv`` and ``embeddings.npz``, one row a knee, sorted by knee.
+
+    ``predictions.csv`` has ``knee, subject``, then for each head its label (``label_kl``, ``label_oa``; empty
+    where unknown), its probabilities (``prob_oa``; ``prob_kl_0 ... prob_kl_4``), its decision (``pred_kl``,
+    the most probable grade; ``pred_oa``, P >= 0.5) and, for grades, ``severity_kl``, the expected grade.
+    Columns carry the names of the heads. ``embeddings.npz`` holds ``knee`` and ``embedding``, float32
+    ``(knees, features)``, and loads without pickle.
+
+    Test files lie in the run's folder, those of the latest validation in ``validation/``, of prediction in
+    ``predict/``.
+
+    Raises:
+        ValueError: the stage has several dataloaders.
+        TypeError: the steps do not return a :class:`~oahier.types.StepOutput`.
+    """
+
+    @override
+    def collect(self, output: StepOutput) -> Mapping[str, Tensor]:
+        columns = {"embedding": output["embedding"].flatten(1)}
+        for head, probabilities in output["probabilities"].items():
+            columns[f"{head}/probabilities"] = probabilities
+            columns[f"{head}/severity"] = output["severity"][head]
+            columns[f"{head}/labels"] = output["targets"][head]
+        return columns
+
+    @override
+    def finish(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, stage: Stage, table: EpochTable
+    ) -> None:
+        if trainer.is_global_zero and len(table):
+            folder = stage_directory(trainer, stage)
+            columns = prediction_columns(table)
+            write_rows(folder / "predictions.csv", list(columns), list(zip(*columns.values(), strict=True)))
+            embedding = table["embedding"].float().numpy()
+            write_arrays(
+                folder / "embeddings.npz", knee=np.array(table.knee, dtype=np.str_), embedding=embedding
+            )
+
+
+def prediction_columns(table: EpochTable) -> dict[str, Sequence[object]]:
+    """The columns of ``predictions.csv`` by name."""
+    probabilities = {
+        column.removesuffix("/probabilities"): table[column]
+        for column in table
+        if column.endswith("/probabilities")
+    }
+    binary = [head for head, values in probabilities.items() if values.shape[1] == 2]
+    graded = [head for head in probabilities if head not in binary]
+    columns: dict[str, Sequence[object]] = {"knee": table.knee, "subject": table.subject}
+    for head in [*graded, *binary]:
+        columns[f"label_{head}"] = [
+            None if label == MISSING else label for label in table[f"{head}/labels"].tolist()
+        ]
+    for head in binary:
+        columns[f"prob_{head}"] = probabilities[head][:, 1].tolist()
+    for head in graded:
+        for grade, values in enumerate(probabilities[head].T):
+            columns[f"prob_{head}_{grade}"] = values.tolist()
+    for head in graded:
+        columns[f"pred_{head}"] = probabilities[head].argmax(dim=1).tolist()
+        columns[f"severity_{head}"] = table[f"{head}/severity"].tolist()
+    for head in binary:
+        columns[f"pred_{head}"] = (probabilities[head][:, 1] >= 0.5).long().tolist()
+    return columns
