@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,13 +48,28 @@ def _described(part: Any) -> Any:
         return None
 
 
-def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments: dict[str, Any]) -> M:
-    """Rebuild a model and its weights, unpickling nothing; every error says what to do."""
+def load_checkpoint_safely(
+    cls: type[M], build: Callable[..., M], path: Any, map_location: Any, arguments: dict[str, Any]
+) -> M:
+    """Rebuild a model and its weights, unpickling nothing; every error says what to do.
+
+    Args:
+        cls: the model's class.
+        build: makes a model from its serial form and the arguments that replace parts of it.
+        path: the checkpoint.
+        map_location: device for the weights.
+        arguments: constructor arguments that replace those of the checkpoint.
+
+    Raises:
+        CheckpointError: see :meth:`oahier.HierarchicalClassifier.load_from_checkpoint`.
+    """
     if isinstance(path, (str, Path)) and not Path(path).is_file():
         raise CheckpointError(f"checkpoint {path}: no such file")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise almost anything
         raise CheckpointError(
             f"checkpoint {path}: not a file of plain weights; it is damaged or holds pickled objects, which "
             f"could run code when loaded. Make it again with oahier ({_shortened(error, lines=1)})"
@@ -63,10 +78,9 @@ def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments
         raise CheckpointError(
             f"checkpoint {path}: expected a Lightning checkpoint with a 'state_dict', got none"
         )
-    stored = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
-    stored = {name: value for name, value in stored.items() if value is not None}
+    stored = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY)
     try:
-        model = cls(**{**stored, **arguments})
+        model = build(stored if isinstance(stored, dict) else {}, **arguments)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint {path}: it does not say how to rebuild the model ({error}). Was it written by "

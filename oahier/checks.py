@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from oahier.encoders import Encoder, PlainEncoder
+
 if TYPE_CHECKING:
     from oahier.model import HierarchicalClassifier
 
@@ -27,6 +29,20 @@ def check_labels(name: str, labels: Tensor, num_classes: int) -> None:
             f"head {name!r}: expected labels 0..{num_classes - 1} (or -1 for missing), "
             f"got {sorted(set(labels.tolist()))}; correct the target column or the head's num_classes"
         )
+
+
+def check_embedding(embedding: Tensor, encoder: Encoder) -> None:
+    """Refuse an embedding that is not ``(batch, num_features)``."""
+    if embedding.ndim != 2 or embedding.shape[1] != encoder.num_features:
+        raise ValueError(
+            f"encoder {name_of(encoder)}: expected an embedding of shape (batch, {encoder.num_features}), "
+            f"as its num_features says, got {tuple(embedding.shape)}; correct num_features or embed()"
+        )
+
+
+def name_of(encoder: Encoder) -> str:
+    """The class that a user wrote: that of the wrapped module for a plain one."""
+    return type(encoder.module if isinstance(encoder, PlainEncoder) else encoder).__name__
 
 
 def check_against_data(model: HierarchicalClassifier, data: Any) -> None:
@@ -55,7 +71,7 @@ def check_against_data(model: HierarchicalClassifier, data: Any) -> None:
 @torch.no_grad()
 def check_encoder_output(model: HierarchicalClassifier, shape: tuple[int, ...]) -> None:
     """Run the encoder once on an empty volume; modes and random numbers stay as they were."""
-    source, parameter = type(model.encoder).__name__, next(model.parameters())
+    source, parameter = name_of(model.encoder), next(model.parameters())
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -67,7 +83,7 @@ def check_encoder_output(model: HierarchicalClassifier, shape: tuple[int, ...]) 
             if any(0 in grid for grid in grids):
                 raise ValueError(f"its feature maps have grids {grids}, the last one is empty")
             embedding = model.encoder.embed(features)
-    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+    except Exception as error:  # a module of anybody's: whatever it raises, it does not work
         raise ValueError(
             f"encoder {source} does not work on volumes of {'x'.join(map(str, shape))} voxels: {error}. "
             "Use larger volumes (data.shape) or another encoder"
@@ -75,9 +91,4 @@ def check_encoder_output(model: HierarchicalClassifier, shape: tuple[int, ...]) 
     finally:
         for module, training in modes.items():
             module.training = training
-    expected = (1, model.encoder.num_features)
-    if tuple(embedding.shape) != expected:
-        raise ValueError(
-            f"encoder {source}: expected an embedding of shape {expected} (num_features), "
-            f"got {tuple(embedding.shape)}"
-        )
+    check_embedding(embedding, model.encoder)

@@ -8,16 +8,25 @@ from typing import IO, Any, TypeVar
 
 import lightning as L
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from oahier.checkpoints import describe_parts, forgotten_parts, load_checkpoint_safely
-from oahier.checks import check_against_data, check_labels, check_volume
+from oahier.checks import check_against_data, check_embedding, check_labels, check_volume
 from oahier.encoders import Encoder, as_encoder
 from oahier.heads import Head
 from oahier.keys import metric_key
-from oahier.losses import FixedWeights, LossWeighting
-from oahier.specs import build, build_factory, is_spec
+from oahier.losses import LossWeighting
+from oahier.parts import (
+    OptimizerFactory,
+    SchedulerFactory,
+    as_factory,
+    as_heads,
+    as_weighting,
+    build_parts,
+    reading_order,
+)
 from oahier.types import MISSING, Batch, StepOutput
 
 M = TypeVar("M", bound="HierarchicalClassifier")
@@ -26,8 +35,9 @@ M = TypeVar("M", bound="HierarchicalClassifier")
 class HierarchicalClassifier(L.LightningModule):
     """Single-OA, Single-KL or Dual supervision of one encoder, by the heads that are given.
 
-    Every argument may also be its serial form ``{"class_path": ..., "init_args": {...}}``, which is what
+    The serial form of the arguments (``{"class_path": ..., "init_args": {...}}`` for each part) is what
     checkpoints hold; they load with ``weights_only=True`` and no further arguments.
+    :meth:`from_specification` makes a model from it.
 
     Args:
         encoder: an :class:`~oahier.Encoder`, any module that returns a feature map or an embedding, or a
@@ -40,7 +50,7 @@ class HierarchicalClassifier(L.LightningModule):
 
     Raises:
         ValueError: no heads, a name that is unknown, weights that do not fit the heads, heads that read
-            each other in a circle.
+            each other in a circle or belong to another model.
         TypeError: an argument of another kind.
 
     >>> import oahier as oh
@@ -56,8 +66,8 @@ class HierarchicalClassifier(L.LightningModule):
         encoder: nn.Module | str | dict[str, Any],
         heads: Mapping[str, Head],
         loss_weights: LossWeighting | dict[str, float] | None = None,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        lr_scheduler: SchedulerFactory | None = None,
     ) -> None:
         super().__init__()
         self.remember(describe_parts(
@@ -65,15 +75,30 @@ class HierarchicalClassifier(L.LightningModule):
             lr_scheduler=lr_scheduler,
         ))  # fmt: skip
         self.encoder: Encoder = as_encoder(encoder)
-        self.heads = nn.ModuleDict({name: _as_head(name, head) for name, head in heads.items()})
-        self._order = _reading_order(dict(self._heads()))
+        self.heads = nn.ModuleDict(as_heads(heads))
+        self._order = reading_order(dict(self._heads()))
         for name in self._order:
             head = self._head(name)
-            head.build(self.encoder.num_features if head.reads is None else self._head(head.reads).num_logits)
-        self.weighting = _as_weighting(loss_weights)
+            width = self.encoder.num_features if head.reads is None else self._head(head.reads).num_logits
+            head.build(width)
+            head.in_features = width
+        self.weighting = as_weighting(loss_weights)
         self.weighting.build([name for name, head in self._heads() if not head.probe])
-        self._optimizer: Any = _as_factory(optimizer, torch.optim.Optimizer)
-        self._lr_scheduler: Any = _as_factory(lr_scheduler, object)
+        self._optimizer = as_factory("optimizer", optimizer, Optimizer)
+        self._lr_scheduler = lr_scheduler and as_factory("lr_scheduler", lr_scheduler, LRScheduler)
+
+    @classmethod
+    def from_specification(cls: type[M], specification: Mapping[str, Any], **arguments: Any) -> M:
+        """A model from the serial form of its arguments, as checkpoints and configurations hold it.
+
+        Args:
+            specification: serial form of the constructor arguments; a model's own is ``specification``.
+            arguments: constructor arguments that replace those of the specification.
+
+        Raises:
+            SpecError: a class is not found, is of another kind, or refuses its arguments.
+        """
+        return cls(**build_parts({**specification, **arguments}))
 
     def forward(self, mri: Tensor) -> dict[str, Tensor]:
         """Logits ``(batch, num_logits)`` of each head for volumes ``(batch, 1, i, j, k)``."""
@@ -81,6 +106,7 @@ class HierarchicalClassifier(L.LightningModule):
 
     def logits_from_embedding(self, embedding: Tensor) -> dict[str, Tensor]:
         """Logits of each head for embeddings ``(batch, num_features)``, in the precision of the heads."""
+        check_embedding(embedding, self.encoder)
         logits: dict[str, Tensor] = {}
         with torch.autocast(embedding.device.type, enabled=False):
             for name in self._order:
@@ -111,11 +137,11 @@ class HierarchicalClassifier(L.LightningModule):
         features = self.encoder.features(batch["mri"])
         embedding = self.encoder.embed(features)
         logits = self.logits_from_embedding(embedding)
-        targets = {name: self._labels(name, batch) for name in self.heads}
+        targets = {name: self._labels(name, batch, stage) for name in self.heads}
         losses = self._losses(logits, targets)
         loss = self._objective(losses, embedding)
         if stage is not None:
-            self._log_losses(stage, loss, losses, batch)
+            self._log_losses(stage, loss, losses, targets)
         with torch.no_grad():
             values = {name: value.detach() for name, value in logits.items()}
             return StepOutput(
@@ -131,10 +157,12 @@ class HierarchicalClassifier(L.LightningModule):
                 subject=list(batch["subject"]),
             )
 
-    def _labels(self, name: str, batch: Batch) -> Tensor:
+    def _labels(self, name: str, batch: Batch, stage: str | None) -> Tensor:
         column = self.target_of(name)
         if column not in batch["targets"]:
-            raise KeyError(
+            if stage is None:  # prediction needs no labels
+                return torch.full((len(batch["mri"]),), MISSING, device=batch["mri"].device)
+            raise ValueError(
                 f"head {name!r} learns from target {column!r}, but the batch has {sorted(batch['targets'])}; "
                 f"add it to the data module's targets or set {type(self._head(name)).__name__}(target=...)"
             )
@@ -154,14 +182,29 @@ class HierarchicalClassifier(L.LightningModule):
         teaching = {name: loss for name, loss in losses.items() if not self._head(name).probe}
         probes = [loss for name, loss in losses.items() if self._head(name).probe]
         objective = self.weighting(teaching) if teaching else 0.0 * embedding.sum()
-        return torch.stack([objective, *probes]).sum() if probes else objective
+        return torch.stack([objective, *probes, *self._idle(losses)]).sum()
 
-    def _log_losses(self, stage: str, loss: Tensor, losses: dict[str, Tensor], batch: Batch) -> None:
+    def _idle(self, losses: dict[str, Tensor]) -> list[Tensor]:
+        """Zeros that reach the parameters of heads without a labelled knee.
+
+        Every parameter has a gradient in every step: DDP waits for it, also where a batch lacks the label.
+        """
+        idle = [head for name, head in self._heads() if name not in losses]
+        modules: list[nn.Module] = [*idle, self.weighting] if idle else []
+        return [0.0 * parameter.sum() for module in modules for parameter in module.parameters()]
+
+    def _log_losses(
+        self, stage: str, loss: Tensor, losses: dict[str, Tensor], targets: dict[str, Tensor]
+    ) -> None:
+        """Log epoch means over labelled knees: NaN for a head that saw none, on all processes alike."""
+        known = torch.stack([labels != MISSING for labels in targets.values()])
         values = {metric_key(stage, "loss"): loss.detach()}
-        values |= {metric_key(stage, name, "loss"): value.detach() for name, value in losses.items()}
-        size, evaluating = batch["mri"].shape[0], stage != "train"
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=size, sync_dist=evaluating)
-        if not evaluating:
+        for name in targets:
+            values[metric_key(stage, name, "loss")] = losses.get(name, torch.zeros_like(loss)).detach()
+        counts = [int(known.any(dim=0).sum()), *known.sum(dim=1).tolist()]
+        for (key, value), count in zip(values.items(), counts, strict=True):
+            self.log(key, value, on_step=False, on_epoch=True, batch_size=count, sync_dist=stage != "train")
+        if stage == "train":
             self.log("loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
 
     def configure_optimizers(self) -> Any:
@@ -200,7 +243,7 @@ class HierarchicalClassifier(L.LightningModule):
         Raises:
             CheckpointError: no such file, pickled code inside, or weights of another architecture.
         """
-        return load_checkpoint_safely(cls, checkpoint_path, map_location, arguments)
+        return load_checkpoint_safely(cls, cls.from_specification, checkpoint_path, map_location, arguments)
 
     def _head(self, name: str) -> Head:
         head = self.heads[name]
@@ -210,49 +253,3 @@ class HierarchicalClassifier(L.LightningModule):
 
     def _heads(self) -> list[tuple[str, Head]]:
         return [(name, self._head(name)) for name in self.heads]
-
-
-def _as_head(name: str, head: Any) -> Head:
-    if is_spec(head):
-        head = build(head, Head)
-    if not isinstance(head, Head):
-        raise TypeError(
-            f"heads[{name!r}]: expected a subclass of oahier.Head or {{'class_path': ...}}, "
-            f"got {type(head).__name__}"
-        )
-    return head
-
-
-def _reading_order(heads: dict[str, Head]) -> list[str]:
-    """Names ordered such that a head comes after the one whose logits it reads."""
-    if not heads:
-        raise ValueError("heads is empty: give at least one, for example {'kl': oahier.SoftmaxHead()}")
-    order: list[str] = []
-    waiting = dict(heads)
-    while waiting:
-        ready = [name for name, head in waiting.items() if head.reads is None or head.reads in order]
-        if not ready:
-            name, head = next(iter(waiting.items()))
-            raise ValueError(
-                f"heads[{name!r}] reads {head.reads!r}: expected another head among {sorted(heads)}, "
-                "without a circle"
-            )
-        order += ready
-        waiting = {name: head for name, head in waiting.items() if name not in ready}
-    return order
-
-
-def _as_weighting(weights: Any) -> LossWeighting:
-    if is_spec(weights):
-        return build(weights, LossWeighting)
-    if weights is None or isinstance(weights, Mapping):
-        return FixedWeights(weights)
-    if isinstance(weights, LossWeighting):
-        return weights
-    raise TypeError(
-        f"loss_weights: expected weights by head name or a LossWeighting, got {type(weights).__name__}"
-    )
-
-
-def _as_factory(factory: Any, expected: type) -> Any:
-    return build_factory(factory, expected) if is_spec(factory) else factory

@@ -8,18 +8,22 @@ and load with ``weights_only=True``.
 from __future__ import annotations
 
 import difflib
+import enum
 import functools
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Specified")
 Spec = dict[str, Any]
 
-_PRIMITIVES = (str, int, float, bool, type(None))
+_PRIMITIVES: tuple[type, ...] = (bool, str, int, float)
 
 
 class SpecError(ValueError):
@@ -61,7 +65,7 @@ def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
     return arguments
 
 
-def make(cls: type[T], **init_args: Any) -> T:
+def make(cls: type[T], /, **init_args: Any) -> T:
     """Make an object of any class and remember how, so that a checkpoint can rebuild it.
 
     Use it for a class of somebody else's; subclasses of :class:`Specified` need no help.
@@ -92,28 +96,42 @@ def class_path(cls: type) -> str:
 def describe(value: Any) -> Any:
     """The serial form of a value: primitives as they are, parts as ``{class_path, init_args}``.
 
+    A class, or a partial of one, stands for what it will make (an optimizer, a scheduler): see
+    :func:`build_factory`. Among the arguments of a part it cannot be described, because a rebuilt part would
+    get an instance instead.
+
     Raises:
-        SpecError: a part does not remember its arguments (see :func:`make`).
+        SpecError: a part does not remember its arguments (see :func:`make`), or an argument has no
+            serial form.
     """
-    if isinstance(value, _PRIMITIVES):
+    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
+        return {"class_path": class_path(value.func), "init_args": _describe_argument(value.keywords)}
+    if isinstance(value, type):
+        return {"class_path": class_path(value), "init_args": {}}
+    return _describe_argument(value)
+
+
+def _describe_argument(value: Any) -> Any:
+    if value is None or type(value) in _PRIMITIVES:
         return value
+    if isinstance(value, np.generic):
+        return _describe_argument(value.item())
+    for primitive in _PRIMITIVES:  # enumerations: their value
+        if isinstance(value, primitive):
+            return primitive(value.value if isinstance(value, enum.Enum) else value)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
+        return {str(key): _describe_argument(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [describe(item) for item in value]
-    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
-        return {"class_path": class_path(value.func), "init_args": describe(value.keywords)}
-    if isinstance(value, type):
-        return {"class_path": class_path(value), "init_args": {}}
-    arguments = getattr(value, "_init_arguments", None)
+        return [_describe_argument(item) for item in value]
+    arguments = None if isinstance(value, type) else getattr(value, "_init_arguments", None)
     if arguments is None:
         raise SpecError(
             f"{type(value).__name__} does not remember its constructor arguments; make it with "
             f"oahier.make({type(value).__name__}, ...) or give {{'class_path': ..., 'init_args': ...}}"
         )
-    return {"class_path": class_path(type(value)), "init_args": describe(arguments)}
+    return {"class_path": class_path(type(value)), "init_args": _describe_argument(arguments)}
 
 
 def is_spec(value: Any) -> bool:
@@ -166,6 +184,8 @@ def _build_nested(value: Any) -> Any:
         return build(value, nn.Module)
     if isinstance(value, list):
         return [_build_nested(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _build_nested(item) for name, item in value.items()}
     return value
 
 
@@ -177,15 +197,27 @@ def import_class(path: str) -> type:
     """
     module_path, _, name = path.rpartition(".")
     try:
-        module = importlib.import_module(module_path or "oahier")
-    except ImportError as error:
+        owner = _import_owner(module_path or "oahier")
+    except (ImportError, TypeError, ValueError) as error:
         raise SpecError(
             f"class_path {path!r}: module {module_path!r} cannot be imported ({error})"
         ) from error
-    found = getattr(module, name, None)
+    found = getattr(owner, name, None)
     if not isinstance(found, type):
-        raise SpecError(f"class_path {path!r} does not name a class.{nearest(name, dir(module))}")
+        raise SpecError(f"class_path {path!r} does not name a class.{nearest(name, dir(owner))}")
     return found
+
+
+def _import_owner(path: str) -> ModuleType | type:
+    """The module of that path, or the class that another class is defined in."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        outer, _, name = path.rpartition(".")
+        owner = getattr(_import_owner(outer), name, None) if outer else None
+        if not isinstance(owner, type):
+            raise
+        return owner
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -73,7 +73,8 @@ def _measure_width(module: nn.Module) -> int:
         for size in _PROBE_SIZES:
             volume = torch.zeros((1, 1, size, size, size), dtype=parameter.dtype, device=parameter.device)
             try:
-                output = module(volume)
+                with torch.random.fork_rng(devices=[]):
+                    output = module(volume)
             except Exception as error:  # any module of anybody's: whatever it raises, a larger size may work
                 failure = error
                 continue

@@ -28,6 +28,9 @@ class Head(Specified, nn.Module, ABC):
         ValueError: fewer than two classes.
     """
 
+    in_features: int | None = None
+    """Width of the input that a model built this head for; None before."""
+
     def __init__(
         self,
         num_classes: int,

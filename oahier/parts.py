@@ -1,0 +1,139 @@
+"""Whatever a user gives as heads, loss weights, optimizer and scheduler, made into the parts of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from oahier.heads import Head
+from oahier.losses import FixedWeights, LossWeighting
+from oahier.specs import build, build_factory, is_spec
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
+T = TypeVar("T")
+
+_NAME = re.compile(r"\w[\w-]*", re.ASCII)
+
+
+def as_heads(heads: Any) -> dict[str, Head]:
+    """Heads by name, each an instance or its serial form.
+
+    Raises:
+        TypeError: no mapping, or something in it that is no head.
+        ValueError: no heads, a name that cannot stand in metric keys and weights, a head given twice or
+            already part of another model.
+    """
+    if not isinstance(heads, Mapping):
+        raise TypeError(
+            f"heads: expected heads by name, for example {{'kl': oahier.SoftmaxHead()}}, "
+            f"got {type(heads).__name__}"
+        )
+    if not heads:
+        raise ValueError("heads is empty: give at least one, for example {'kl': oahier.SoftmaxHead()}")
+    made = {name: as_head(name, head) for name, head in heads.items()}
+    for name, head in made.items():
+        if not (isinstance(name, str) and _NAME.fullmatch(name)) or hasattr(nn.ModuleDict(), name):
+            raise ValueError(
+                f"heads[{name!r}]: expected a name of letters, digits, '_' and '-', such as 'oa' or 'kl', "
+                "and none of the method names of torch.nn.ModuleDict"
+            )
+        twins = [other for other, item in made.items() if item is head and other != name]
+        if twins or head.in_features is not None:
+            owner = f"heads[{twins[0]!r}]" if twins else "another model"
+            raise ValueError(f"heads[{name!r}]: this head already belongs to {owner}; make a new one")
+    return made
+
+
+def reading_order(heads: Mapping[str, Head]) -> list[str]:
+    """Names ordered such that a head comes after the one whose logits it reads.
+
+    Raises:
+        ValueError: a head reads one that does not exist, or heads read each other in a circle.
+    """
+    order: list[str] = []
+    waiting = dict(heads)
+    while waiting:
+        ready = [name for name, head in waiting.items() if head.reads is None or head.reads in order]
+        if not ready:
+            name, head = next(iter(waiting.items()))
+            raise ValueError(
+                f"heads[{name!r}] reads {head.reads!r}: expected another head among {sorted(heads)}, "
+                "without a circle"
+            )
+        order += ready
+        waiting = {name: head for name, head in waiting.items() if name not in ready}
+    return order
+
+
+def as_head(name: str, head: Any) -> Head:
+    """One head from an instance or its serial form.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if is_spec(head):
+        return build(head, Head)
+    if not isinstance(head, Head):
+        raise TypeError(
+            f"heads[{name!r}]: expected a subclass of oahier.Head or {{'class_path': ...}}, "
+            f"got {type(head).__name__}"
+        )
+    return head
+
+
+def as_weighting(weights: Any) -> LossWeighting:
+    """A weighting from weights by head name, an instance, its serial form, or nothing (all 1).
+
+    Raises:
+        TypeError: something else was given.
+    """
+    if is_spec(weights):
+        return build(weights, LossWeighting)
+    if weights is None or isinstance(weights, Mapping):
+        return FixedWeights(weights)
+    if isinstance(weights, LossWeighting):
+        return weights
+    raise TypeError(
+        f"loss_weights: expected weights by head name or a LossWeighting, got {type(weights).__name__}"
+    )
+
+
+def as_factory(name: str, factory: Any, expected: type[T]) -> Callable[[Any], T]:
+    """A function that makes an optimizer or scheduler, from a class, a function or the serial form.
+
+    Raises:
+        TypeError: something else was given, such as an optimizer that is already made.
+    """
+    if is_spec(factory):
+        return build_factory(factory, expected)
+    if not callable(factory):
+        raise TypeError(
+            f"{name}: expected a class or function that makes a torch {expected.__name__}, for example "
+            f"functools.partial(torch.optim.AdamW, lr=1e-4), got {type(factory).__name__}"
+        )
+    made: Callable[[Any], T] = factory
+    return made
+
+
+def build_parts(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of a model from their serial form; parts that are already made stay as they are.
+
+    Raises:
+        SpecError: a class is not found, is of another kind, or refuses its arguments.
+    """
+    parts = {name: part for name, part in specification.items() if part is not None}
+    if isinstance(parts.get("heads"), Mapping):
+        parts["heads"] = {name: as_head(name, head) for name, head in parts["heads"].items()}
+    if is_spec(parts.get("loss_weights")):
+        parts["loss_weights"] = build(parts["loss_weights"], LossWeighting)
+    if is_spec(parts.get("optimizer")):
+        parts["optimizer"] = build_factory(parts["optimizer"], Optimizer)
+    if is_spec(parts.get("lr_scheduler")):
+        parts["lr_scheduler"] = build_factory(parts["lr_scheduler"], LRScheduler)
+    return parts
