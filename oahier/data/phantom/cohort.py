@@ -94,4 +94,4 @@ def severity_from_quantile(quantile: float, grade_weights: Sequence[int | float]
     inside = (quantile - knots[grade]) / (knots[grade + 1] - knots[grade])
     low, high = edges[grade], edges[grade + 1]
     severity = round(float(low + inside * (high - low)), 6)
-    return min(max(severity, low), high if high == 1 else high - 1e-6)
+    return min(max(severity, low), high if high == 1 else round(high - 1e-6, 6))

@@ -17,7 +17,7 @@ SIGNAL = {
     "skin": 0.30,
     "fat": 0.11,
     "connective": 0.14,
-    "muscle": 0.48,
+    "muscle": 0.54,
     "synovium": 0.23,
     "vessel": 0.75,
     "tendon": 0.05,

@@ -140,7 +140,7 @@ def _skin(axes: Axes, anatomy: Anatomy) -> Field:
     rise = np.clip(axes.s, -70, 70) * np.float32(1 / 70)
     size = np.float32(anatomy.leg_radius) * (1 + np.float32(0.06) * np.abs(rise))
     half_m = (54.0 + 4.0 * rise) * size
-    front = (63.0 - 25.0 * np.clip((20 - axes.s) * np.float32(1 / 80), 0, 1)) * size
+    front = (63.0 - 29.0 * np.clip((22 - axes.s) * np.float32(1 / 65), 0, 1)) * size
     back = (56.0 + 3.0 * np.abs(rise)) * size
     half_a = np.where(axes.a > 0, front, back)
     return (length(axes.m / half_m, axes.a / half_a) - 1) * np.float32(50)
