@@ -1,0 +1,170 @@
+"""The severity axis of the latent space, each epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from typing_extensions import override
+
+from oahier.analysis import AxisKind, SeverityAxisFit, axis_measures, fit_severity_axis
+from oahier.callbacks.batch_recorder import BatchRecorder, labels_of, log_group
+from oahier.callbacks.files import write_figure, write_rows
+from oahier.callbacks.keys import Stage, metric_key, stage_directory
+from oahier.callbacks.loggers import log_picture
+from oahier.callbacks.records import EpochRecords, EpochTable
+from oahier.types import MISSING, StepOutput
+
+_log = logging.getLogger("oahier.severity_axis")
+_COLUMNS = ("knee", "subject", "projection", "second", "kl", "oa", "split")
+
+
+class SeverityAxis(BatchRecorder):
+    """Fits an axis of severity on training embeddings and measures it on held-out ones.
+
+    The embeddings are those that training steps made anyway (with augmentation, dropout and batch
+    statistics as in training): the encoder is not run again. A validation at the end of an epoch uses
+    every training knee of that epoch; one in mid-epoch adds the knees that have not come yet as they
+    were in the epoch before.
+
+    Logs ``{stage}/axis/...`` (see :func:`oahier.analysis.axis_measures`), writes ``severity_axis.csv`` and
+    ``pictures/severity_axis.png`` into the folder of the stage. The fit is kept in checkpoints: testing
+    with ``ckpt_path`` uses the axis of that checkpoint, testing right after training the latest one.
+    Without either the measures are NaN and a message says so.
+
+    Args:
+        kind: how the axis is fitted (see :func:`oahier.analysis.fit_severity_axis`).
+    """
+
+    def __init__(self, kind: AxisKind = "pca") -> None:
+        super().__init__()
+        self.kind: AxisKind = kind
+        self.fit: SeverityAxisFit | None = None
+        self._current = EpochRecords()
+        self._previous = EpochRecords()
+        self._restored = False
+
+    @override
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._restored = False  # Lightning loads callback states after this, for every kind of run
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.fit is None else {"fit": self.fit.state()}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.fit = SeverityAxisFit.from_state(state_dict["fit"]) if "fit" in state_dict else None
+        self._restored = True
+
+    @override
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._previous, self._current = self._current, EpochRecords()
+
+    @override
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if outputs is not None:  # a training step may skip its batch
+            _add(self._current, self._check(outputs), batch)
+
+    @override
+    def record(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, output: StepOutput, batch: Mapping[str, Any]
+    ) -> None:
+        _add(self._records, output, batch)
+
+    @override
+    def finish(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, stage: Stage, table: EpochTable
+    ) -> None:
+        train = self._refit(trainer) if trainer.state.fn == TrainerFn.FITTING else None
+        if len(table) == 0:
+            return
+        fit = self._axis_for(trainer, table)
+        measures = axis_measures(fit, table["embedding"], table["kl"], table["oa"])
+        log_group(pl_module, stage, "axis", measures)
+        if trainer.is_global_zero:
+            self._write(trainer, stage, fit, {"train": train, stage: table}, measures)
+
+    def _refit(self, trainer: L.Trainer) -> EpochTable | None:
+        """Fit on the training knees of this epoch; called on every process."""
+        table = self._current.gather(trainer)
+        if not trainer.is_last_batch:
+            table = _newest(self._previous.gather(trainer), table)
+        if len(table) == 0:
+            return None
+        self.fit = fit_severity_axis(table["embedding"], table["kl"], table["oa"], kind=self.kind)
+        return table
+
+    def _axis_for(self, trainer: L.Trainer, table: EpochTable) -> SeverityAxisFit:
+        """The axis to measure; an undefined one, with a message, when there is none for this model."""
+        evaluating = trainer.state.fn != TrainerFn.FITTING
+        fit = None if evaluating and trainer.ckpt_path and not self._restored else self.fit
+        if fit is not None:
+            return fit
+        if trainer.is_global_zero:
+            _log.warning(
+                "SeverityAxis: no axis was fitted on training knees (none in the checkpoint, no training in "
+                "this process); its measures are NaN. Give ckpt_path of a run that had SeverityAxis"
+            )
+        embeddings, grades = table["embedding"][:0], table["kl"][:0]
+        return fit_severity_axis(embeddings, grades, kind=self.kind)
+
+    def _write(
+        self,
+        trainer: L.Trainer,
+        stage: Stage,
+        fit: SeverityAxisFit,
+        tables: Mapping[str, EpochTable | None],
+        measures: Mapping[str, float],
+    ) -> None:
+        from oahier.callbacks.axis_picture import axis_picture
+
+        folder = stage_directory(trainer, stage)
+        rows = [
+            row for split, table in tables.items() if table is not None for row in _rows(fit, table, split)
+        ]
+        write_rows(folder / "severity_axis.csv", _COLUMNS, rows)
+        held_out = tables[stage]
+        if held_out is None or bool(fit.direction.isnan().any()):
+            return
+        plane = torch.stack([fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])])
+        title = f"Severity axis ({fit.kind}, fitted on {fit.knees} training knees), {stage}"
+        figure = axis_picture(plane.numpy(), held_out["kl"].numpy(), title, measures)
+        path = write_figure(folder / "pictures" / "severity_axis.png", figure)
+        log_picture(trainer, metric_key(stage, "axis", "severity_axis"), path)
+
+
+def _add(records: EpochRecords, output: StepOutput, batch: Mapping[str, Any]) -> None:
+    labels = {column: labels_of(batch, column) for column in ("kl", "oa")}
+    records.add(knee=output["knee"], subject=output["subject"], embedding=output["embedding"], **labels)
+
+
+def _newest(older: EpochTable, newer: EpochTable) -> EpochTable:
+    """Rows of both; a knee that is in both counts as in the newer one."""
+    if len(older) == 0 or len(newer) == 0:
+        return newer if len(newer) else older
+    known = set(newer.knee)
+    rows = [row for row, knee in enumerate(older.knee) if knee not in known]
+    both = EpochRecords()
+    for table, keep in ((older, rows), (newer, list(range(len(newer))))):
+        columns: dict[str, Tensor] = {name: table[name][keep] for name in table}
+        knee, subject = ([names[row] for row in keep] for names in (table.knee, table.subject))
+        both.add(knee=knee, subject=subject, **columns)
+    return both.gather()
+
+
+def _rows(fit: SeverityAxisFit, table: EpochTable, split: str) -> list[tuple[object, ...]]:
+    first, second = fit.project(table["embedding"]).tolist(), fit.project_second(table["embedding"]).tolist()
+    labels = [
+        [None if label == MISSING else label for label in table[column].tolist()] for column in ("kl", "oa")
+    ]
+    return [
+        (*values, split) for values in zip(table.knee, table.subject, first, second, *labels, strict=True)
+    ]
