@@ -52,13 +52,9 @@ def report(predictions: pd.DataFrame, covariate: pd.Series | None) -> Table:
     kl = predictions.dropna(subset=["label_kl", *GRADES])
     labels, p = kl["label_kl"].to_numpy(int), kl[GRADES].to_numpy()
     values = ordinal_metrics(p, labels)
-    severity = p @ np.arange(p.shape[1])
-    values["severe_auc"] = float(
-        weighted_auc(np.ones((1, len(labels))), severity, labels >= SEVERE_FROM_GRADE)[0]
-    )
     for name, interval in ordinal_intervals(list(kl["subject"]), p, labels).items():
         _row(table, f"KL {name}", values[name], interval.low, interval.high, len(kl))
-    table.add_row("KL spearman of severity", f"{spearmanr(severity, labels).statistic:.3f}", "", str(len(kl)))
+    table.add_row("KL spearman of severity", f"{values['spearman']:.3f}", "", str(len(kl)))
     oa = predictions.dropna(subset=["label_oa", "prob_oa"])
     oa_labels, probability = oa["label_oa"].to_numpy(int), oa["prob_oa"].to_numpy()
     oa_values = binary_metrics(probability, oa_labels)

@@ -41,7 +41,7 @@ class CumulativeHead(oh.Head):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Differences of neighbouring cumulative probabilities."""
-        above = torch.sigmoid(logits)
+        above = torch.sigmoid(logits).cummin(dim=1).values  # falls already for the logits of this head
         edge = above.new_ones(len(above), 1)
         return torch.cat([edge, above], dim=1) - torch.cat([above, torch.zeros_like(edge)], dim=1)
 

@@ -42,7 +42,7 @@ class RunLog(L.Callback):
         for source in _SOURCES:
             logging.getLogger(source).addHandler(self._handler)
         logging.getLogger("oahier").setLevel(logging.INFO)
-        _log.info("%s starts in %s", stage, path.parent)
+        _log.info("%s starts in %s", getattr(stage, "value", stage), path.parent)
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
