@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable
@@ -48,5 +49,6 @@ def write_atomically(path: Path | str, content: str | bytes | Callable[[Path], o
             error.errno, f"cannot write {path}: {reason}; check its folder and the free space"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # also gone where its folder never came to be
+            temporary.unlink()
     return path

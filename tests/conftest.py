@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
+from unittest.mock import patch
+
+import pytest
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
@@ -11,9 +15,11 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("oahier", "beartype.beartype")
+# beartype picks the list items that it checks by Python's global random state, which tests compare
+with patch("random.getrandbits", random.Random(0).getrandbits):
+    import beartype  # noqa: F401
 
-import pytest
+install_import_hook("oahier", "beartype.beartype")
 
 SHARED_DATA = Path(os.environ.get("OAHIER_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

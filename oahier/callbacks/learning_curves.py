@@ -116,14 +116,18 @@ def curve_panels(
     Returns:
         Points by panel and label, and what they run over: epochs, or steps if epochs have several rows.
 
-    >>> rows = [{"epoch": 1, "step": 9, "train/loss": 2.0, "val/loss": 3.0, "val/kl/qwk": 0.5}]
+    >>> rows = [{"epoch": 1.0, "step": 9.0, "train/loss": 2.0, "val/loss": 3.0, "val/kl/qwk": 0.5}]
     >>> curve_panels(rows, ["qwk"])[0]["kl"]
-    {'val qwk': [(1, 0.5)]}
+    {'val qwk': [(1.0, 0.5)]}
     """
     across = "epoch" if len({row["epoch"] for row in rows}) == len(rows) else "step"
     names = sorted({name for row in rows for name in row})
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for name in [*(name for name in names if name.endswith("/loss")), *_by_measure(names, measures)]:
+    losses = sorted(
+        (name for name in names if name.endswith("/loss")),
+        key=lambda name: (name.split("/")[0], name.count("/"), name),
+    )
+    for name in [*losses, *_by_measure(names, measures)]:
         stage, *group, measure = name.split("/")
         title = "loss" if measure == "loss" else " ".join(group)
         label = f"{stage} {' '.join([*group, measure]) if measure == 'loss' else measure}"

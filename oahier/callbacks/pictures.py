@@ -103,11 +103,11 @@ def curves_picture(
     """
     columns = min(len(panels), 3) or 1
     rows = -(-len(panels) // columns) or 1
-    figure = _figure(0.4 + 3.3 * columns, 0.3 + 2.5 * rows)
+    figure = _figure(0.4 + 3.3 * columns, 0.3 + 3.0 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
         _draw_curves(axes, curves)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(_readable(title), fontsize=10)
         axes.set_xlabel(across)
         axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
@@ -126,9 +126,9 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]]
         x, y = np.asarray(points, dtype=float).reshape(-1, 2).T
         marker = "o" if len(x) < 30 else None
         axes.plot(x, y, style, color=ORANGE if stage == "train" else BLUE, marker=marker, markersize=2.5,
-                  linewidth=1.3, label=label.replace("_", " "))  # fmt: skip
+                  linewidth=1.3, label=_readable(label))  # fmt: skip
     if curves:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -141,6 +141,13 @@ def _plain(*all_axes: Axes) -> None:
     for axes in all_axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9, colors=INK)
+
+
+def _readable(name: str) -> str:
+    words = name.replace("_", " ").split(" ")
+    return " ".join(
+        word.upper() if word in {"auc", "f1", "kl", "oa", "qwk", "rps"} else word for word in words
+    )
 
 
 def _knees(count: int) -> str:

@@ -160,8 +160,9 @@ def _join(parts: Sequence[_Part]) -> EpochTable:
     last = {name: row for row, name in enumerate(knee)}
     rows = [last[name] for name in sorted(last)]
     order = np.asarray(rows)
-    columns = {
-        name: torch.from_numpy(np.concatenate([part[2][name] for part in filled])[order])
-        for name in filled[0][2]
-    }
+    with torch.inference_mode(False):  # tests run in inference mode, but later analyses may differentiate
+        columns = {
+            name: torch.from_numpy(np.concatenate([part[2][name] for part in filled])[order])
+            for name in filled[0][2]
+        }
     return EpochTable([knee[row] for row in rows], [subject[row] for row in rows], columns)
