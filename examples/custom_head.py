@@ -10,11 +10,11 @@ import sys
 
 import lightning as L
 import torch
-from oahier.testing import check_head
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import oahier as oh
+from oahier.testing import check_head
 
 
 class CumulativeHead(oh.Head):
