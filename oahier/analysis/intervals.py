@@ -42,7 +42,9 @@ def subject_weights(subjects: Sequence[str], resamples: int, seed: int) -> Float
     return drawn[:, index].astype(np.float64)
 
 
-def weighted_qwk(weights: Floats, predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Floats:
+def weighted_qwk(
+    weights: Floats, predicted: npt.NDArray[np.integer], labels: npt.NDArray[np.integer]
+) -> Floats:
     r"""Quadratic weighted kappa of each resample (Cohen 1968, doi:10.1037/h0026256).
 
     :math:`1 - \sum_{ij} w_{ij} O_{ij} / \sum_{ij} w_{ij} E_{ij}`, :math:`w_{ij} = (i - j)^2`. The observed
