@@ -46,6 +46,7 @@ class LearningCurves(L.Callback):
         self.measures = tuple(measures)
         self.picture_every_n_epochs = picture_every_n_epochs
         self.rows: list[Row] = []
+        self._drawn: Row = {}
 
     @property
     @override
@@ -98,7 +99,8 @@ class LearningCurves(L.Callback):
             write_rows(run_directory(trainer) / "learning_curves.csv", ["epoch", "step", *names], cells)
 
     def _draw(self, trainer: L.Trainer) -> None:
-        if trainer.is_global_zero and self.rows:
+        if trainer.is_global_zero and self.rows and self.rows[-1] != self._drawn:
+            self._drawn = dict(self.rows[-1])
             panels, across = curve_panels(self.rows, self.measures)
             path = run_directory(trainer) / "pictures" / "learning_curves.png"
             log_picture(trainer, "learning_curves", write_figure(path, curves_picture(panels, across)))

@@ -143,8 +143,8 @@ def _as_array(values: Tensor) -> npt.NDArray[Any]:
 def _all_gather(part: _Part, world_size: int) -> list[_Part]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         raise RuntimeError(
-            f"EpochRecords.gather: the trainer has {world_size} processes but torch.distributed is not initialised; "
-            "use a strategy of the DDP kind"
+            f"EpochRecords.gather: the trainer has {world_size} processes but torch.distributed "
+            "is not initialised; use a strategy of the DDP kind"
         )
     parts: list[Any] = [None] * world_size
     torch.distributed.all_gather_object(parts, part)

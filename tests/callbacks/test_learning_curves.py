@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from oahier.callbacks import LearningCurves, OrdinalMetrics
+from oahier.callbacks import LearningCurves, OrdinalMetrics, learning_curves
 from oahier.callbacks.learning_curves import curve_panels
 from oahier.callbacks.pictures import curves_picture
 
@@ -34,6 +35,19 @@ def test_mid_epoch_validations_have_rows_of_their_own(tmp_path, tiny_model, load
     assert table[["epoch", "step"]].to_numpy().tolist() == [[1, 4], [1, 8], [2, 12], [2, 16]]
     assert table["val/kl/rps"].notna().all()
     assert table["train/loss"].notna().tolist() == [False, True, False, True]
+
+
+def test_the_picture_is_drawn_on_schedule_and_once_at_the_end(tiny_model, loader, trainer, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(learning_curves, "curves_picture", lambda panels, across: Figure())
+    monkeypatch.setattr(
+        learning_curves, "log_picture", lambda trainer, *_: drawn.append(trainer.current_epoch)
+    )
+    for epochs in (3, 4):
+        trainer(LearningCurves(picture_every_n_epochs=2), max_epochs=epochs).fit(
+            tiny_model(), loader(8), loader(8)
+        )
+    assert drawn == [0, 2, 0, 2, 4]
 
 
 def test_without_validation(tmp_path, tiny_model, loader, trainer):
