@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import lightning as L
@@ -36,4 +37,6 @@ class BestCheckpoint(ModelCheckpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.dirpath is None:
             self.dirpath = str(run_directory(trainer) / "checkpoints")
-        super().setup(trainer, pl_module, stage)
+        with warnings.catch_warnings():  # replacing both files is what this class is for
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            super().setup(trainer, pl_module, stage)
