@@ -42,7 +42,7 @@ class Specified:
 
     _init_arguments: dict[str, Any]
 
-    def __new__(cls: type[S], *args: Any, **kwargs: Any) -> S:
+    def __new__(cls: type[S], /, *args: Any, **kwargs: Any) -> S:
         instance = super().__new__(cls)
         object.__setattr__(instance, "_init_arguments", _bind(cls, args, kwargs))
         return instance

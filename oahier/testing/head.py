@@ -139,7 +139,7 @@ def _check_loss(name: str, head: Head, embedding: Tensor, labels: Tensor) -> Non
                 f"{name}.loss: {float(loss)} for class {label} and logits times {scale:g}; compute it from "
                 "logits (logsigmoid, log_softmax), not from the logarithm of probabilities",
             )
-    with explained(f"{name}.loss"):
+    with explained(f"{name}.loss"), torch.no_grad():
         loss = head.loss(logits, labels)
         twice = head.loss(torch.cat([logits, logits]), torch.cat([labels, labels]))
     require(
