@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
@@ -26,7 +27,7 @@ def run_training_command(words: list[str]) -> int:
     """
     # Lightning 2.6 calls a deprecated function of torch for every batch; nothing that a user could act on
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    OahierCLI(
+    command = OahierCLI(
         HierarchicalClassifier,
         KneeMRIDataModule,
         args=words,
@@ -35,7 +36,15 @@ def run_training_command(words: list[str]) -> int:
         save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
         auto_configure_optimizers=False,
     )
+    _finish_tracking(command.trainer)
     return 0
+
+
+def _finish_tracking(trainer: L.Trainer) -> None:
+    """End the Weights & Biases run of a command, so that the next one in this process has its own."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 class RunConfig(SaveConfigCallback):
