@@ -1,0 +1,251 @@
+"""What the documentation shows is run or parsed as it stands, so that it cannot rot.
+
+Python blocks of a page are run one after another, as one module called ``my_package``. Lines of shell
+blocks that call oahier are given to its real parsers, YAML blocks too. A block that should not be run has
+``<!-- not run: reason -->`` above it; there are few.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import textwrap
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import oahier as oh
+from oahier.cli.training import OahierCLI, run_training_command
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OWN_DATA = ROOT / "examples" / "configs" / "own_data.yaml"
+FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?"
+    r"(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int
+    language: str
+    code: str
+    reason: str | None
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        line = text[: found.start("code")].count("\n")
+        yield Block(page, line, found["language"], textwrap.dedent(found["code"]), found["reason"])
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+RUN = [block for block in ALL if block.reason is None]
+
+
+def pages_with(language: str) -> list[Any]:
+    pages = dict.fromkeys(block.page for block in RUN if block.language == language)
+    return [pytest.param(page, id=page.relative_to(ROOT).with_suffix("").as_posix()) for page in pages]
+
+
+def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The Python blocks of a page as one module; line numbers are those of the page."""
+    module = types.ModuleType("my_package")
+    monkeypatch.setitem(sys.modules, "my_package", module)
+    for block in RUN:
+        if block.page == page and block.language == "python":
+            source = "\n" * block.line + block.code
+            exec(compile(source, str(page), "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("page", pages_with("python"))
+def test_python_runs(page: Path, short: Path, monkeypatch: pytest.MonkeyPatch, phantoms: Any) -> None:
+    give_files(short, phantoms)
+    run_page(page, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def parser() -> Any:
+    """The parser of ``oahier fit`` and its like, made once."""
+
+    class Found(Exception):
+        pass
+
+    def stop(_: Any, parser: Any, args: Any) -> None:
+        raise Found(parser)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OahierCLI, "parse_arguments", stop)
+        with pytest.raises(Found) as found:
+            run_training_command(["fit"])
+    return found.value.args[0]
+
+
+def give_files(folder: Path, phantoms: Any) -> None:
+    """What a reader has: the repository's examples, a manifest, and a run that has been fitted."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    phantoms.write(folder / "knees.csv")
+    phantoms.write(folder / "new.csv")
+    config = yaml.safe_load(OWN_DATA.read_text())
+    config["data"]["manifest"] = "knees.csv"
+    for run in ("demo", "mine"):
+        path = folder / "runs" / run / "config.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(yaml.safe_dump(config))
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    for block in RUN:
+        if block.page == page and block.language == "bash":
+            for line in block.code.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words:
+                    yield words
+
+
+@pytest.mark.parametrize("page", pages_with("bash"))
+def test_commands_are_understood(
+    page: Path, small: Path, phantoms: Any, parser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_files(small, phantoms)
+    for words in commands(page):
+        while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # environment variables
+            words = words[1:]
+        check_command(words, parser, monkeypatch)
+
+
+def check_command(words: list[str], parser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *rest = words
+    if program == "oahier" and rest[0] == "data":
+        check_data_command(rest, monkeypatch)
+    elif program == "oahier":
+        parser.parse_args(rest)
+    elif program == "make":
+        makefile = (ROOT / "Makefile").read_text()
+        assert re.search(rf"^{rest[0]}:", makefile, re.MULTILINE), f"no target {rest[0]}"
+    elif program == "python":
+        script = " ".join(rest[:2]) if rest[0] == "-m" else rest[0]
+        places = {"-m benchmarks": "benchmarks/__main__.py", "-m pytest": "pyproject.toml"}
+        assert (ROOT / places.get(script, script)).is_file(), f"no script {script}"
+    elif program == "pip":
+        for extra in re.findall(r"oahier\[(\w+)\]", " ".join(rest)):
+            assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    else:
+        assert program in {"wandb", "git", "cd", "torchrun", "srun", "sbatch", "export"}, words
+
+
+def check_data_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the front door, with nothing written and nothing read."""
+    import oahier.cli.data
+    from oahier.data.manifest import Manifest
+
+    made = types.SimpleNamespace(path=Path("manifest.csv"), __len__=lambda: 0)
+    monkeypatch.setattr("oahier.data.phantom.generate.write_phantoms", lambda *_, **__: made.path)
+    monkeypatch.setattr("oahier.data.manifest.read_manifest", lambda _: Manifest(_empty(), Path(), made.path))
+    monkeypatch.setattr(oahier.cli.data, "check_manifest", lambda _: [])
+    assert oahier.cli.main(words) == 0, words
+
+
+def _empty() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame()
+
+
+@pytest.mark.parametrize("page", pages_with("yaml"))
+def test_configurations_are_understood(
+    page: Path, short: Path, phantoms: Any, parser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_files(short, phantoms)
+    run_page(page, monkeypatch)
+    for number, block in enumerate(block for block in RUN if block.page == page and block.language == "yaml"):
+        content = yaml.safe_load(block.code)
+        assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
+        path = short / f"block-{number}.yaml"
+        path.write_text(block.code)
+        parser.parse_args(["fit", "--config=runs/mine/config.yaml", f"--config={path}"])
+
+
+def test_blocks_that_are_not_run_are_rare() -> None:
+    not_run = [block for block in ALL if block.reason is not None]
+    python = [block for block in ALL if block.language == "python"]
+    assert len(not_run) <= 3, [f"{block.page.name}:{block.line}" for block in not_run]
+    assert len(python) >= 15
+
+
+def test_every_block_has_a_known_language() -> None:
+    known = {"python", "bash", "yaml", "text", "csv", "json", "toml"}
+    unknown = [
+        f"{block.page.name}:{block.line} {block.language}" for block in ALL if block.language not in known
+    ]
+    assert not unknown
+    for page in PAGES:
+        fences = len(re.findall(r"^ *```", page.read_text(), re.MULTILINE))
+        assert fences == 2 * len(list(blocks(page))), f"{page.name}: a block without a language"
+
+
+def test_links_of_the_front_pages_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (ROOT / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert f" {page.relative_to(ROOT / 'docs').as_posix()}" in navigation, page.name
+
+
+def test_reference_has_every_public_name() -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
+    for name, module in oh._PUBLIC.items():
+        assert shown & {module, f"{module}.{name}", f"oahier.{name}"}, (
+            f"oahier.{name} is not in the reference"
+        )
+
+
+def test_metric_keys_are_all_listed() -> None:
+    import torch
+
+    from oahier.analysis import axis_measures, fit_severity_axis, saliency_overlap
+    from oahier.metrics import binary_metrics, hierarchy_metrics, ordinal_metrics
+
+    generator = torch.Generator().manual_seed(0)
+    kl = torch.arange(20) % 5
+    p = torch.rand(20, 5, generator=generator).softmax(dim=1)
+    embeddings = torch.rand(20, 3, generator=generator)
+    fit = fit_severity_axis(embeddings, kl)
+    volume = torch.rand(1, 4, 4, 4, generator=generator)
+    measures = {
+        *ordinal_metrics(p, kl),
+        *binary_metrics(p[:, 0], (kl >= 2).long()),
+        *hierarchy_metrics(p[:, 0], p),
+        *axis_measures(fit, embeddings, kl),
+        *saliency_overlap(volume, volume > 0.5),
+    }
+    page = (ROOT / "docs" / "reference" / "metric-keys.md").read_text()
+    listed = set(re.findall(r"`([a-z0-9_]+)`", page))
+    assert measures <= listed, f"not listed: {sorted(measures - listed)}"
+
+
+def test_decisions_are_short_and_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "index.md").read_text()
+    for record in folder.glob("[0-9]*.md"):
+        text = record.read_text()
+        assert record.name in index
+        assert len(text.splitlines()) <= 40, record.name
+        assert all(f"**{part}.**" in text for part in ("Context", "Choice", "Consequence")), record.name
