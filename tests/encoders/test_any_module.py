@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+from torch import Tensor, nn
+
+import oahier as oh
+from oahier.testing import tiny_batch, tiny_batches, tiny_dataloader, tiny_trainer
+from oahier.types import Batch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _step(model: oh.HierarchicalClassifier, batch: Batch) -> Any:
+    """A step without a trainer: nothing is logged."""
+    return model._step(batch, None)
+
+
+def _fit(
+    folder: Path, model: oh.HierarchicalClassifier, batches: Sequence[Batch], **options: Any
+) -> L.Trainer:
+    data = tiny_dataloader(batches)
+    trainer = tiny_trainer(folder, **options)
+    trainer.fit(model, data, data)
+    return trainer
+
+
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv3d(1, 2, 3, stride=2), nn.Conv3d(2, 6, 3, stride=2)
+
+    def forward(self, volume: Tensor) -> list[Tensor]:
+        first = self.first(volume)
+        return [first, self.second(first)]
+
+
+class Misleading(nn.Module):
+    num_features = 7
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv3d(1, 4, 3)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return self.convolution(volume)
+
+
+PLAIN = {
+    "map": (lambda: nn.Sequential(nn.Conv3d(1, 4, 3, stride=2), nn.ReLU()), 4, 1),
+    "maps": (Several, 6, 2),
+    "embedding": (
+        lambda: nn.Sequential(nn.Conv3d(1, 4, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 9)),
+        9,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_any_module_is_an_encoder(kind: str, tmp_path: Path) -> None:
+    make, width, maps = PLAIN[kind]
+    model = oh.HierarchicalClassifier(make(), {"oa": oh.BinaryHead(), "kl": oh.SoftmaxHead()})
+    assert model.encoder.num_features == width
+    output = _step(model, tiny_batch())
+    assert output["embedding"].shape == (2, width)
+    assert len(output["features"]) == maps
+    _fit(tmp_path, model, tiny_batches(1))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Flatten(0), r"expected a feature map .*, got a tensor of shape \("),
+        (nn.Linear(3, 3), "cannot find the width .* give the module an integer attribute num_features"),
+    ],
+)
+def test_output_that_is_not_understood(module: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        oh.HierarchicalClassifier(module, {"oa": oh.BinaryHead()})
+
+
+def test_wrong_num_features_is_named() -> None:
+    model = oh.HierarchicalClassifier(Misleading(), {"oa": oh.BinaryHead()})
+    with pytest.raises(ValueError, match=r"encoder Misleading: expected .* \(batch, 7\).*, got \(2, 4\)"):
+        model(tiny_batch()["mri"])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ("resnet18", "Did you mean 'timm3d/resnet18' or 'monai/resnet18'"),
+        ("timm3d/resnet81", "timm-3d has no such network. Did you mean .*'resnet18'"),
+        ("monai/densenet12", "Did you mean 'densenet121'"),
+        ("resnet3", "expected one of resnet3d"),
+    ],
+)
+def test_unknown_encoder_says_what_is_near(encoder: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        oh.HierarchicalClassifier(encoder, {"oa": oh.BinaryHead()})
