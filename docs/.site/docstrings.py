@@ -42,17 +42,17 @@ def _link(target: str, short: bool, obj: griffe.Object) -> str:
     name = target.rpartition(".")[2] if short else target
     scopes = [obj.path, obj.parent.path if obj.parent else "", obj.module.path]
     paths = [target, *(f"{scope}.{target}" for scope in scopes)]
-    found = next((path for path in paths if _exists(path, obj)), target)
+    found = next(filter(None, (_canonical(path, obj) for path in paths)), target)
     return f'<autoref optional identifier="{found}"><code>{name}</code></autoref>'
 
 
-def _exists(path: str, obj: griffe.Object) -> bool:
+def _canonical(path: str, obj: griffe.Object) -> str | None:
+    """Where the object of a path is defined; the site knows it under that path, too."""
     package, _, rest = path.partition(".")
-    root = obj.package
-    if package != root.name:
-        return False
+    if package != obj.package.name:
+        return None
     try:
-        root[rest]
+        found = obj.package[rest]
+        return str(found.final_target.path if found.is_alias else found.path)
     except (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError):
-        return False
-    return True
+        return None
