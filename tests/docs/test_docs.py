@@ -53,26 +53,12 @@ ALL = [block for page in PAGES for block in blocks(page)]
 RUN = [block for block in ALL if block.reason is None]
 
 
-def pages_with(language: str) -> list[Any]:
-    pages = dict.fromkeys(block.page for block in RUN if block.language == language)
-    return [pytest.param(page, id=page.relative_to(ROOT).with_suffix("").as_posix()) for page in pages]
-
-
-def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """The Python blocks of a page as one module; line numbers are those of the page."""
-    module = types.ModuleType("my_package")
-    monkeypatch.setitem(sys.modules, "my_package", module)
-    for block in RUN:
-        if block.page == page and block.language == "python":
-            source = "\n" * block.line + block.code
-            exec(compile(source, str(page), "exec"), module.__dict__)
-    return module
-
-
-@pytest.mark.parametrize("page", pages_with("python"))
-def test_python_runs(page: Path, short: Path, monkeypatch: pytest.MonkeyPatch, phantoms: Any) -> None:
-    give_files(short, phantoms)
-    run_page(page, monkeypatch)
+def pages_with_blocks() -> list[Any]:
+    """Pages with blocks; the README trains a large network, as its reader does."""
+    pages = dict.fromkeys(block.page for block in RUN if block.language in ("python", "bash", "yaml"))
+    slow = {ROOT / "README.md": [pytest.mark.slow]}
+    names = {page: page.relative_to(ROOT).with_suffix("").as_posix() for page in pages}
+    return [pytest.param(page, id=name, marks=slow.get(page, [])) for page, name in names.items()]
 
 
 @pytest.fixture(scope="module")
@@ -105,24 +91,37 @@ def give_files(folder: Path, phantoms: Any) -> None:
         path.write_text(yaml.safe_dump(config))
 
 
-def commands(page: Path) -> Iterator[list[str]]:
-    for block in RUN:
-        if block.page == page and block.language == "bash":
-            for line in block.code.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    yield words
+@pytest.mark.parametrize("page", pages_with_blocks())
+def test_page(page: Path, short: Path, phantoms: Any, parser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_files(short, phantoms)
+    module = types.ModuleType("my_package")
+    monkeypatch.setitem(sys.modules, "my_package", module)
+    for number, block in enumerate(block for block in RUN if block.page == page):
+        if block.language == "python":  # line numbers of errors are those of the page
+            exec(compile("\n" * block.line + block.code, str(page), "exec"), module.__dict__)
+        elif block.language == "bash":
+            with monkeypatch.context() as patch:
+                for words in commands(block):
+                    check_command(words, parser, patch)
+        elif block.language == "yaml":
+            check_configuration(block, short / f"block-{number}.yaml", parser)
 
 
-@pytest.mark.parametrize("page", pages_with("bash"))
-def test_commands_are_understood(
-    page: Path, small: Path, phantoms: Any, parser: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    give_files(small, phantoms)
-    for words in commands(page):
-        while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # environment variables
+def commands(block: Block) -> Iterator[list[str]]:
+    """Words of each line, without comments and environment variables."""
+    for line in block.code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
             words = words[1:]
-        check_command(words, parser, monkeypatch)
+        if words:
+            yield words
+
+
+def check_configuration(block: Block, path: Path, parser: Any) -> None:
+    content = yaml.safe_load(block.code)
+    assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
+    path.write_text(block.code)
+    parser.parse_args(["fit", "--config=runs/mine/config.yaml", f"--config={path}"])
 
 
 def check_command(words: list[str], parser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,20 +160,6 @@ def _empty() -> Any:
     import pandas as pd
 
     return pd.DataFrame()
-
-
-@pytest.mark.parametrize("page", pages_with("yaml"))
-def test_configurations_are_understood(
-    page: Path, short: Path, phantoms: Any, parser: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    give_files(short, phantoms)
-    run_page(page, monkeypatch)
-    for number, block in enumerate(block for block in RUN if block.page == page and block.language == "yaml"):
-        content = yaml.safe_load(block.code)
-        assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
-        path = short / f"block-{number}.yaml"
-        path.write_text(block.code)
-        parser.parse_args(["fit", "--config=runs/mine/config.yaml", f"--config={path}"])
 
 
 def test_blocks_that_are_not_run_are_rare() -> None:
