@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TOP_PERCENT = (1.0, 5.0, 10.0)
+_LEVELS = 1 << 16
+_OFF_DYADIC = 0.618034
+"""Keeps the borders of levels off the values that interpolation makes of round numbers."""
 
 
 def saliency_overlap(
@@ -27,9 +30,10 @@ def saliency_overlap(
 ) -> dict[str, Float[Tensor, " batch"]]:
     r"""Agreement of saliency with the cartilage (or any other region), per knee.
 
-    The *salient* voxels are the ``n`` most salient ones, never one of zero saliency. Voxels tied with the
-    ``n``-th share the places that are left: hits are expected values under random order, so results do
-    not depend on how a device sorts. Every measure stays the same when a map is multiplied by a number.
+    The *salient* voxels are the ``n`` most salient ones, never one of zero saliency. Ranking has 65,536
+    levels up to the maximum of a map, so that rounding does not decide between voxels that interpolation
+    makes equal; voxels tied with the ``n``-th share the places that are left (hits are expected values under
+    random order). Every measure stays the same when a map is multiplied by a number.
 
     Args:
         saliency: ``(batch, i, j, k)``, at least zero (negative values count as zero).
@@ -68,6 +72,8 @@ def saliency_overlap(
     if any(not 0 < percent <= 100 for percent in top_percent):
         raise ValueError(f"top_percent: expected percentages in (0, 100], got {list(top_percent)}")
     values, region = saliency.flatten(1), cartilage.flatten(1)
+    if not bool(values.amin() >= 0):
+        values = values.clamp(min=0)
     voxels = values.shape[1]
     size = region.sum(dim=1)
     counts = [max(1, math.ceil(voxels * percent / 100)) for percent in top_percent]
@@ -76,7 +82,7 @@ def saliency_overlap(
     )
     hits, selected = _hits(values, region, ranks)
     share = size.double() / voxels
-    mass = _mass(values, region)
+    mass = _mass(values, region, size)
     measures = {
         "iou": _iou(hits[:, 1], selected[:, 1], size),
         "dice": 2 * hits[:, 1] / (selected[:, 1] + size),
@@ -139,11 +145,11 @@ def _iou(hits: Tensor, selected: Tensor, size: Tensor) -> Tensor:
     return hits / (selected + size - hits)
 
 
-def _mass(values: Tensor, region: Tensor) -> Tensor:
-    """Share of positive values inside; NaN when there are none or a value is not finite."""
-    positive = values.clamp(min=0)
-    total = positive.sum(dim=1, dtype=torch.float64)
-    inside = (positive * region).sum(dim=1, dtype=torch.float64)
+def _mass(values: Tensor, region: Tensor, size: Tensor) -> Tensor:
+    """Share of the values that lies inside; NaN when there are none or a value is not finite."""
+    total = values.sum(dim=1, dtype=torch.float64)
+    parts = values[region].split(size.tolist())
+    inside = torch.stack([part.sum(dtype=torch.float64) for part in parts])
     return torch.where(total.isfinite() & (total > 0), inside / total, math.nan)
 
 
@@ -152,34 +158,28 @@ def _hits(
     region: Bool[Tensor, "batch voxels"],
     ranks: Int[Tensor, "batch ranks"],
 ) -> tuple[Float[Tensor, "batch ranks"], Float[Tensor, "batch ranks"]]:
-    """Expected number of region voxels among the most salient ``ranks``, and how many were selected."""
-    top, place = torch.topk(values, min(int(ranks.max()), values.shape[1]), dim=1, sorted=False)
-    found = region.gather(1, place)
-    selected = torch.minimum(ranks, (top > 0).sum(dim=1, keepdim=True))
-    threshold = _at_rank(top, selected)
-    last = top.amin(dim=1, keepdim=True)
-    above = torch.empty_like(selected)
-    reached, hits_above, hits_reached = above.clone(), above.clone(), above.clone()
-    for column, limit in enumerate(threshold.unbind(dim=1)):
-        greater, equal = top > limit[:, None], top >= limit[:, None]
-        above[:, column], reached[:, column] = greater.sum(dim=1), equal.sum(dim=1)
-        hits_above[:, column] = (greater & found).sum(dim=1)
-        hits_reached[:, column] = (equal & found).sum(dim=1)
-    cut = (threshold == last) & (last > 0)
-    if bool(cut.any()):  # ties with the smallest of the list may lie outside it: count them in full
-        tied = values >= last
-        reached = torch.where(cut, tied.sum(dim=1, keepdim=True), reached)
-        hits_reached = torch.where(cut, (tied & region).sum(dim=1, keepdim=True), hits_reached)
+    """Expected number of region voxels among the most salient ``ranks``, and how many were selected.
+
+    Counting voxels a level replaces sorting them.
+    """
+    level = _levels(values)
+    offset = (_LEVELS + 1) * torch.arange(len(values), dtype=torch.int32, device=values.device)
+    level += offset[:, None]
+    bins = len(values) * (_LEVELS + 1)
+    reached, hits_reached = (
+        torch.bincount(part, minlength=bins).view(len(values), -1).flip(1)[:, :-1].cumsum(dim=1)
+        for part in (level.flatten(), level[region])
+    )  # voxels at each level or above, from the highest level down to 1
+    selected = torch.minimum(ranks, reached[:, -1:])
+    place = torch.searchsorted(reached, selected.clamp(min=1)).clamp(max=_LEVELS - 1)
+    above, hits_above = (F.pad(count, (1, 0)).gather(1, place) for count in (reached, hits_reached))
+    reached, hits_reached = reached.gather(1, place), hits_reached.gather(1, place)
     shared = (selected - above).double() / (reached - above).clamp(min=1)
     return hits_above + shared * (hits_reached - hits_above), selected.double()
 
 
-def _at_rank(
-    top: Float[Tensor, "batch list"], ranks: Int[Tensor, "batch ranks"]
-) -> Float[Tensor, "batch ranks"]:
-    """The ``ranks``-th largest of an unsorted list; sorting only as far as the last rank inside it."""
-    length = top.shape[1]
-    inside = ranks[ranks < length]
-    ordered = torch.topk(top, max(1, int(inside.max()) if len(inside) else 1), dim=1).values
-    values = ordered.gather(1, (ranks - 1).clamp(0, ordered.shape[1] - 1))
-    return torch.where(ranks < length, values, top.amin(dim=1, keepdim=True))
+def _levels(values: Float[Tensor, "batch voxels"]) -> Int[Tensor, "batch voxels"]:
+    """Values as whole numbers from 0 to the number of levels, which is the largest value of the row."""
+    peak = values.amax(dim=1, keepdim=True)
+    scale = torch.where(peak.isfinite() & (peak > 0), (_LEVELS - 0.5) / peak, 0.0)
+    return torch.add(_OFF_DYADIC, values * scale).to(torch.int32).clamp_(0, _LEVELS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
@@ -17,7 +18,25 @@ from oahier.types import MISSING, StepOutput
 
 
 class BatchRecorder(StepRecorder):
-    """Records validation, test and prediction batches; a subclass defines :meth:`record`."""
+    """Records validation, test and prediction batches; a subclass defines :meth:`record`.
+
+    Args:
+        picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
+            and prediction pictures are always drawn.
+
+    Raises:
+        ValueError: ``picture_every_n_epochs`` is negative.
+    """
+
+    def __init__(self, picture_every_n_epochs: int) -> None:
+        super().__init__()
+        if picture_every_n_epochs < 0:
+            raise ValueError(
+                f"{type(self).__name__}: picture_every_n_epochs must be 0 or more, "
+                f"got {picture_every_n_epochs}"
+            )
+        self.picture_every_n_epochs = picture_every_n_epochs
+        self._waiting: Callable[[], None] | None = None
 
     @abstractmethod
     def record(
@@ -28,6 +47,21 @@ class BatchRecorder(StepRecorder):
     @override
     def collect(self, output: StepOutput) -> Mapping[str, Tensor]:
         raise NotImplementedError("a BatchRecorder adds its rows in record()")
+
+    def _draw(self, trainer: L.Trainer, draw: Callable[[], None]) -> None:
+        """Draw now if this epoch has pictures; what was not drawn is drawn when training ends."""
+        every = self.picture_every_n_epochs
+        if trainer.state.fn != TrainerFn.FITTING or (every > 0 and trainer.current_epoch % every == 0):
+            self._waiting = None
+            draw()
+        elif every > 0:
+            self._waiting = draw
+
+    @override
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._waiting is not None:
+            self._waiting()
+        self._waiting = None
 
     def _record(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Mapping[str, Any]

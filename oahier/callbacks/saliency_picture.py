@@ -138,10 +138,12 @@ def _draw_plane(axes: Axes, plane: Plane) -> Any:
     shown = np.ma.masked_less(np.nan_to_num(plane.saliency), 0.05)
     image = axes.imshow(shown, cmap=ListedColormap(_heat()), vmin=0, vmax=1, interpolation="nearest", **place)
     if plane.cartilage.any():
-        rows, columns = plane.cartilage.shape
-        x = (np.arange(columns) + 0.5) * width / columns
-        y = (np.arange(rows) + 0.5) * height / rows
-        axes.contour(x, y, plane.cartilage, levels=[0.5], colors=OUTLINE, linewidths=0.8)
+        fine = plane.cartilage.repeat(4, axis=0).repeat(4, axis=1)  # so that the line follows voxel edges
+        y, x = (
+            (np.arange(count) + 0.5) * size / count
+            for count, size in zip(fine.shape, (height, width), strict=True)
+        )
+        axes.contour(x, y, fine, levels=[0.5], colors=OUTLINE, linewidths=0.8)
     axes.set_axis_off()
     left, right, bottom, top = plane.edges
     for letter, x_place, y_place, across, up in (
@@ -167,5 +169,5 @@ def _heat() -> npt.NDArray[np.float64]:
 
     share = np.linspace(0, 1, 256)
     colours: npt.NDArray[np.float64] = matplotlib.colormaps["autumn"](share)
-    colours[:, 3] = 0.75 * share**0.8
+    colours[:, 3] = 0.6 * share**0.8
     return colours

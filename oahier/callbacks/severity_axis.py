@@ -27,8 +27,10 @@ _COLUMNS = ("knee", "subject", "projection", "second", "kl", "oa", "split")
 class SeverityAxis(BatchRecorder):
     """Fits an axis of severity on training embeddings and measures it on held-out ones.
 
-    The embeddings are those that training steps made anyway (with augmentation, dropout and batch
-    statistics as in training): the encoder is not run again. A validation at the end of an epoch uses
+    The embeddings are those that training steps made anyway, with augmentation, dropout and batch
+    statistics as in training: the encoder is not run again. Held-out coordinates may therefore lie off
+    those of training knees while batch normalisation has not settled; the measures depend on order and
+    distances among held-out knees only. A validation at the end of an epoch uses
     every training knee of that epoch; one in mid-epoch adds the knees that have not come yet as they
     were in the epoch before.
 
@@ -39,10 +41,12 @@ class SeverityAxis(BatchRecorder):
 
     Args:
         kind: how the axis is fitted (see :func:`oahier.analysis.fit_severity_axis`).
+        picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
+            pictures are always drawn.
     """
 
-    def __init__(self, kind: AxisKind = "pca") -> None:
-        super().__init__()
+    def __init__(self, kind: AxisKind = "pca", *, picture_every_n_epochs: int = 5) -> None:
+        super().__init__(picture_every_n_epochs)
         self.kind: AxisKind = kind
         self.fit: SeverityAxisFit | None = None
         self._current = EpochRecords()
@@ -124,8 +128,6 @@ class SeverityAxis(BatchRecorder):
         tables: Mapping[str, EpochTable | None],
         measures: Mapping[str, float],
     ) -> None:
-        from oahier.callbacks.axis_picture import axis_picture
-
         folder = stage_directory(trainer, stage)
         rows = [
             row for split, table in tables.items() if table is not None for row in _rows(fit, table, split)
@@ -134,11 +136,19 @@ class SeverityAxis(BatchRecorder):
         held_out = tables[stage]
         if held_out is None or bool(fit.direction.isnan().any()):
             return
-        plane = torch.stack([fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])])
-        title = f"Severity axis ({fit.kind}, fitted on {fit.knees} training knees), {stage}"
-        figure = axis_picture(plane.numpy(), held_out["kl"].numpy(), title, measures)
-        path = write_figure(folder / "pictures" / "severity_axis.png", figure)
-        log_picture(trainer, metric_key(stage, "axis", "severity_axis"), path)
+
+        def draw() -> None:
+            from oahier.callbacks.axis_picture import axis_picture
+
+            plane = torch.stack(
+                [fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])]
+            )
+            title = f"Severity axis ({fit.kind}, fitted on {fit.knees} training knees), {stage}"
+            figure = axis_picture(plane.numpy(), held_out["kl"].numpy(), title, measures)
+            path = write_figure(folder / "pictures" / "severity_axis.png", figure)
+            log_picture(trainer, metric_key(stage, "axis", "severity_axis"), path)
+
+        self._draw(trainer, draw)
 
 
 def _add(records: EpochRecords, output: StepOutput, batch: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ def reference_overlap(saliency, region, top_percent):
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**31), zeros=st.floats(0, 0.99), share=st.floats(0.01, 0.9))
 def test_matches_a_naive_reference(seed, zeros, share):
     numbers = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def test_matches_a_naive_reference(seed, zeros, share):
         assert {name: value[knee].item() for name, value in measures.items()} == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31), levels=st.integers(1, 4))
 def test_ties_give_the_mean_over_random_orders(seed, levels):
     numbers = np.random.default_rng(seed)
@@ -85,6 +85,21 @@ def test_scale_and_order_of_voxels_do_not_matter(seed, exponent):
     )
     for name, value in measures.items():
         torch.testing.assert_close(moved[name], value)
+
+
+def test_rounding_does_not_decide_between_equal_voxels():
+    """One active cell makes a symmetric blob; noise of rounding size must not pick a side of it."""
+    coarse = torch.zeros(1, 4, 4, 4)
+    coarse[0, 1, 2, 1] = 0.7
+    volume = resample(coarse, (32, 32, 32))
+    region = torch.zeros(1, 32, 32, 32, dtype=torch.bool)
+    region[:, 8:14, 14:20, 6:12] = True
+    expected = saliency_overlap(volume, region)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        noise = 1 + 2e-7 * (torch.rand(volume.shape, generator=generator) - 0.5)
+        for name, value in saliency_overlap(volume * noise, region).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=0)
 
 
 def test_undefined_rows_are_nan_and_leave_the_others_alone():

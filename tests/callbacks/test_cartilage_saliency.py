@@ -1,0 +1,346 @@
+"""The saliency callback: its numbers, its pictures, what it leaves alone."""
+
+import copy
+import logging
+import math
+
+import jaxtyping
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import oahier as oh
+from oahier.analysis import class_activation_map, iou_bound, resample, saliency_overlap
+from oahier.callbacks.saliency_picture import KneePicture, cut_planes, saliency_picture
+from oahier.callbacks.tail import TailExplainer
+from oahier.testing import check_callback
+from oahier.testing.batches import tiny_batch, tiny_batches, tiny_dataloader
+from oahier.testing.model import tiny_model, tiny_trainer
+from oahier.types import CARTILAGE_LABELS
+
+
+@pytest.fixture
+def shapes_unchecked():
+    """The shape checker draws from python's random state, which the contract watches."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def make_model(heads=("oa", "kl"), **arguments):
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model = tiny_model(heads, **arguments)
+        for parameter in model.heads.parameters():  # scores that depend visibly on the map
+            nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def evaluate(model, batches, folder, stage="test", **options):
+    callback, trainer_options = options.pop("callback", oh.CartilageSaliency(pictures=0)), options
+    trainer = tiny_trainer(folder, callbacks=[callback], **trainer_options)
+    getattr(trainer, stage)(model, tiny_dataloader(batches), verbose=False)
+    subfolder = {"test": ".", "validate": "validation"}[stage]
+    return pd.read_csv(folder / subfolder / "saliency.csv"), trainer.callback_metrics
+
+
+def cartilage_of(batch):
+    return torch.isin(batch["cartilage"][:, 0], torch.tensor(CARTILAGE_LABELS, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("options", [{}, {"stage": 0, "score": "true", "randomised": True, "pictures": 0}])
+def test_contract(shapes_unchecked, options):
+    check_callback(lambda: oh.CartilageSaliency(**options))
+
+
+def test_the_table_is_what_the_analysis_says(tmp_path):
+    model, batches = make_model(), tiny_batches(3, 3, shape=(16, 20, 24))
+    table, logged = evaluate(model, batches, tmp_path, callback=oh.CartilageSaliency())
+    model.eval()
+    rows = []
+    for batch in batches:
+        features = model.encoder.features(batch["mri"])
+        maps = class_activation_map(
+            features[-1], lambda a: model.heads["kl"].severity(model.heads["kl"](a.mean(dim=(2, 3, 4))))
+        )
+        overlap = saliency_overlap(resample(maps, batch["mri"].shape[2:]), cartilage_of(batch))
+        overlap["iou_bound"] = iou_bound(cartilage_of(batch), features[-1].shape[2:])
+        overlap["peak"] = maps.flatten(1).amax(dim=1)
+        rows.append(pd.DataFrame({name: value.detach().double() for name, value in overlap.items()}))
+    expected = pd.concat(rows, ignore_index=True)
+    assert list(table["knee"]) == sorted(table["knee"])
+    assert (expected["peak"] > 0).any()
+    for name in expected:
+        np.testing.assert_allclose(table[name], expected[name], rtol=2e-5, atol=1e-8)
+        if name != "peak":
+            assert logged[f"test/saliency/{name}"].item() == pytest.approx(expected[name].mean(), rel=1e-4)
+    assert logged["test/saliency/knees"] == (expected["peak"] > 0).sum()
+    assert logged["test/saliency/zero_maps"] == (expected["peak"] == 0).sum()
+    assert (tmp_path / "pictures" / "saliency.png").stat().st_size > 10_000
+
+
+def test_masks_of_other_knees_are_a_control(tmp_path):
+    """With one mask for all knees, another knee's mask is as good as the knee's own."""
+    table, _ = evaluate(make_model(), tiny_batches(3, 3), tmp_path)
+    np.testing.assert_allclose(table["mass_in_other_cartilage"], table["mass_in_cartilage"], rtol=1e-5)
+    np.testing.assert_allclose(table["enrichment_in_other_cartilage"], table["enrichment"], rtol=1e-5)
+
+
+def test_fit_validate_and_test_agree(tmp_path):
+    """Under no_grad (fit) and inference_mode, and whatever the size of the batches."""
+    model = make_model(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    model.encoder.apply(lambda part: isinstance(part, nn.BatchNorm3d) and setattr(part, "momentum", 0.0))
+    batches = tiny_batches(2, 3)
+    trainer = tiny_trainer(
+        tmp_path / "fit", callbacks=[oh.CartilageSaliency(pictures=0)], accumulate_grad_batches=2
+    )
+    trainer.fit(model, tiny_dataloader(tiny_batches(4, 2, seed=5)), tiny_dataloader(batches))
+    tables = [pd.read_csv(tmp_path / "fit" / "validation" / "saliency.csv")]
+    tables.append(evaluate(model, batches, tmp_path / "validate", "validate")[0])
+    single = tiny_batches(2, 3)
+    rows = [_row(batch, row) for batch in single for row in range(3)]
+    tables.append(evaluate(model, rows[::-1], tmp_path / "rows")[0])
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0], rtol=1e-5)
+
+
+def _row(batch, row):
+    picked = {key: value[row : row + 1] for key, value in batch.items() if key != "targets"}
+    return {**picked, "targets": {key: value[row : row + 1] for key, value in batch["targets"].items()}}
+
+
+def test_sanity_check_leaves_no_trace(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, callbacks=[oh.CartilageSaliency()], num_sanity_val_steps=1, limit_val_batches=0
+    )
+    trainer.fit(make_model(), tiny_dataloader(tiny_batches(2)), tiny_dataloader(tiny_batches(2)))
+    assert not (tmp_path / "validation").exists()
+
+
+def test_knees_without_cartilage_have_saliency_but_no_overlap(tmp_path):
+    batches = [tiny_batch((0, 4)), tiny_batch((2, 3), first=2, seed=1)]
+    batches[0]["cartilage"][0] = 0
+    del batches[1]["cartilage"]
+    table, logged = evaluate(make_model(), batches, tmp_path)
+    without = table["knee"] != "knee001"
+    assert (
+        table.loc[without, ["iou", "enrichment", "mass_in_other_cartilage", "iou_bound"]]
+        .isna()
+        .all(axis=None)
+    )
+    assert table.loc[~without, "enrichment"].notna().all()
+    assert table.loc[~without, "mass_in_other_cartilage"].isna().all()  # nobody else to compare with
+    assert logged["test/saliency/knees"] == 1
+    assert table["peak"].notna().all()
+
+
+def test_an_encoder_without_a_grid_is_left_alone(tmp_path, caplog):
+    encoder = oh.PlainEncoder(nn.Sequential(nn.Flatten(), nn.Linear(4096, 3)), num_features=3)
+    model = oh.HierarchicalClassifier(encoder, {"kl": oh.SoftmaxHead()})
+    trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency()])
+    with caplog.at_level(logging.WARNING, "oahier"):
+        trainer.test(model, tiny_dataloader(tiny_batches(3)), verbose=False)
+    assert caplog.text.count("no feature map with a spatial grid") == 1
+    assert not (tmp_path / "saliency.csv").exists()
+    assert not any("saliency" in name for name in trainer.callback_metrics)
+
+
+def test_bf16_precision(tmp_path):
+    batches = tiny_batches(2, 3)
+    expected, _ = evaluate(make_model(), batches, tmp_path / "full")
+    table, _ = evaluate(make_model(), batches, tmp_path / "half", precision="bf16-mixed")
+    defined = expected["peak"] > 1e-4
+    assert defined.any()
+    np.testing.assert_allclose(table["peak"][defined], expected["peak"][defined], rtol=0.1)
+    np.testing.assert_allclose(
+        table["mass_in_cartilage"][defined], expected["mass_in_cartilage"][defined], rtol=0.1
+    )
+
+
+def explain(model, batch, head="kl", **options):
+    model.eval()
+    with torch.no_grad():
+        features = model.encoder.features(batch["mri"])
+    explainer = TailExplainer(model, head, **options)
+    return explainer(features, batch["targets"][model.target_of(head)], batch["mri"], batch["knee"])
+
+
+@pytest.mark.parametrize("gap", [20.0, 60.0, 500.0])
+def test_a_saturated_head_is_explained_in_double_precision_or_counted(tmp_path, gap):
+    """P(OA) is constant in single precision from a logit of 17 on, in double precision from 37 on."""
+    model, batch = make_model(("oa",)), tiny_batch((0, 4))
+    reference = explain(model, batch, "oa", score="true")[1]  # of the logit itself
+    with torch.no_grad():
+        model.heads["oa"].projection.bias += gap
+    saliency = explain(model, batch, "oa")[1]
+    table, logged = evaluate(model, [batch], tmp_path)
+    if gap < 37:
+        torch.testing.assert_close(saliency / saliency.max(), (reference / reference.max()).to(saliency))
+    else:
+        assert (saliency == 0).all()
+        assert math.isnan(table["iou"][1])
+        assert logged["test/saliency/zero_maps"] == 2
+
+
+def test_the_score_can_be_a_class():
+    model, batch = make_model(), tiny_batch((0, 4, -1))
+    true = explain(model, batch, score="true")
+    assert true[2].isnan().all()
+    with torch.no_grad():
+        logits = model(batch["mri"])["kl"]
+    wanted = copy.deepcopy(batch)
+    wanted["targets"]["kl"] = logits.argmax(dim=1)
+    torch.testing.assert_close(explain(model, batch, score="predicted"), explain(model, wanted, score="true"))
+    wanted["targets"]["kl"] = torch.tensor([0, 4, 2])
+    torch.testing.assert_close(explain(model, wanted, score="true")[:2], true[:2])
+    assert not torch.equal(true[:2], explain(model, batch)[:2])
+
+
+def test_probes_and_heads_that_read_heads_are_explained(tmp_path):
+    heads = {"kl": oh.SoftmaxHead(), "oa": oh.BinaryHead(reads="kl", probe=True)}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = oh.HierarchicalClassifier(make_model().encoder, heads)
+        for parameter in model.heads.parameters():
+            nn.init.normal_(parameter)
+    batch = tiny_batch((0, 2, 4))
+    saliency = explain(model, batch, "oa")
+    features = model.encoder.features(batch["mri"])[-1].detach()
+    expected = class_activation_map(
+        features,
+        lambda a: torch.sigmoid(model.heads["oa"](model.heads["kl"](a.mean(dim=(2, 3, 4)))))[:, 0],
+    )
+    assert expected.max() > 0
+    torch.testing.assert_close(saliency.float(), expected, rtol=1e-4, atol=1e-7)
+    table, _ = evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency("oa", pictures=0))
+    assert table["peak"].to_numpy() == pytest.approx(expected.flatten(1).amax(dim=1).numpy(), rel=1e-4)
+
+
+def test_randomised_weights_are_a_control(tmp_path):
+    model, batches = make_model(), tiny_batches(3, 3)
+    table, logged = evaluate(
+        model, batches, tmp_path / "a", callback=oh.CartilageSaliency(randomised=True, pictures=0)
+    )
+    again, _ = evaluate(
+        model, batches, tmp_path / "b", callback=oh.CartilageSaliency(randomised=True, pictures=0)
+    )
+    pd.testing.assert_frame_equal(table, again)
+    assert "test/saliency/enrichment_randomised" in logged
+    assert not np.allclose(table["mass_in_cartilage_randomised"], table["mass_in_cartilage"], equal_nan=True)
+
+
+def test_saved_maps_lie_on_the_volume(tmp_path):
+    batch = tiny_batch((0, 4), shape=(16, 20, 24))
+    batch["knee"] = ["a/1", "b"]
+    batch["affine"][:, 0, 0], batch["affine"][:, 1, 3] = 0.7, -30
+    model = make_model()
+    evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency(save_maps=True, pictures=0))
+    expected = resample(explain(model, batch).float(), (16, 20, 24))
+    for row, name in enumerate(("a%2F1", "b")):
+        image = nib.load(tmp_path / "saliency" / f"{name}.nii.gz")
+        np.testing.assert_allclose(image.get_fdata(), expected[row], rtol=1e-4, atol=1e-8)
+        np.testing.assert_allclose(image.affine, batch["affine"][row], atol=1e-6)
+
+
+def test_smoothgrad_reads_the_volume(tmp_path):
+    model, batches = make_model(), tiny_batches(2, 3)
+    table, logged = evaluate(
+        model, batches, tmp_path / "a", callback=oh.CartilageSaliency(method="smoothgrad", pictures=0)
+    )
+    rows = [_row(batch, row) for batch in batches for row in range(3)]
+    single, _ = evaluate(
+        model, rows, tmp_path / "b", callback=oh.CartilageSaliency(method="smoothgrad", pictures=0)
+    )
+    pd.testing.assert_frame_equal(table, single, rtol=1e-4)  # noise belongs to the knee, not to the batch
+    assert table["iou"].notna().all()
+    assert (table["iou_bound"] == 1).all()
+    assert logged["test/saliency/knees"] == 6
+
+
+def test_pictures_show_the_first_knees_by_id(tmp_path, monkeypatch):
+    shown = []
+
+    def remember(knees, title):
+        shown.append([knee.knee for knee in knees])
+        return saliency_picture(knees, title)
+
+    monkeypatch.setattr("oahier.callbacks.cartilage_saliency.saliency_picture", remember)
+    batches = tiny_batches(3, 2)
+    evaluate(make_model(), batches[::-1], tmp_path, callback=oh.CartilageSaliency(pictures=3))
+    assert shown == [["knee000", "knee001", "knee002"]]
+    options = {"max_epochs": 3, "callbacks": [oh.CartilageSaliency(picture_every_n_epochs=2, pictures=1)]}
+    loaders = tiny_dataloader(batches), tiny_dataloader(batches)
+    tiny_trainer(tmp_path / "every", **options).fit(make_model(), *loaders)
+    assert len(shown) == 3  # epochs 0 and 2
+    options["callbacks"] = [oh.CartilageSaliency(picture_every_n_epochs=5, pictures=1)]
+    tiny_trainer(tmp_path / "last", **options).fit(make_model(), *loaders)
+    assert len(shown) == 5  # epoch 0 and the end
+
+
+def test_planes_are_shown_as_radiologists_expect():
+    """A marker towards right, anterior and superior appears where the letters say."""
+    volume = np.zeros((8, 10, 12), dtype=np.float32)
+    volume[6, 8, 10] = 1
+    affine = np.diag([2.0, 1.0, 0.5, 1.0])
+    planes = {plane.name: plane for plane in cut_planes(volume, volume, volume > 0, affine)}
+    expected = {  # row from the bottom, column from the left
+        "sagittal": ((10, 1), ("A", "P", "I", "S"), (10.0, 6.0)),
+        "coronal": ((10, 1), ("R", "L", "I", "S"), (16.0, 6.0)),
+        "axial": ((8, 1), ("R", "L", "P", "A"), (16.0, 10.0)),
+    }
+    for name, (place, edges, size) in expected.items():
+        plane = planes[name]
+        for image in (plane.mri, plane.saliency, plane.cartilage):
+            assert [tuple(found) for found in np.argwhere(image)] == [place]
+        assert plane.edges == edges
+        assert plane.size == size
+    assert cut_planes(volume, 0 * volume, volume > 9, affine)[0].index == 4
+
+
+def test_the_outline_encloses_the_cartilage_of_a_real_knee(shared_data, tmp_path):
+    """In the template, cartilage is brighter than bone: inside the drawn line it is bright."""
+    folder = shared_data / "clair-template"
+    mri = nib.as_closest_canonical(nib.load(folder / "template.nii.gz"))
+    labels = nib.as_closest_canonical(nib.load(folder / "segmentation.nii.gz"))
+    cartilage = np.isin(np.asarray(labels.dataobj), CARTILAGE_LABELS)
+    bone = np.isin(np.asarray(labels.dataobj), (1, 3))
+    values = mri.get_fdata(dtype=np.float32)
+    planes = cut_planes(values, np.zeros_like(values), cartilage, mri.affine)
+    for plane in planes:
+        assert plane.cartilage.sum() > 100
+        bright = plane.mri[plane.cartilage].mean()
+        assert bright > 1.5 * values[bone].mean()
+        assert plane.edges[0] in "AR"
+    figure = saliency_picture([KneePicture("clair", "clair", planes)], "outline")
+    drawn = [axes for axes in figure.axes if axes.collections]
+    lines = [[path for item in axes.collections for path in item.get_paths()] for axes in drawn[:3]]
+    for plane, paths in zip(planes, lines, strict=True):
+        rows, columns = plane.cartilage.shape
+        x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+        centres = np.stack([x.ravel() * plane.size[0], y.ravel() * plane.size[1]], axis=1)
+        crossings = sum(path.contains_points(centres).astype(int) for path in paths)
+        assert (crossings.reshape(rows, columns) % 2 == plane.cartilage).mean() > 0.999
+
+
+def test_errors_come_before_anything_is_computed(tmp_path):
+    trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency("knee_pain")])
+    with pytest.raises(ValueError, match=r"head: expected one of \['kl', 'oa'\], got 'knee_pain'"):
+        trainer.test(make_model(), tiny_dataloader(tiny_batches(1)), verbose=False)
+    with pytest.raises(ValueError, match=r"got dilation=-1\.0 and pictures=3"):
+        oh.CartilageSaliency(dilation=-1.0)
+    with pytest.raises(ValueError, match="picture_every_n_epochs must be 0 or more, got -1"):
+        oh.CartilageSaliency(picture_every_n_epochs=-1)
+    trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency(stage=5)])
+    with pytest.raises(ValueError, match="stage: the encoder has 2 feature maps"):
+        trainer.test(make_model(), tiny_dataloader(tiny_batches(1)), verbose=False)
+
+
+def test_a_model_in_training_mode_is_refused():
+    model, batch = make_model(), tiny_batch()
+    features = model.eval().encoder.features(batch["mri"])
+    model.encoder.train()
+    with pytest.raises(RuntimeError, match=r"\['encoder'\] are in training mode"):
+        TailExplainer(model, "kl")(features, batch["targets"]["kl"], batch["mri"], batch["knee"])

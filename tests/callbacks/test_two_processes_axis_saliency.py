@@ -1,0 +1,36 @@
+"""The axis and the saliency table of two processes, whose sampler repeats knees, equal those of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+
+def _run(folder: Path, processes: int) -> Path:
+    script = Path(__file__).with_name("two_processes_axis_saliency.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(script), str(folder), str(processes)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(tmp_path):
+    one, two = _run(tmp_path / "one", 1), _run(tmp_path / "two", 2)
+    for folder, knees in ((".", 9), ("validation", 5)):
+        for name in ("saliency.csv", "severity_axis.csv"):
+            alone, together = (pd.read_csv(run / folder / name) for run in (one, two))
+            pd.testing.assert_frame_equal(together, alone, rtol=1e-5, atol=1e-9)
+            assert len(alone) == knees + (7 if (folder, name) == ("validation", "severity_axis.csv") else 0)
+        pictures = [(run / folder / "pictures" / "saliency.png").read_bytes() for run in (one, two)]
+        assert pictures[0] == pictures[1]
+        maps = [sorted(path.name for path in (run / folder / "saliency").iterdir()) for run in (one, two)]
+        assert maps[0] == maps[1]
+        assert len(maps[0]) == knees
+    saliency = pd.read_csv(one / "saliency.csv")
+    assert saliency["iou"].isna().sum() >= 1  # the knee without cartilage
+    assert saliency["mass_in_other_cartilage"].notna().sum() >= 4
