@@ -52,7 +52,7 @@ def saliency_overlap(
         - ``pointing``: 1 if the most salient voxel lies in the region (Zhang et al. 2018,
           doi:10.1007/s11263-017-1059-x), a share if several are tied.
         - ``cartilage_share``: the region's share of the volume, the chance level of ``precision``,
-          ``pointing`` and ``mass_in_cartilage``.
+          ``pointing`` and ``mass_in_cartilage``; NaN for an empty region only.
 
     Raises:
         ValueError: shapes that differ, or a percentage outside (0, 100].
@@ -75,14 +75,15 @@ def saliency_overlap(
     if not bool(values.amin() >= 0):
         values = values.clamp(min=0)
     voxels = values.shape[1]
-    size = region.sum(dim=1)
+    place = region.flatten().nonzero()[:, 0]
+    size = torch.bincount(place // voxels, minlength=len(region))
     counts = [max(1, math.ceil(voxels * percent / 100)) for percent in top_percent]
     ranks = torch.stack(
         [torch.ones_like(size), size, *(torch.full_like(size, count) for count in counts)], dim=1
     )
-    hits, selected = _hits(values, region, ranks)
+    hits, selected = _hits(values, place, ranks)
     share = size.double() / voxels
-    mass = _mass(values, region, size)
+    mass = _mass(values, place, size)
     measures = {
         "iou": _iou(hits[:, 1], selected[:, 1], size),
         "dice": 2 * hits[:, 1] / (selected[:, 1] + size),
@@ -94,10 +95,10 @@ def saliency_overlap(
         "mass_in_cartilage": mass,
         "enrichment": mass / share,
         "pointing": hits[:, 0],
-        "cartilage_share": share,
     }
     undefined = mass.isnan() | (size == 0) | (size == voxels)
-    return {name: value.masked_fill(undefined, math.nan) for name, value in measures.items()}
+    measures = {name: value.masked_fill(undefined, math.nan) for name, value in measures.items()}
+    return measures | {"cartilage_share": share.masked_fill(size == 0, math.nan)}
 
 
 def iou_bound(cartilage: Bool[Tensor, "batch i j k"], grid: Sequence[int]) -> Float[Tensor, " batch"]:
@@ -145,22 +146,22 @@ def _iou(hits: Tensor, selected: Tensor, size: Tensor) -> Tensor:
     return hits / (selected + size - hits)
 
 
-def _mass(values: Tensor, region: Tensor, size: Tensor) -> Tensor:
+def _mass(values: Tensor, place: Tensor, size: Tensor) -> Tensor:
     """Share of the values that lies inside; NaN when there are none or a value is not finite."""
     total = values.sum(dim=1, dtype=torch.float64)
-    parts = values[region].split(size.tolist())
+    parts = values.flatten()[place].split(size.tolist())
     inside = torch.stack([part.sum(dtype=torch.float64) for part in parts])
     return torch.where(total.isfinite() & (total > 0), inside / total, math.nan)
 
 
 def _hits(
     values: Float[Tensor, "batch voxels"],
-    region: Bool[Tensor, "batch voxels"],
+    place: Int[Tensor, " inside"],
     ranks: Int[Tensor, "batch ranks"],
 ) -> tuple[Float[Tensor, "batch ranks"], Float[Tensor, "batch ranks"]]:
     """Expected number of region voxels among the most salient ``ranks``, and how many were selected.
 
-    Counting voxels a level replaces sorting them.
+    Counting voxels a level replaces sorting them. ``place`` holds the flat indices of the region's voxels.
     """
     level = _levels(values)
     offset = (_LEVELS + 1) * torch.arange(len(values), dtype=torch.int32, device=values.device)
@@ -168,7 +169,7 @@ def _hits(
     bins = len(values) * (_LEVELS + 1)
     reached, hits_reached = (
         torch.bincount(part, minlength=bins).view(len(values), -1).flip(1)[:, :-1].cumsum(dim=1)
-        for part in (level.flatten(), level[region])
+        for part in (level.flatten(), level.flatten()[place])
     )  # voxels at each level or above, from the highest level down to 1
     selected = torch.minimum(ranks, reached[:, -1:])
     place = torch.searchsorted(reached, selected.clamp(min=1)).clamp(max=_LEVELS - 1)

@@ -57,9 +57,7 @@ class SaliencyColumns:
         peak, unit = _relative_to_peak(maps)
         volume = resample(unit, cartilage.shape[1:])
         columns = saliency_overlap(volume, cartilage)
-        share = cartilage.flatten(1).double().mean(dim=1)
-        columns["cartilage_share"] = share.masked_fill(share == 0, math.nan)
-        columns["iou_bound"] = self._bound(cartilage, share, unit.shape[1:], knees)
+        columns["iou_bound"] = self._bound(cartilage, columns["cartilage_share"], unit.shape[1:], knees)
         columns["peak"] = peak.double()
         return volume, columns | self._for_control(unit, cartilage)
 
@@ -71,7 +69,7 @@ class SaliencyColumns:
 
     def _bound(self, cartilage: Tensor, share: Tensor, grid: Sequence[int], knees: Sequence[str]) -> Tensor:
         """The bound depends on the mask and the grid alone: computed when a knee is first seen."""
-        keys = [(knee, *grid, size) for knee, size in zip(knees, share.tolist(), strict=True)]
+        keys = [(knee, *grid, size) for knee, size in zip(knees, share.nan_to_num().tolist(), strict=True)]
         new = [row for row, key in enumerate(keys) if key not in self._bounds]
         if new:
             for row, bound in zip(new, iou_bound(cartilage[new], grid).tolist(), strict=True):

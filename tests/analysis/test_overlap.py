@@ -111,7 +111,12 @@ def test_undefined_rows_are_nan_and_leave_the_others_alone():
     measures = saliency_overlap(saliency, region)
     for name, value in measures.items():
         assert value[0] == alone[name][0]
-        assert value[1:].isnan().all()
+        if name != "cartilage_share":
+            assert value[1:].isnan().all()
+    share = measures["cartilage_share"]
+    assert share[1].isnan()
+    assert share[2] == 1
+    torch.testing.assert_close(share[3:], region[3:].double().mean(dim=(1, 2, 3)))
 
 
 def test_chance_level_of_random_saliency_is_one():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import oahier as oh
@@ -246,18 +247,18 @@ def test_saved_maps_lie_on_the_volume(tmp_path):
 
 
 def test_smoothgrad_reads_the_volume(tmp_path):
-    model, batches = make_model(), tiny_batches(2, 3)
+    model, batches = make_model(), tiny_batches(1, 3, shape=(8, 8, 8))
     table, logged = evaluate(
         model, batches, tmp_path / "a", callback=oh.CartilageSaliency(method="smoothgrad", pictures=0)
     )
-    rows = [_row(batch, row) for batch in batches for row in range(3)]
+    rows = [_row(batches[0], row) for row in range(3)]
     single, _ = evaluate(
         model, rows, tmp_path / "b", callback=oh.CartilageSaliency(method="smoothgrad", pictures=0)
     )
     pd.testing.assert_frame_equal(table, single, rtol=1e-4)  # noise belongs to the knee, not to the batch
     assert table["iou"].notna().all()
     assert (table["iou_bound"] == 1).all()
-    assert logged["test/saliency/knees"] == 6
+    assert logged["test/saliency/knees"] == 3
 
 
 def test_pictures_show_the_first_knees_by_id(tmp_path, monkeypatch):
@@ -265,7 +266,7 @@ def test_pictures_show_the_first_knees_by_id(tmp_path, monkeypatch):
 
     def remember(knees, title):
         shown.append([knee.knee for knee in knees])
-        return saliency_picture(knees, title)
+        return Figure(figsize=(1, 1))
 
     monkeypatch.setattr("oahier.callbacks.cartilage_saliency.saliency_picture", remember)
     batches = tiny_batches(3, 2)
