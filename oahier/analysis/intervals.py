@@ -31,8 +31,8 @@ def subject_weights(subjects: Sequence[str], resamples: int, seed: int) -> Float
     Raises:
         ValueError: no rows, or fewer than one resample.
 
-    >>> subject_weights(["a", "a", "b"], resamples=2, seed=0).sum(axis=1).tolist()
-    [3.0, 2.0]
+    >>> subject_weights(["a", "a", "b"], resamples=2, seed=0).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     if len(subjects) == 0 or resamples < 1:
         raise ValueError(f"expected at least one row and one resample, got {len(subjects)} and {resamples}")
