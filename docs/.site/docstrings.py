@@ -53,6 +53,8 @@ def _canonical(path: str, obj: griffe.Object) -> str | None:
         return None
     try:
         found = obj.package[rest]
+        if found.is_module and found.name in found.members:  # a function that is called like its module
+            found = found[found.name]
         return str(found.final_target.path if found.is_alias else found.path)
     except (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError):
         return None
