@@ -122,6 +122,7 @@ def test_cross_validation(small: Path, phantoms: Any) -> None:
     assert (small / "folds/fold-0/metrics.json").stat().st_mtime_ns == before, "a finished fold is kept"
 
 
+@pytest.mark.slow
 def test_demo(small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     demo = load("demo")
     run = small / "runs" / "demo"
