@@ -67,7 +67,7 @@ def load_checkpoint_safely(
         raise CheckpointError(f"checkpoint {path}: no such file")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except OSError:
+    except PermissionError:
         raise
     except Exception as error:  # a damaged pickle can raise almost anything
         raise CheckpointError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import IOBase
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -231,12 +232,12 @@ class HierarchicalClassifier(L.LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls: type[M], checkpoint_path: str | Path | IO[bytes], map_location: Any = "cpu", **arguments: Any
+        cls: type[M], checkpoint_path: str | Path | IOBase, map_location: Any = "cpu", **arguments: Any
     ) -> M:
         """Rebuild a model from a checkpoint, which must hold strings, numbers and tensors only.
 
         Args:
-            checkpoint_path: a file that Lightning wrote.
+            checkpoint_path: a file that Lightning wrote, or one that is open.
             map_location: device for the weights.
             arguments: constructor arguments that replace those of the checkpoint.
 
