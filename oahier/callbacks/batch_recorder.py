@@ -127,4 +127,4 @@ def labels_of(batch: Mapping[str, Any], column: str) -> Tensor:
     if column in targets:
         labels: Tensor = targets[column]
         return labels
-    return torch.full((len(batch["knee"]),), MISSING, dtype=torch.int64)
+    return torch.full((len(batch["knee"]),), MISSING, dtype=torch.int64, device=batch["mri"].device)
