@@ -6,10 +6,10 @@ import sys
 from itertools import pairwise
 
 import lightning as L
-from oahier.testing import check_encoder
 from torch import Tensor, nn
 
 import oahier as oh
+from oahier.testing import check_encoder
 
 
 class SmallEncoder(oh.Encoder):
