@@ -12,32 +12,55 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.__main__ import BENCHMARKS, main
-from benchmarks.harness import Comparison, alternate
+from benchmarks.harness import Comparison, Cost, cost, in_turn
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_benchmark_runs(name: str, tmp_path: Path) -> None:
     results = main(["--quick", "--only", name, "--out", str(tmp_path / "out.json")])
-    assert results
-    assert all(math.isfinite(result.ratio) and result.ratio > 0 for result in results)
-    assert len(json.loads((tmp_path / "out.json").read_text())) == len(results)
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert len(written["comparisons"]) == len(results) > 0
+    for result in results:
+        assert all(math.isfinite(ratio) and ratio > 0 for ratio in (*result.ratios, result.cpu_ratio))
 
 
 def test_rounds_alternate_after_a_warm_up() -> None:
     calls: list[str] = []
-
-    def side(name: str, value: float) -> float:
-        calls.append(name)
-        return value
-
-    ratios, times = alternate(lambda: side("a", 2.0), lambda: side("b", 4.0), rounds=2)
+    rounds = in_turn(lambda: calls.append("a"), lambda: calls.append("b"), rounds=2)
     assert calls == ["a", "b", "a", "b", "b", "a"]
-    assert ratios == (0.5, 0.5)
-    assert times == (2.0, 4.0)
+    assert len(rounds) == 2
 
 
-def test_goal_is_a_bound_in_the_right_direction() -> None:
-    assert Comparison("a", "b", (1.0, 9.0, 1.02), goal=1.05).met
-    assert not Comparison("a", "b", (90.0,), goal=100, larger_is_better=True).met
-    assert Comparison("a", "b", (1.0,)).met is None
+def test_cost_counts_processor_seconds() -> None:
+    taken = cost(lambda: sum(range(300_000)))
+    assert 0 < taken.cpu < 20 * taken.wall
+
+
+def _comparison(*ratios: float, **arguments: object) -> Comparison:
+    return Comparison("a", "b", tuple((Cost(r, 2 * r), Cost(1, 1)) for r in ratios), **arguments)
+
+
+def test_median_of_rounds_counts_and_the_goal_is_a_bound_in_its_direction() -> None:
+    noisy = _comparison(1.0, 9.0, 1.02, goal=1.05)
+    assert noisy.ratio == 1.02
+    assert noisy.met
+    assert noisy.cpu_ratio == 2.04
+    assert not _comparison(90.0, goal=100, larger_is_better=True).met
+    assert _comparison(1.0).met is None
+
+
+def test_pooled_rounds_count_by_their_sums() -> None:
+    rounds = ((Cost(1.0), Cost(1.0)), (Cost(5.0), Cost(3.0)))
+    assert Comparison("a", "b", rounds, pooled=True).ratio == 1.5
+
+
+def test_markdown_has_a_row_each(tmp_path: Path) -> None:
+    results = main(["--quick", "--only", "training", "--out", str(tmp_path / "out.md")])
+    lines = (tmp_path / "out.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith("|")]) == 2 + len(results)
+
+
+def test_unknown_file_ending_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--quick", "--out", str(tmp_path / "out.csv")])
+    assert "expected a file that ends in .md or .json" in capsys.readouterr().err

@@ -75,15 +75,15 @@ def saliency_overlap(
     if not bool(values.amin() >= 0):
         values = values.clamp(min=0)
     voxels = values.shape[1]
-    place = region.flatten().nonzero()[:, 0]
-    size = torch.bincount(place // voxels, minlength=len(region))
+    places = [row.nonzero()[:, 0] for row in region]
+    size = torch.tensor([len(place) for place in places], device=values.device)
     counts = [max(1, math.ceil(voxels * percent / 100)) for percent in top_percent]
     ranks = torch.stack(
         [torch.ones_like(size), size, *(torch.full_like(size, count) for count in counts)], dim=1
     )
-    hits, selected = _hits(values, place, ranks)
+    hits, selected = _hits(values, places, ranks)
     share = size.double() / voxels
-    mass = _mass(values, place, size)
+    mass = _mass(values, places)
     measures = {
         "iou": _iou(hits[:, 1], selected[:, 1], size),
         "dice": 2 * hits[:, 1] / (selected[:, 1] + size),
@@ -146,41 +146,43 @@ def _iou(hits: Tensor, selected: Tensor, size: Tensor) -> Tensor:
     return hits / (selected + size - hits)
 
 
-def _mass(values: Tensor, place: Tensor, size: Tensor) -> Tensor:
+def _mass(values: Tensor, places: Sequence[Tensor]) -> Tensor:
     """Share of the values that lies inside; NaN when there are none or a value is not finite."""
-    total = values.sum(dim=1, dtype=torch.float64)
-    parts = values.flatten()[place].split(size.tolist())
-    inside = torch.stack([part.sum(dtype=torch.float64) for part in parts])
+    total = torch.stack([row.sum(dtype=torch.float64) for row in values])
+    inside = torch.stack(
+        [row[place].sum(dtype=torch.float64) for row, place in zip(values, places, strict=True)]
+    )
     return torch.where(total.isfinite() & (total > 0), inside / total, math.nan)
 
 
 def _hits(
     values: Float[Tensor, "batch voxels"],
-    place: Int[Tensor, " inside"],
+    places: Sequence[Int[Tensor, " _"]],
     ranks: Int[Tensor, "batch ranks"],
 ) -> tuple[Float[Tensor, "batch ranks"], Float[Tensor, "batch ranks"]]:
     """Expected number of region voxels among the most salient ``ranks``, and how many were selected.
 
-    Counting voxels a level replaces sorting them. ``place`` holds the flat indices of the region's voxels.
+    Counting voxels a level replaces sorting them. ``places`` holds the indices of each region's voxels. Knee
+    by knee, since memory for what is computed on the way is expensive beyond a few megabytes.
     """
-    level = _levels(values)
-    offset = (_LEVELS + 1) * torch.arange(len(values), dtype=torch.int32, device=values.device)
-    level += offset[:, None]
-    bins = len(values) * (_LEVELS + 1)
-    reached, hits_reached = (
-        torch.bincount(part, minlength=bins).view(len(values), -1).flip(1)[:, :-1].cumsum(dim=1)
-        for part in (level.flatten(), level.flatten()[place])
-    )  # voxels at each level or above, from the highest level down to 1
+    counts = []
+    for row, place in zip(values, places, strict=True):
+        depth = _depth(row)
+        counts.append([torch.bincount(part, minlength=_LEVELS + 1)[:-1] for part in (depth, depth[place])])
+    there, hits_there = (torch.stack(part) for part in zip(*counts, strict=True))
+    reached, hits_reached = there.cumsum(dim=1), hits_there.cumsum(dim=1)  # at each depth or above
     selected = torch.minimum(ranks, reached[:, -1:])
-    place = torch.searchsorted(reached, selected.clamp(min=1)).clamp(max=_LEVELS - 1)
-    above, hits_above = (F.pad(count, (1, 0)).gather(1, place) for count in (reached, hits_reached))
-    reached, hits_reached = reached.gather(1, place), hits_reached.gather(1, place)
-    shared = (selected - above).double() / (reached - above).clamp(min=1)
-    return hits_above + shared * (hits_reached - hits_above), selected.double()
+    last = torch.searchsorted(reached, selected.clamp(min=1)).clamp(max=_LEVELS - 1)
+    there, hits_there, reached, hits_reached = (
+        count.gather(1, last) for count in (there, hits_there, reached, hits_reached)
+    )
+    shared = (selected - (reached - there)).double() / there.clamp(min=1)
+    return hits_reached - hits_there + shared * hits_there, selected.double()
 
 
-def _levels(values: Float[Tensor, "batch voxels"]) -> Int[Tensor, "batch voxels"]:
-    """Values as whole numbers from 0 to the number of levels, which is the largest value of the row."""
-    peak = values.amax(dim=1, keepdim=True)
+def _depth(values: Float[Tensor, " voxels"]) -> Int[Tensor, " voxels"]:
+    """Values as whole numbers, from 0 for the largest to the number of levels for none."""
+    peak = values.amax()
     scale = torch.where(peak.isfinite() & (peak > 0), (_LEVELS - 0.5) / peak, 0.0)
-    return torch.add(_OFF_DYADIC, values * scale).to(torch.int32).clamp_(0, _LEVELS)
+    level = (values * scale).add_(_OFF_DYADIC).to(torch.int32).clamp_(0, _LEVELS)
+    return level.neg_().add_(_LEVELS)
