@@ -59,7 +59,9 @@ class CartilageSaliency(BatchRecorder):
         dilation: millimetres by which the cartilage is grown (slow).
         pictures: number of knees in the picture, the first by knee id.
         randomised: also compute the randomised-weights control.
-        save_maps: also write each knee's saliency to ``saliency/{knee}.nii.gz``.
+        save_maps: also write the saliency of every knee, or of those named, to ``{name}/{knee}.nii.gz``.
+        name: of what is logged and written, so that several of these callbacks can stand side by side, for
+            example ``"saliency/smoothgrad"``.
         picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
             and prediction pictures are always drawn.
 
@@ -79,7 +81,8 @@ class CartilageSaliency(BatchRecorder):
         dilation: float = 0.0,
         pictures: int = 3,
         randomised: bool = False,
-        save_maps: bool = False,
+        save_maps: bool | Sequence[str] = False,
+        name: str = "saliency",
         picture_every_n_epochs: int = 5,
     ) -> None:
         super().__init__(picture_every_n_epochs)
@@ -88,8 +91,11 @@ class CartilageSaliency(BatchRecorder):
                 "CartilageSaliency: expected dilation >= 0 and pictures >= 0, "
                 f"got dilation={dilation} and pictures={pictures}"
             )
+        parts = name.split("/")
+        if not all(part and not part.startswith(".") and "\\" not in part for part in parts):
+            raise ValueError(f"CartilageSaliency: name: expected a relative path, got {name!r}")
         self.head, self.score, self.method, self.stage = head, score, method, stage
-        self.pictures, self.randomised, self.save_maps = pictures, randomised, save_maps
+        self.pictures, self.randomised, self.save_maps, self.name = pictures, randomised, save_maps, name
         self._columns = SaliencyColumns(labels, dilation)
         self._pictures: dict[str, KneePicture] = {}
         self._noticed = False
@@ -130,16 +136,16 @@ class CartilageSaliency(BatchRecorder):
         if len(table) == 0:
             return
         columns = with_other_masks(table)
-        log_group(pl_module, stage, "saliency", summary(columns))
+        log_group(pl_module, stage, self.name, summary(columns))
         if not trainer.is_global_zero:
             return
         folder = stage_directory(trainer, stage)
         rows = zip(table.knee, table.subject, *(column.tolist() for column in columns.values()), strict=True)
-        write_rows(folder / "saliency.csv", ["knee", "subject", *columns], rows)
+        write_rows(folder / f"{self.name}.csv", ["knee", "subject", *columns], rows)
         if pictures:
             name = head_to_explain(_heads(pl_module), self.head)
             title = f"Saliency ({self.method}, {self.score} of head {name}), {stage}; cartilage outlined"
-            self._draw(trainer, partial(_draw_pictures, trainer, stage, pictures, title))
+            self._draw(trainer, partial(_draw_pictures, trainer, stage, self.name, pictures, title))
 
     def _has_grid(self, features: Sequence[Tensor], trainer: L.Trainer) -> bool:
         if features:
@@ -201,19 +207,21 @@ class CartilageSaliency(BatchRecorder):
     def _save(self, trainer: L.Trainer, knees: Sequence[str], volume: Tensor, affine: Tensor) -> None:
         import nibabel as nib
 
-        folder = stage_directory(trainer) / "saliency"
+        folder = stage_directory(trainer) / self.name
         arrays = volume.float().cpu().numpy(), affine.double().cpu().numpy()
         for knee, values, geometry in zip(knees, *arrays, strict=True):
+            if not isinstance(self.save_maps, bool) and knee not in self.save_maps:
+                continue
             content = gzip.compress(nib.Nifti1Image(values, geometry).to_bytes(), mtime=0)
             write_atomically(folder / f"{quote(knee, safe='')}.nii.gz", content)
 
 
-def _draw_pictures(trainer: L.Trainer, stage: Stage, pictures: Sequence[KneePicture], title: str) -> None:
-    path = stage_directory(trainer, stage) / "pictures" / "saliency.png"
+def _draw_pictures(
+    trainer: L.Trainer, stage: Stage, name: str, pictures: Sequence[KneePicture], title: str
+) -> None:
+    path = stage_directory(trainer, stage) / "pictures" / f"{name}.png"
     log_picture(
-        trainer,
-        metric_key(stage, "saliency", "saliency"),
-        write_figure(path, saliency_picture(pictures, title)),
+        trainer, metric_key(stage, name, "saliency"), write_figure(path, saliency_picture(pictures, title))
     )
 
 

@@ -53,10 +53,20 @@ class RunLog(L.Callback):
     @override
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
-            _log.info("test: %s", summary_line(trainer.callback_metrics, tuple(trainer.callback_metrics)))
+            names = tuple("test/" + name.removeprefix("val/") for name in self.metrics if name[:4] == "val/")
+            _log.info("test: %s", summary_line(trainer.callback_metrics, names))
+
+    @override
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
 
     @override
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._handler is None:
             return
         for source in _SOURCES:

@@ -10,6 +10,7 @@ _USAGE = """usage: oahier COMMAND [options]
   fit, validate, test, predict   train and use a model   (oahier fit --help)
   data phantom                   write phantom knees     (oahier data phantom --help)
   data check                     list all problems of a manifest
+  study run, status, report      run a grid of configurations and report it
 """
 
 
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from oahier.cli.data import run_data_command
 
         return _reported(run_data_command, words[1:])
+    if words[0] == "study":
+        from oahier.cli.study import run_study_command
+
+        return _reported(run_study_command, words[1:])
     from oahier.cli.training import run_training_command
 
     return _reported(run_training_command, words)

@@ -19,7 +19,7 @@ from oahier.data.cache import KneeCache, Preprocessing
 from oahier.data.dataset import KneeDataset, collate
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.data.problems import ManifestError, Problem
-from oahier.data.sampling import BalancedSampler, balanced_weights, seed_worker
+from oahier.data.sampling import TrainingSampler, balanced_weights, seed_worker
 from oahier.data.splits import SplitFractions, SplitPlan
 from oahier.data.table import SPLITS
 from oahier.types import MISSING, Batch, Split
@@ -162,12 +162,12 @@ class KneeMRIDataModule(L.LightningDataModule):
     def train_dataloader(self) -> Loader:
         seed = self._stream()
         dataset = self.dataset("train", self._augment())
-        sampler = BalancedSampler(balanced_weights(self._balance_labels()), seed) if self._balanced else None
+        weights = balanced_weights(self._balance_labels()) if self._balanced else None
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
         singleton = self.batch_size > 1 and len(dataset) % self.batch_size == 1
         return self._loader(
             dataset,
-            sampler=sampler,
-            shuffle=sampler is None,
+            sampler=TrainingSampler(len(dataset), seed, weights=weights, epoch=epoch),
             drop_last=singleton and len(dataset) > 1,
             generator=torch.Generator().manual_seed(seed),
         )
@@ -184,6 +184,10 @@ class KneeMRIDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> Loader:
         return self._loader(self.dataset(None))
 
+    def evaluation_dataloader(self, split: Split) -> Loader:
+        """Batches of any split in order and without augmentation; call :meth:`setup` before."""
+        return self._loader(self.dataset(split))
+
     def dataset(self, split: Split | None, augmentation: Callable[[Any], Any] | None = None) -> KneeDataset:
         """The knees of a split, of the whole manifest for ``None``; call :meth:`setup` before."""
         if self._entries is None:
@@ -197,7 +201,6 @@ class KneeMRIDataModule(L.LightningDataModule):
             targets={name: labels[chosen] for name, labels in self._labels.items()},
             with_cartilage=self.manifest.has_cartilage,
             augmentation=augmentation,
-            seed=self._stream(1),
         )
 
     @override
@@ -226,12 +229,11 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     def _evaluation(self, split: Split) -> Loader | list[Loader]:
         present = bool((self.manifest.table["split"] == split).any())
-        return self._loader(self.dataset(split)) if present else []
+        return self.evaluation_dataloader(split) if present else []
 
-    def _stream(self, number: int = 0) -> int:
-        """Seed from the argument ``seed``, the global seed and, where loaders are made anew, the epoch."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63, epoch, number])
+    def _stream(self) -> int:
+        """Seed from the argument ``seed`` and the global seed."""
+        sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63])
         return int(sequence.generate_state(1)[0])
 
     def _augment(self) -> Callable[[Any], Any] | None:

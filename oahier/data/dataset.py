@@ -16,6 +16,7 @@ from typing_extensions import NotRequired, TypedDict
 from oahier.data.buffers import BufferPool
 from oahier.data.entry import read_entry
 from oahier.data.manifest import Manifest
+from oahier.data.sampling import Draw
 from oahier.types import Batch
 
 _BUFFERS = BufferPool()
@@ -44,8 +45,6 @@ class KneeDataset(Dataset[Sample]):
         targets: class of every knee per target, ``MISSING`` where unknown.
         with_cartilage: deliver label maps, all zero for a knee without one.
         augmentation: maps a TorchIO Subject to a Subject; ``None`` leaves the volumes as cached.
-        seed: of the augmentation in the main process; it does not touch the global random state. Worker
-            processes follow the seed that their loader gives them.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class KneeDataset(Dataset[Sample]):
         targets: Mapping[str, Int64[np.ndarray, " knees"]],
         with_cartilage: bool,
         augmentation: Callable[[Any], Any] | None = None,
-        seed: int = 0,
     ) -> None:
         self.knees = [str(name) for name in manifest.table["knee"]]
         self.subjects = [str(name) for name in manifest.table["subject"]]
@@ -64,17 +62,18 @@ class KneeDataset(Dataset[Sample]):
         self._entries = list(entries)
         self._with_cartilage = with_cartilage
         self._augmentation = augmentation
-        self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self.knees)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, draw: int | Draw) -> Sample:
+        """A knee by its index, or by index and seed of its augmentation (0 when not given)."""
+        index, seed = draw if isinstance(draw, tuple) else (draw, 0)
         entry = read_entry(self._entries[index])
         mri = torch.from_numpy(entry.mri)[None]
         cartilage = None if entry.cartilage is None else torch.from_numpy(entry.cartilage)[None]
         if self._augmentation is not None:
-            mri, cartilage = self._augmented(mri, cartilage, entry.affine)
+            mri, cartilage = self._augmented(mri, cartilage, entry.affine, seed)
         sample = Sample(
             mri=mri,
             targets={name: labels[index] for name, labels in self.targets.items()},
@@ -89,16 +88,14 @@ class KneeDataset(Dataset[Sample]):
         return sample
 
     def _augmented(
-        self, mri: Tensor, cartilage: Tensor | None, affine: np.ndarray
+        self, mri: Tensor, cartilage: Tensor | None, affine: np.ndarray, seed: int
     ) -> tuple[Tensor, Tensor | None]:
         from oahier.data.transforms import augment
 
         if self._augmentation is None:
             return mri, cartilage
-        if get_worker_info() is not None:
-            return augment(self._augmentation, mri, cartilage, affine)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=self._generator)))
+            torch.default_generator.manual_seed(seed)
             return augment(self._augmentation, mri, cartilage, affine)
 
 

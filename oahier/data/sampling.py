@@ -1,4 +1,4 @@
-"""Class-balanced sampling and the seeds of worker processes."""
+"""The order of training knees and the seeds of worker processes."""
 
 from __future__ import annotations
 
@@ -29,30 +29,51 @@ def balanced_weights(labels: Int64[np.ndarray, " knees"]) -> Float64[np.ndarray,
     return weights
 
 
-class BalancedSampler(Sampler[int]):
-    """Draws as many knees as there are, with replacement, each with its weight.
+Draw = tuple[int, int]
+"""Index of a knee and the seed of its augmentation."""
 
-    An epoch's draw depends on seed and epoch alone. It is therefore the same on every process of a
-    distributed run, where Lightning deals it out, so that the processes get disjoint parts of one draw.
+
+class TrainingSampler(Sampler[Draw]):
+    """The order of the training knees and the seed of each one's augmentation, anew in each epoch.
+
+    Both depend on seed and epoch alone: a resumed training sees what the whole one would have seen, with any
+    number of worker processes. The order is also the same on every process of a distributed run, where
+    Lightning deals it out, so that the processes get disjoint parts of one draw.
+
+    Args:
+        count: number of knees; each is drawn once an epoch.
+        seed: of order and augmentation.
+        weights: ``(count,)``; draw ``count`` knees with replacement, each with its weight.
+        epoch: the first epoch.
     """
 
-    def __init__(self, weights: Float64[np.ndarray, " knees"], seed: int) -> None:
-        self._weights = torch.from_numpy(weights)
-        self._seed = seed
-        self._epoch = 0
+    def __init__(
+        self,
+        count: int,
+        seed: int,
+        *,
+        weights: Float64[np.ndarray, " knees"] | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self._count, self._seed, self._epoch = count, seed, epoch
+        self._probabilities = None if weights is None else weights / weights.sum()
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning; without it every pass counts as one epoch."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._weights)
+        return self._count
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Draw]:
         generator = np.random.default_rng([self._seed, self._epoch])
         self._epoch += 1
-        probabilities = self._weights.numpy() / self._weights.sum().item()
-        yield from generator.choice(len(self), size=len(self), p=probabilities).tolist()
+        if self._probabilities is None:
+            order = generator.permutation(self._count)
+        else:
+            order = generator.choice(self._count, size=self._count, p=self._probabilities)
+        seeds = generator.integers(2**62, size=self._count)
+        yield from zip(order.tolist(), seeds.tolist(), strict=True)
 
 
 def seed_worker(worker: int, rank: int = 0) -> None:

@@ -1,0 +1,220 @@
+"""Running one cell: train or go on training, test once, write every file, and last ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.rank_zero import _get_rank
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from oahier.callbacks import (
+    CartilageSaliency,
+    LearningCurves,
+    OrdinalMetrics,
+    PredictionWriter,
+    SeverityAxis,
+)
+from oahier.callbacks.best_checkpoint import BestCheckpoint
+from oahier.callbacks.run_log import RunLog
+from oahier.files import write_atomically
+from oahier.study.cells import Cell, lock
+from oahier.study.configuration import Parts, instantiate
+from oahier.study.knees import test_knees
+from oahier.study.quiet import quietly
+from oahier.study.randomness import ResumableRandomness
+from oahier.study.tracking import finish_tracking, track
+
+_log = logging.getLogger("oahier.study")
+
+Outcome = Literal["finished", "failed", "running"]
+
+_EVALUATION = ("max_epochs", "max_steps", "min_epochs", "min_steps", "callbacks", "logger")
+
+
+def run_cell(folder: str | Path) -> Outcome:
+    """Bring a cell to its end, whatever state it is in.
+
+    A finished cell is left alone, a half-trained one goes on from its last checkpoint. What is raised is
+    written to ``failure.txt`` with its traceback.
+
+    Args:
+        folder: the cell's folder.
+
+    Returns:
+        ``"finished"``, ``"failed"``, or ``"running"`` where another process has the cell.
+
+    Raises:
+        PlanError: there is no cell.
+    """
+    cell = Cell.read(folder)
+    if _get_rank():  # a further process of distributed training: the first one holds the lock
+        _run(cell)
+        return "finished"
+    with lock(cell.folder) as mine:
+        if not mine:
+            return "running"
+        if cell.state == "finished":
+            return "finished"
+        try:
+            _run(cell)
+        except Exception as error:
+            write_atomically(cell.folder / "failure.txt", _failure(error))
+            _log.error("cell %s failed: %s", cell.name, error)
+            return "failed"
+        (cell.folder / "failure.txt").unlink(missing_ok=True)
+        return "finished"
+
+
+def _failure(error: Exception) -> str:
+    text = "".join(traceback.format_exception(error)).rstrip()
+    last = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{text}\n{last}\n"
+
+
+def _run(cell: Cell) -> None:
+    with quietly():
+        _train_and_test(cell)
+
+
+def _train_and_test(cell: Cell) -> None:
+    started = time.monotonic()
+    config = cell.config
+    L.seed_everything(config["seed_everything"], workers=True, verbose=False)
+    parts = instantiate(track(config, cell))
+    checkpoint = _fit(cell, parts)
+    work = cell.folder / "unfinished"
+    if not _get_rank():
+        shutil.rmtree(work, ignore_errors=True)
+    _test(cell, parts, checkpoint, work)
+    _embed_training_knees(parts, checkpoint, work / "training")
+    if not _get_rank():
+        _publish(cell, work, {**_facts(parts, checkpoint), "seconds": round(time.monotonic() - started, 1)})
+    finish_tracking()
+
+
+def _fit(cell: Cell, parts: Parts) -> Path:
+    """Train to the end; returns the checkpoint to test."""
+    monitor = cell.settings["monitor"]
+    own: list[L.Callback] = [
+        OrdinalMetrics(picture_every_n_epochs=0),
+        SeverityAxis(picture_every_n_epochs=0),
+        LearningCurves(picture_every_n_epochs=0),
+        RunLog(),
+        ResumableRandomness(),
+        BestCheckpoint(monitor, cell.settings["mode"]) if monitor else _last_only(cell),
+    ]
+    trainer = _trainer(cell.folder, parts, own, reload_dataloaders_every_n_epochs=1)
+    folder = cell.folder / "checkpoints"
+    last = folder / "last.ckpt"
+    resume = last if last.is_file() else None
+    trainer.fit(parts.model, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+    checkpoint = folder / "best.ckpt" if monitor else last
+    if not checkpoint.is_file():
+        raise ValueError(
+            f"no checkpoint was written: monitor {monitor!r} was never logged in validation; "
+            "set `monitor` to a value in learning_curves.csv, or to null for the last epoch"
+        )
+    return checkpoint
+
+
+def _last_only(cell: Cell) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=cell.folder / "checkpoints",
+        filename="last",
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+    )
+
+
+def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
+    parts.data.setup("test")
+    shown = test_knees(parts.data, cell.settings["knees"])
+    own: list[L.Callback] = [OrdinalMetrics(), SeverityAxis(), PredictionWriter(), RunLog()]
+    for head in teaching_heads(parts.model):
+        own += [
+            CartilageSaliency(
+                head,
+                method=method,
+                randomised=True,
+                pictures=0,
+                save_maps=shown,
+                name=f"saliency/{method}-{head}",
+            )
+            for method in cell.settings["saliency"]
+        ]
+    trainer = _trainer(work, parts, own, keep_logger=True)
+    trainer.test(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
+
+
+def _embed_training_knees(parts: Parts, checkpoint: Path, work: Path) -> None:
+    """Training knees in evaluation mode, without augmentation: what an axis is fitted on."""
+    trainer = _trainer(work, parts, [PredictionWriter()])
+    loader = parts.data.evaluation_dataloader("train")
+    trainer.predict(parts.model, loader, return_predictions=False, ckpt_path=checkpoint, weights_only=True)
+
+
+def _trainer(
+    folder: Path, parts: Parts, own: list[L.Callback], *, keep_logger: bool = False, **arguments: Any
+) -> L.Trainer:
+    """The configured trainer with the study's callbacks, beside those of the configuration."""
+    configured = dict(parts.trainer)
+    fitting = bool(arguments)
+    given = configured.pop("callbacks", None) or []
+    given = given if isinstance(given, list) else [given]
+    kinds = tuple(type(callback) for callback in own)
+    kept = [callback for callback in given if fitting and not isinstance(callback, (*kinds, ModelCheckpoint))]
+    if not fitting:
+        configured = {key: value for key, value in configured.items() if key not in _EVALUATION}
+        configured["enable_checkpointing"] = False
+        configured["logger"] = parts.trainer.get("logger") if keep_logger else False
+    configured |= {"default_root_dir": str(folder), "callbacks": [*kept, *own], **arguments}
+    for quiet in ("enable_progress_bar", "enable_model_summary"):
+        if configured.get(quiet) is None:
+            configured[quiet] = False
+    return L.Trainer(**configured)
+
+
+def teaching_heads(model: Any) -> list[str]:
+    """Names of the heads that teach the encoder."""
+    return [name for name, head in model.heads.items() if not head.probe]
+
+
+def _publish(cell: Cell, work: Path, facts: Mapping[str, Any]) -> None:
+    """Move what testing wrote into the cell, ``metrics.json`` last."""
+    metrics: dict[str, Any] = json.loads((work / "metrics.json").read_text(encoding="utf-8"))
+    metrics |= facts
+    (work / "metrics.json").unlink()
+    (work / "training" / "predict").rename(work / "train")
+    shutil.rmtree(work / "training")
+    with (cell.folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write((work / "log.txt").read_text(encoding="utf-8"))
+    (work / "log.txt").unlink()
+    for path in sorted(work.iterdir()):
+        target = cell.folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    work.rmdir()
+    write_atomically(cell.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def _facts(parts: Parts, checkpoint: Path) -> Mapping[str, Any]:
+    """What a methods section needs and no configuration says."""
+    trained = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    splits = parts.data.manifest.table["split"].value_counts()
+    return {
+        "epoch": int(trained["epoch"]) + 1,
+        "step": int(trained["global_step"]),
+        "parameters": sum(parameter.numel() for parameter in parts.model.encoder.parameters()),
+        "spacing": [float(length) for length in parts.data.spacing],
+        "split_knees": {str(name): int(count) for name, count in splits.items()},
+    }

@@ -1,0 +1,162 @@
+"""Cells of a study on disk: their folders, states and locks."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from oahier.files import write_atomically
+from oahier.study.plan import PlanError
+
+State = Literal["finished", "failed", "running", "waiting"]
+
+_PLACES = (("trainer", "default_root_dir"), ("trainer", "logger"), ("data", "num_workers"), ("data", "cache"))
+"""Values that say where and not what: they may change between two runs of a cell."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's folder, with what it is and how it is to be run.
+
+    Args:
+        folder: ``DIR/cells/<name>``.
+        name: levels joined by ``_``.
+        factors: level on each axis.
+        settings: how it is selected and explained (monitor, mode, saliency, knees, study).
+    """
+
+    folder: Path
+    name: str
+    factors: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Cell:
+        """The cell that lies in a folder.
+
+        Raises:
+            PlanError: there is none.
+        """
+        folder = Path(folder)
+        try:
+            content = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+            return cls(folder, content["name"], content["factors"], content["settings"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise PlanError(
+                f"{folder}: expected the folder of a cell (with cell.json and config.yaml)"
+            ) from None
+        except (ValueError, KeyError) as error:
+            raise PlanError(
+                f"{folder / 'cell.json'}: damaged ({error}); remove the folder to start again"
+            ) from error
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        content: dict[str, Any] = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def probes(self) -> list[str]:
+        """Names of the heads that do not teach the encoder."""
+        heads = self.config["model"]["heads"]
+        return [name for name, head in heads.items() if (head.get("init_args") or {}).get("probe")]
+
+    @property
+    def state(self) -> State:
+        """What has become of the cell: decided by its files and by whether a process holds its lock."""
+        if (self.folder / "metrics.json").is_file():
+            return "finished"
+        if is_locked(self.folder):
+            return "running"
+        return "failed" if (self.folder / "failure.txt").is_file() else "waiting"
+
+    @property
+    def error(self) -> str:
+        """The last line of a failure."""
+        try:
+            lines = (self.folder / "failure.txt").read_text(encoding="utf-8").strip().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1] if lines else "unknown error"
+
+
+def write_cell(
+    folder: Path,
+    name: str,
+    factors: Mapping[str, str],
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> Cell:
+    """Make the folder of a cell, or find that it is the same cell.
+
+    Raises:
+        PlanError: the folder holds a cell of another configuration or other settings; the message shows the
+            difference.
+    """
+    new = {"name": name, "factors": dict(factors), "settings": dict(settings), "config": dict(config)}
+    if (folder / "cell.json").is_file():
+        cell = Cell.read(folder)
+        old = {
+            "name": cell.name, "factors": cell.factors, "settings": cell.settings, "config": cell.config,
+        }  # fmt: skip
+        difference = _difference(old, new)
+        if difference:
+            raise PlanError(
+                f"cell {name!r} was made from another configuration; restore it, remove {folder}, or use "
+                f"another output folder. The difference (- there, + now):\n{difference}"
+            )
+        return cell
+    write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+    content = {key: value for key, value in new.items() if key != "config"}
+    content["probes"] = [
+        head for head, part in config["model"]["heads"].items() if (part.get("init_args") or {}).get("probe")
+    ]
+    write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")
+    return Cell.read(folder)
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    there, now = (yaml.safe_dump(_comparable(item), sort_keys=True).splitlines() for item in (old, new))
+    lines = difflib.unified_diff(there, now, lineterm="", n=1)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
+
+
+def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(content))
+    for section, key in _PLACES:
+        plain["config"].get(section, {}).pop(key, None)
+    return plain
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[bool]:
+    """Hold a cell while it runs; yields False where another process holds it. Ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def is_locked(folder: Path) -> bool:
+    """True while a process holds the cell."""
+    try:
+        with (folder / ".lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

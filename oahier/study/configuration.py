@@ -1,0 +1,105 @@
+"""Configurations of cells: checked, completed, and made into a model, data and trainer arguments."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import yaml
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import LightningArgumentParser
+
+from oahier.data import KneeMRIDataModule
+from oahier.model import HierarchicalClassifier
+from oahier.specs import import_class, nearest
+from oahier.study.plan import PlanError
+
+
+def instantiate_data(section: Mapping[str, Any]) -> KneeMRIDataModule:
+    """Make only the data module, from its section of a resolved configuration."""
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    made = parser.instantiate_classes(parser.parse_object({"data": dict(section)}))
+    data: KneeMRIDataModule = made.data
+    return data
+
+
+_SECTIONS = ("seed_everything", "trainer", "model", "data")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a configuration describes."""
+
+    model: HierarchicalClassifier
+    data: KneeMRIDataModule
+    trainer: dict[str, Any]
+
+
+def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Check a configuration and fill in every default, without making anything.
+
+    Args:
+        config: sections ``seed_everything``, ``trainer``, ``model``, ``data``.
+        name: what to call it in an error.
+
+    Raises:
+        PlanError: an unknown key, a class that is not found, or a value of another type.
+    """
+    unknown = sorted(set(config) - set(_SECTIONS))
+    if unknown:
+        raise PlanError(
+            f"{name}: unknown section {unknown[0]!r}; expected {', '.join(_SECTIONS)}."
+            f"{nearest(unknown[0], _SECTIONS)}"
+        )
+    parser = _parser()
+    try:
+        parsed = parser.parse_object(_sections(config))
+        content: dict[str, Any] = yaml.safe_load(parser.dump(parsed, skip_none=False))
+        _import_classes(content)
+    except (ArgumentError, ValueError, TypeError, KeyError) as error:
+        raise PlanError(f"{name}: {str(error).strip()}") from error
+    return content
+
+
+def instantiate(config: Mapping[str, Any]) -> Parts:
+    """Make the model and the data module, and the arguments of the trainer with their objects."""
+    parser = _parser()
+    parsed = parser.parse_object(_sections(config))
+    specification = parsed.model.clone().as_dict()
+    made = parser.instantiate_classes(parsed)
+    made.model.remember(specification)
+    return Parts(made.model, made.data, made.trainer.as_dict())
+
+
+def _import_classes(value: Any) -> None:
+    """Find every class that is named anywhere in a configuration, and see that it takes its arguments."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("class_path"), str):
+            made = import_class(value["class_path"])
+            try:
+                inspect.signature(made).bind_partial(**(value.get("init_args") or {}))
+            except TypeError as error:
+                raise PlanError(f"{value['class_path']}: {error}") from error
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _import_classes(item)
+
+
+def _sections(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
+
+
+@functools.cache
+def _parser() -> LightningArgumentParser:
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_argument("--seed_everything", type=int, default=0)
+    parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
+    parser.add_lightning_class_args(HierarchicalClassifier, "model")
+    parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    return parser

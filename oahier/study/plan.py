@@ -1,0 +1,260 @@
+"""The plan of a study: a base configuration and a grid of named overrides."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oahier.specs import nearest
+from oahier.study.presets import PRESETS, Overrides, level_overrides
+
+CONTRAST = "supervision"
+REPLICATE = "seed"
+
+_NAME = re.compile(r"[A-Za-z0-9.+-]+")
+_FILE_PATHS = (("data", "manifest"), ("data", "cache"))
+
+
+class PlanError(ValueError):
+    """A study file that cannot be run; the message says which entry, and what was expected."""
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell of the grid: its level on each axis and the configuration that follows."""
+
+    factors: Mapping[str, str]
+    config: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Levels joined by ``_``; the cell's folder."""
+        return "_".join(self.factors.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study file says.
+
+    Args:
+        name: of the study, and of its group in Weights & Biases.
+        base: configuration that all cells start from, as ``oahier fit`` takes it.
+        grid: axis, then level, then the dotted names and values that the level replaces.
+        preset: recipe below the base configuration (``"paper"``), or ``None``.
+        without: combinations to leave out, each a level for some of the axes.
+        monitor: validation value by which the best epoch is chosen; ``None`` takes the last epoch.
+        mode: whether a larger (``"max"``) or smaller (``"min"``) monitor is better.
+        saliency: methods to explain the test knees with, for each head that teaches the encoder.
+        knees: number of test knees to keep volumes and maps of, for the report.
+    """
+
+    name: str
+    base: Mapping[str, Any]
+    grid: Mapping[str, Mapping[str, Overrides]]
+    preset: str | None = None
+    without: Sequence[Mapping[str, str]] = ()
+    monitor: str | None = "val/kl/qwk"
+    mode: str = "max"
+    saliency: Sequence[str] = ("gradcam", "smoothgrad")
+    knees: int = 4
+    source: str = field(default="", compare=False)
+
+    def cells(self) -> list[CellPlan]:
+        """All cells, the last axis running fastest.
+
+        Raises:
+            PlanError: nothing is left, or two cells have one name.
+        """
+        cells = list(self._cells())
+        if not cells:
+            raise PlanError(f"{self.name}: `without` leaves no cell of the grid")
+        names = [cell.name for cell in cells]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise PlanError(
+                f"{self.name}: two cells would be called {twice[0]!r}; rename a level of the grid"
+            )
+        return cells
+
+    def _cells(self) -> Iterator[CellPlan]:
+        for levels in itertools.product(*self.grid.values()):
+            factors = dict(zip(self.grid, levels, strict=True))
+            if any(all(factors[axis] == level for axis, level in left.items()) for left in self.without):
+                continue
+            config = copy.deepcopy(merged(PRESETS.get(self.preset or "", {}), self.base))
+            for axis, level in factors.items():
+                for key, value in self.grid[axis][level].items():
+                    set_value(config, key, copy.deepcopy(value))
+            yield CellPlan(factors, config)
+
+
+_KEYS = ("name", "base", "grid", "preset", "without", "monitor", "mode", "saliency", "knees")
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a study file.
+
+    Relative paths of the base configuration and of the data in it count from the study file's folder.
+
+    Raises:
+        PlanError: no such file, no YAML, unknown keys, an empty axis, unknown presets or levels.
+    """
+    path = Path(path)
+    content = _read_yaml(path)
+    unknown = sorted(set(content) - set(_KEYS))
+    if unknown:
+        raise PlanError(
+            f"{path}: unknown key {unknown[0]!r}; expected {', '.join(_KEYS)}.{nearest(unknown[0], _KEYS)}"
+        )
+    for key in ("base", "grid"):
+        if key not in content:
+            raise PlanError(f"{path}: expected an entry `{key}`; see the guide on studies for an example")
+    preset = content.get("preset")
+    if preset is not None and preset not in PRESETS:
+        raise PlanError(f"{path}: preset: expected one of {sorted(PRESETS)} or none, got {preset!r}")
+    name = str(content.get("name", path.stem))
+    if not _NAME.fullmatch(name.replace("_", "-")):
+        raise PlanError(f"{path}: name: expected letters, digits, '.', '+', '-' and '_', got {name!r}")
+    grid = _grid(path, content["grid"], preset)
+    selection: dict[str, Any] = {"monitor": None} if preset == "paper" else {}
+    selection |= {key: content[key] for key in ("monitor", "mode", "saliency", "knees") if key in content}
+    _check_selection(path, selection)
+    return Plan(
+        name=name,
+        base=_base(path, content["base"]),
+        grid=grid,
+        preset=preset,
+        without=_without(path, content.get("without") or [], grid),
+        source=path.read_text(encoding="utf-8"),
+        **selection,
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path}: expected YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise PlanError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
+    return content
+
+
+def _base(path: Path, base: Any) -> dict[str, Any]:
+    folder = path.parent
+    if isinstance(base, str):
+        folder = (path.parent / base).parent
+        base = _read_yaml(path.parent / base)
+    if not isinstance(base, dict):
+        raise PlanError(
+            f"{path}: base: expected a configuration or the path of one, got {type(base).__name__}"
+        )
+    made: dict[str, Any] = copy.deepcopy(base)
+    for section, key in _FILE_PATHS:
+        values = made.get(section) or {}
+        if isinstance(values.get(key), str):
+            values[key] = str((folder / Path(values[key]).expanduser()).absolute())
+    return made
+
+
+def _grid(path: Path, axes: Any, preset: str | None) -> dict[str, dict[str, Overrides]]:
+    if not isinstance(axes, dict) or not axes:
+        raise PlanError(f"{path}: grid: expected axes with their levels, got {axes!r}")
+    return {str(axis): _levels(path, str(axis), levels, preset) for axis, levels in axes.items()}
+
+
+def _levels(path: Path, axis: str, levels: Any, preset: str | None) -> dict[str, Overrides]:
+    where = f"{path}: grid.{axis}"
+    if not isinstance(levels, (list, dict)) or not levels:
+        raise PlanError(f"{where}: expected at least one level, got {levels!r}")
+    made: dict[str, Overrides] = {}
+    for level in levels:
+        value = levels[level] if isinstance(levels, dict) else level
+        name = str(level).replace("/", "-")
+        if not isinstance(level, (str, int, float)) or not _NAME.fullmatch(name):
+            raise PlanError(
+                f"{where}: a level's name may have letters, digits, '.', '+' and '-', got {level!r}"
+            )
+        if name in made:
+            raise PlanError(f"{where}: two levels are called {name!r}")
+        if isinstance(levels, dict) and value is not None:
+            if not isinstance(value, dict):
+                raise PlanError(
+                    f"{where}.{level}: expected dotted names with their values, for example "
+                    f"{{model.encoder: resnet3d}}, or {{}} for the base as it is; got {value!r}"
+                )
+            made[name] = {str(key): item for key, item in value.items()}
+            continue
+        try:
+            made[name] = level_overrides(axis, name, level, preset)
+        except ValueError as error:
+            raise PlanError(f"{path}: {error}") from None
+    return made
+
+
+def _without(path: Path, left_out: Any, grid: Mapping[str, Mapping[str, Overrides]]) -> list[dict[str, str]]:
+    if not isinstance(left_out, list) or not all(isinstance(item, dict) and item for item in left_out):
+        raise PlanError(
+            f"{path}: without: expected a list such as [{{backbone: m3t, seed: 0}}], got {left_out!r}"
+        )
+    made = [{str(axis): str(level).replace("/", "-") for axis, level in item.items()} for item in left_out]
+    for item in made:
+        for axis, level in item.items():
+            if level not in grid.get(axis, {}):
+                raise PlanError(f"{path}: without: the grid has no {axis} {level!r}")
+    return made
+
+
+def _check_selection(path: Path, selection: Mapping[str, Any]) -> None:
+    if selection.get("mode", "max") not in ("min", "max"):
+        raise PlanError(f"{path}: mode: expected 'min' or 'max', got {selection['mode']!r}")
+    saliency = selection.get("saliency", [])
+    if not isinstance(saliency, list) or not all(isinstance(item, str) for item in saliency):
+        raise PlanError(f"{path}: saliency: expected a list of methods, got {saliency!r}")
+    knees = selection.get("knees", 0)
+    if not isinstance(knees, int) or knees < 0:
+        raise PlanError(f"{path}: knees: expected a whole number from 0, got {knees!r}")
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings, values of the second one first; a part with a ``class_path`` is replaced whole.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    result = dict(below)
+    for key, value in above.items():
+        known = result.get(key)
+        nested = isinstance(value, Mapping) and isinstance(known, Mapping) and "class_path" not in value
+        result[key] = merged(known, value) if nested and isinstance(known, Mapping) else value
+    return result
+
+
+def set_value(config: dict[str, Any], key: str, value: Any) -> None:
+    """Replace the value with a dotted name, making the sections above it where they do not exist.
+
+    Raises:
+        PlanError: a part of the name stands for something that has no parts.
+
+    >>> config = {"model": {"encoder": "resnet3d"}}
+    >>> set_value(config, "model.encoder", "m3t"); set_value(config, "data.batch_size", 2); config
+    {'model': {'encoder': 'm3t'}, 'data': {'batch_size': 2}}
+    """
+    *sections, last = key.split(".")
+    place = config
+    for section in sections:
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
+        if not isinstance(place, dict):
+            raise PlanError(f"grid: {key!r}: {section!r} is {place!r}, which has no parts; replace it whole")
+    place[last] = value

@@ -1,0 +1,127 @@
+"""Running a study: making its folder, its cells and its data, then every cell that is not finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from oahier.files import write_atomically
+from oahier.study.cell_run import Outcome
+from oahier.study.cells import Cell, write_cell
+from oahier.study.configuration import instantiate_data, resolve
+from oahier.study.executors import Executor
+from oahier.study.knees import write_knees
+from oahier.study.plan import CONTRAST, REPLICATE, Plan, PlanError
+
+
+def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
+    """Make or recognise the folder of a study and of all its cells; nothing is trained.
+
+    Every cell's configuration is checked before anything is written. A study may grow: new levels add
+    cells. It may not change otherwise.
+
+    Raises:
+        PlanError: a configuration is wrong, the folder holds another study, or a cell has changed.
+    """
+    folder = Path(folder)
+    _check_folder(plan, folder)
+    settings: dict[str, Any] = {
+        "study": plan.name, "preset": plan.preset, "monitor": plan.monitor, "mode": plan.mode,
+        "saliency": list(plan.saliency), "knees": plan.knees,
+    }  # fmt: skip
+    planned = [(cell, resolve(cell.config, f"cell {cell.name!r}")) for cell in plan.cells()]
+    cells = [
+        write_cell(folder / "cells" / cell.name, cell.name, cell.factors, settings, config)
+        for cell, config in planned
+    ]
+    names = {cell.name for cell in cells}
+    gone = sorted(
+        path.parent.name for path in folder.glob("cells/*/cell.json") if path.parent.name not in names
+    )
+    if gone:
+        raise PlanError(
+            f"{folder} holds cells that the grid no longer has, such as {gone[0]!r}; put the level back or "
+            "move their folders away"
+        )
+    content = {
+        "name": plan.name, "factors": {axis: list(levels) for axis, levels in plan.grid.items()},
+        "contrast": CONTRAST, "replicate": REPLICATE, "preset": plan.preset, "monitor": plan.monitor,
+    }  # fmt: skip
+    write_atomically(folder / "study.json", json.dumps(content, indent=2) + "\n")
+    write_atomically(folder / "study.yaml", plan.source)
+    return cells
+
+
+def _check_folder(plan: Plan, folder: Path) -> None:
+    try:
+        there: Mapping[str, Any] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if folder.is_dir() and any(path.name != "cells" for path in folder.iterdir()):
+            raise PlanError(
+                f"{folder}: expected an empty folder or one of this study; it holds other files"
+            ) from None
+        return
+    except ValueError as error:
+        raise PlanError(f"{folder / 'study.json'}: damaged ({error})") from error
+    if there["name"] != plan.name or list(there["factors"]) != list(plan.grid):
+        raise PlanError(
+            f"{folder} is the output of study {there['name']!r} with axes {', '.join(there['factors'])}; "
+            f"this is {plan.name!r} with axes {', '.join(plan.grid)}. Use another output folder"
+        )
+
+
+def prepare_data(cells: list[Cell], folder: Path) -> dict[str, str]:
+    """Preprocess the knees of all cells once, and keep what the report shows of some of them.
+
+    Returns:
+        Errors by cell; those cells cannot run.
+    """
+    known: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for cell in cells:
+        section = cell.config["data"]
+        key = json.dumps(section, sort_keys=True)
+        if key not in known:
+            try:
+                data = instantiate_data(section)
+                data.setup("test")
+                write_knees(data, folder / "knees", cell.settings["knees"])
+                known[key] = ""
+            except (ValueError, OSError) as error:
+                known[key] = str(error)
+        if known[key]:
+            errors[cell.name] = known[key]
+    return errors
+
+
+def run_study(plan: Plan, folder: str | Path, executor: Executor) -> Iterator[tuple[Cell, Outcome]]:
+    """Run every cell that is not finished; yields each as it ends, finished ones first.
+
+    A cell that crashes does not stop the others.
+
+    Args:
+        plan: the study.
+        folder: where everything is written.
+        executor: where cells run.
+
+    Raises:
+        PlanError: see :func:`prepare_study`; or no cell has usable data.
+    """
+    folder = Path(folder)
+    cells = prepare_study(plan, folder)
+    open_cells = []
+    for cell in cells:
+        if cell.state == "finished":
+            yield cell, "finished"
+        else:
+            open_cells.append(cell)
+    errors = prepare_data(open_cells, folder)
+    if errors and len(errors) == len(cells):
+        raise PlanError(next(iter(errors.values())))
+    for cell in open_cells:
+        if cell.name in errors:
+            write_atomically(cell.folder / "failure.txt", errors[cell.name] + "\n")
+            yield cell, "failed"
+    yield from executor.run([cell for cell in open_cells if cell.name not in errors])

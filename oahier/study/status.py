@@ -1,0 +1,59 @@
+"""What has become of the cells of a study, as a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from oahier.study.cells import Cell
+from oahier.study.results import Study
+
+_COLOURS = {"finished": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
+_SHOWN = {"test/kl/qwk": "QWK", "test/oa/auc": "OA AUC"}
+
+
+def status_table(study: Study) -> Table:
+    """One row a cell: its levels, its state, how far it is, and its headline figures when it is finished."""
+    states = [cell.state for cell in study.cells]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in _COLOURS if state in states)
+    table = Table(title=f"{study.name}: {counts}", title_justify="left")
+    for axis in study.factors:
+        table.add_column(axis)
+    for column in ("state", "epoch", *_SHOWN.values(), "minutes", ""):
+        table.add_column(column, justify="left" if column in ("state", "") else "right")
+    for cell, state in zip(study.cells, states, strict=True):
+        facts = _facts(cell)
+        table.add_row(
+            *(escape(level) for level in cell.factors.values()),
+            f"[{_COLOURS[state]}]{state}[/]",
+            _epoch(cell),
+            *(_number(facts.get("metrics", {}).get(key)) for key in _SHOWN),
+            f"{facts['seconds'] / 60:.1f}" if "seconds" in facts else "",
+            escape(cell.error) if state == "failed" else "",
+        )
+    return table
+
+
+def _facts(cell: Cell) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((cell.folder / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _epoch(cell: Cell) -> str:
+    try:
+        with (cell.folder / "learning_curves.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return ""
+    return f"{rows[-1]['epoch']}/{cell.config['trainer']['max_epochs']}" if rows else ""
