@@ -2,6 +2,7 @@
 
 from oahier.analysis.axis import AXIS_KINDS, AxisKind, SeverityAxisFit, fit_severity_axis
 from oahier.analysis.axis_measures import axis_measures, umap_embedding
+from oahier.analysis.bootstrap import Comparison, Summary
 from oahier.analysis.cam import (
     CAM_METHODS,
     CamMethod,
@@ -9,9 +10,14 @@ from oahier.analysis.cam import (
     tail_gradients,
     tail_score,
 )
+from oahier.analysis.comparison import compare_predictions, summarise_predictions
 from oahier.analysis.controls import mass_in_other_masks, randomised_parameters
+from oahier.analysis.delong import delong
 from oahier.analysis.gradients import smoothgrad_times_input
+from oahier.analysis.mcnemar import mcnemar
 from oahier.analysis.overlap import dilate, iou_bound, saliency_overlap
+from oahier.analysis.paired import paired_difference, paired_statistic
+from oahier.analysis.predictions import Predictions, parse_predictions, read_predictions
 from oahier.analysis.resampling import mask_footprint, resample
 
 __all__ = [
@@ -19,18 +25,29 @@ __all__ = [
     "CAM_METHODS",
     "AxisKind",
     "CamMethod",
+    "Comparison",
+    "Predictions",
     "SeverityAxisFit",
+    "Summary",
     "axis_measures",
     "class_activation_map",
+    "compare_predictions",
+    "delong",
     "dilate",
     "fit_severity_axis",
     "iou_bound",
     "mask_footprint",
     "mass_in_other_masks",
+    "mcnemar",
+    "paired_difference",
+    "paired_statistic",
+    "parse_predictions",
     "randomised_parameters",
+    "read_predictions",
     "resample",
     "saliency_overlap",
     "smoothgrad_times_input",
+    "summarise_predictions",
     "tail_gradients",
     "tail_score",
     "umap_embedding",

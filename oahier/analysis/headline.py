@@ -7,14 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from oahier.analysis.intervals import (
-    Floats,
-    Interval,
-    percentile_interval,
-    subject_weights,
-    weighted_auc,
-    weighted_qwk,
-)
+from oahier.analysis.intervals import Floats, Interval, percentile_interval, subject_weights
+from oahier.analysis.weighted import weighted_auc, weighted_macro_auc, weighted_mean, weighted_qwk
 
 SEVERE_FROM_GRADE = 3
 """KL 3 (moderate) and above: the finding that most readers agree on."""
@@ -44,14 +38,12 @@ def ordinal_intervals(
     labels = labels.astype(np.int64)
     p = probabilities.astype(np.float64)
     predicted = p.argmax(axis=1)
-    total = weights.sum(axis=1)
-    per_grade = [weighted_auc(weights, p[:, grade], labels == grade) for grade in range(p.shape[1])]
     severity = p @ np.arange(p.shape[1])
     values: dict[str, Floats] = {
         "qwk": weighted_qwk(weights, predicted, labels),
-        "accuracy": weights @ (predicted == labels) / total,
-        "mae": weights @ np.abs(predicted - labels) / total,
-        "macro_auc": np.mean(per_grade, axis=0),
+        "accuracy": weighted_mean(weights, predicted == labels),
+        "mae": weighted_mean(weights, np.abs(predicted - labels)),
+        "macro_auc": weighted_macro_auc(weights, p, labels),
         "severe_auc": weighted_auc(weights, severity, labels >= SEVERE_FROM_GRADE),
     }
     return {name: percentile_interval(value) for name, value in values.items()}
@@ -76,10 +68,9 @@ def binary_intervals(
     """
     weights = subject_weights(subjects, resamples, seed)
     p, positive = probability.astype(np.float64), labels.astype(bool)
-    total = weights.sum(axis=1)
     values = {
         "auc": weighted_auc(weights, p, positive),
-        "accuracy": weights @ ((p >= 0.5) == positive) / total,
-        "brier": weights @ (p - positive) ** 2 / total,
+        "accuracy": weighted_mean(weights, (p >= 0.5) == positive),
+        "brier": weighted_mean(weights, (p - positive) ** 2),
     }
     return {name: percentile_interval(value) for name, value in values.items()}

@@ -1,19 +1,31 @@
-r"""Confidence intervals of headline figures, by resampling subjects.
+r"""Resampling of subjects, and what is read off the resampled values.
 
 Two knees of one subject are not independent, so subjects are drawn, not knees (cluster bootstrap; Field
 & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Instead of copying rows, every resample is a vector
 of row weights, so all resamples of a measure are a few matrix products.
+
+The order of drawing is that of a plain loop ``generator.integers(0, subjects, subjects)``, subjects sorted
+by name, so that anyone can repeat the resamples without this package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.floating]
+"""Row weights ``(resamples, rows)``: how often each row is in each resample."""
+
+TIE = 1e-12
+"""Differences no larger than this are rounding errors and count as zero."""
+
+_CHUNK_CELLS = 500_000
+_EXACT_IN_FLOAT32 = 4096
+"""Up to this many rows in a resample, pair counts of an AUC are exact in float32."""
 
 
 @dataclass(frozen=True)
@@ -25,64 +37,47 @@ class Interval:
     undefined: int
 
 
-def subject_weights(subjects: Sequence[str], resamples: int, seed: int) -> Floats:
+def weight_chunks(
+    subjects: Sequence[str] | npt.NDArray[np.str_], resamples: int, generator: np.random.Generator
+) -> Iterator[Weights]:
+    """The row weights of all resamples, a few hundred resamples at a time, so that memory stays bounded.
+
+    Args:
+        subjects: ``(rows,)`` subject of each row; all rows of a subject are drawn together.
+        resamples: number of resamples over all chunks.
+        generator: draws ``integers(0, subjects, subjects)`` for one resample after the other.
+
+    Raises:
+        ValueError: no rows, or fewer than one resample.
+    """
+    if len(subjects) == 0 or resamples < 1:
+        raise ValueError(f"expected at least one row and one resample, got {len(subjects)} and {resamples}")
+    names, index, rows_each = np.unique(
+        np.asarray(subjects, dtype=str), return_inverse=True, return_counts=True
+    )
+    units, most_rows = len(names), len(names) * int(rows_each.max())
+    dtype: type[np.floating] = np.float32 if most_rows <= _EXACT_IN_FLOAT32 else np.float64
+    as_rows = slice(None) if np.array_equal(index, np.arange(units)) else index
+    chunk = max(1, _CHUNK_CELLS // max(units, len(subjects)))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = generator.integers(0, units, (size, units))
+        drawn += units * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units)
+        weights: Weights = counts.astype(dtype)
+        yield weights[:, as_rows]
+
+
+def subject_weights(subjects: Sequence[str], resamples: int, seed: int) -> Weights:
     """Row weights ``(resamples, rows)``: how often each row's subject was drawn.
 
     Raises:
         ValueError: no rows, or fewer than one resample.
 
     >>> subject_weights(["a", "a", "b"], resamples=2, seed=0).tolist()
-    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    [[0.0, 0.0, 2.0], [1.0, 1.0, 1.0]]
     """
-    if len(subjects) == 0 or resamples < 1:
-        raise ValueError(f"expected at least one row and one resample, got {len(subjects)} and {resamples}")
-    names, index = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return drawn[:, index].astype(np.float64)
-
-
-def weighted_qwk(
-    weights: Floats, predicted: npt.NDArray[np.integer], labels: npt.NDArray[np.integer]
-) -> Floats:
-    r"""Quadratic weighted kappa of each resample (Cohen 1968, doi:10.1037/h0026256).
-
-    :math:`1 - \sum_{ij} w_{ij} O_{ij} / \sum_{ij} w_{ij} E_{ij}`, :math:`w_{ij} = (i - j)^2`. The observed
-    disagreement is a weighted mean of squared differences; the expected one follows from the moments of the
-    margins, so no confusion matrix is needed.
-
-    Args:
-        weights: ``(resamples, rows)``.
-        predicted: ``(rows,)`` grades that a model decided on.
-        labels: ``(rows,)`` grades that were read.
-
-    Returns:
-        ``(resamples,)``; NaN where both margins are one and the same grade.
-    """
-    p, y = predicted.astype(np.float64), labels.astype(np.float64)
-    columns = np.stack([np.ones_like(p), p, y, p**2, y**2, (p - y) ** 2], axis=1)
-    total, p1, y1, p2, y2, observed = (weights @ columns).T
-    expected = p2 + y2 - 2 * p1 * y1 / np.where(total > 0, total, 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(expected > 1e-12, 1 - observed / expected, np.nan)
-
-
-def weighted_auc(weights: Floats, scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
-    """Area under the ROC curve of each resample, ties counted half (Mann-Whitney).
-
-    Returns:
-        ``(resamples,)``; NaN where a resample has one class only.
-    """
-    _, rank = np.unique(scores, return_inverse=True)
-    onto_ranks = np.zeros((len(scores), rank.max() + 1))
-    onto_ranks[np.arange(len(scores)), rank] = 1.0
-    positives = (weights * positive) @ onto_ranks
-    negatives = (weights * ~positive) @ onto_ranks
-    below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (below + negatives / 2)).sum(axis=1)
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, wins / pairs, np.nan)
+    return np.concatenate(list(weight_chunks(subjects, resamples, np.random.default_rng(seed))))
 
 
 def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
@@ -98,3 +93,24 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     tail = (1 - level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(low), float(high), undefined)
+
+
+def bootstrap_p_value(differences: Floats, tie: float = TIE) -> float:
+    r"""Two-sided p value of resampled differences.
+
+    :math:`p = \min(1, 2 \min((\#\{d \le 0\} + 1) / (B + 1), (\#\{d \ge 0\} + 1) / (B + 1)))` over the *B*
+    defined differences: one resample is added to each side, so that p is never zero (Davison & Hinkley
+    1997, Bootstrap Methods and their Application, section 4.2). Differences within ``tie`` of zero count
+    on both sides.
+
+    Returns:
+        NaN where no difference is defined.
+
+    >>> bootstrap_p_value(np.array([0.1, 0.2, 0.3, -0.1, 0.2, 0.1, 0.4, 0.2, 0.1]))
+    0.4
+    """
+    defined = differences[np.isfinite(differences)]
+    if len(defined) == 0:
+        return float("nan")
+    smaller = min(int((defined <= tie).sum()), int((defined >= -tie).sum()))
+    return min(1.0, 2 * ((smaller + 1) / (len(defined) + 1)))

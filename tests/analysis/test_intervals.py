@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from oahier.analysis.intervals import percentile_interval, subject_weights, weighted_auc, weighted_qwk
+from oahier.analysis.intervals import percentile_interval, subject_weights
+from oahier.analysis.weighted import weighted_auc, weighted_qwk
 
 GRADES = npst.arrays(np.int64, st.integers(4, 25), elements=st.integers(0, 4))
 
