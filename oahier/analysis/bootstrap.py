@@ -88,7 +88,7 @@ class Summary:
 
 def resampled_values(
     statistics: Sequence[Statistic],
-    subjects: Sequence[str] | npt.NDArray[np.str_],
+    subjects: Sequence[str] | npt.NDArray[np.character],
     resamples: int,
     generator: np.random.Generator,
 ) -> Floats:
@@ -136,7 +136,7 @@ def _seed_counts(count: int, resamples: int, seed: tuple[int, int]) -> Floats:
 class Design:
     """What is resampled: the subjects of the rows and the seeds of each side."""
 
-    subjects: npt.NDArray[np.str_]
+    subjects: npt.NDArray[np.character]
     seeds: tuple[int, ...]
 
     @property

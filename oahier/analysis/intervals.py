@@ -38,7 +38,7 @@ class Interval:
 
 
 def weight_chunks(
-    subjects: Sequence[str] | npt.NDArray[np.str_], resamples: int, generator: np.random.Generator
+    subjects: Sequence[str] | npt.NDArray[np.character], resamples: int, generator: np.random.Generator
 ) -> Iterator[Weights]:
     """The row weights of all resamples, a few hundred resamples at a time, so that memory stays bounded.
 

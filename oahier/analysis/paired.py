@@ -26,7 +26,7 @@ from oahier.analysis.weighted import weighted_mean
 def paired_difference(
     a: npt.ArrayLike,
     b: npt.ArrayLike,
-    subjects: Sequence[str] | npt.NDArray[np.str_],
+    subjects: Sequence[str] | npt.NDArray[np.character],
     *,
     task: str = "",
     metric: str = "mean",
@@ -78,7 +78,7 @@ def paired_difference(
 def paired_statistic(
     a: Sequence[Statistic],
     b: Sequence[Statistic],
-    subjects: Sequence[str] | npt.NDArray[np.str_],
+    subjects: Sequence[str] | npt.NDArray[np.character],
     *,
     task: str = "",
     metric: str = "",
@@ -107,7 +107,7 @@ def paired_statistic(
     return compared(task, metric, (values[: len(a)], values[len(a) :]), differences, design)
 
 
-def _knee_values(name: str, values: npt.ArrayLike, subjects: Sequence[str] | npt.NDArray[np.str_]) -> Floats:
+def _knee_values(name: str, values: npt.ArrayLike, subjects: Sequence[str] | npt.NDArray[np.character]) -> Floats:
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if table.ndim != 2 or table.shape[1] != len(subjects) or len(table) == 0:
         raise ValueError(

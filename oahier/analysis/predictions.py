@@ -20,7 +20,7 @@ from oahier.analysis.intervals import Floats
 from oahier.hierarchy import OA_FROM_GRADE
 from oahier.types import KL_GRADES, MISSING
 
-Names = npt.NDArray[np.str_]
+Names = npt.NDArray[np.character]
 Classes = npt.NDArray[np.int64]
 
 KL_COLUMNS = tuple(f"prob_kl_{grade}" for grade in range(KL_GRADES))

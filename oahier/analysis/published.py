@@ -28,7 +28,7 @@ _ORDER: list[tuple[Task, str]] = [
 
 
 def published_generator(
-    task: Task, metric: str, subjects: npt.NDArray[np.str_], resamples: int, seed: int
+    task: Task, metric: str, subjects: npt.NDArray[np.character], resamples: int, seed: int
 ) -> np.random.Generator:
     """A generator that stands where the resamples of a measure begin."""
     generator = np.random.default_rng(seed)
