@@ -12,13 +12,17 @@ from oahier.analysis.cam import (
 )
 from oahier.analysis.comparison import compare_predictions, summarise_predictions
 from oahier.analysis.controls import mass_in_other_masks, randomised_parameters
+from oahier.analysis.correction import adjust_comparisons, adjust_p_values
 from oahier.analysis.delong import delong
 from oahier.analysis.gradients import smoothgrad_times_input
+from oahier.analysis.marginal import marginal_homogeneity
 from oahier.analysis.mcnemar import mcnemar
 from oahier.analysis.overlap import dilate, iou_bound, saliency_overlap
 from oahier.analysis.paired import paired_difference, paired_statistic
 from oahier.analysis.predictions import Predictions, parse_predictions, read_predictions
 from oahier.analysis.resampling import mask_footprint, resample
+from oahier.analysis.summaries import summarise_values
+from oahier.analysis.tables import write_table
 
 __all__ = [
     "AXIS_KINDS",
@@ -29,6 +33,8 @@ __all__ = [
     "Predictions",
     "SeverityAxisFit",
     "Summary",
+    "adjust_comparisons",
+    "adjust_p_values",
     "axis_measures",
     "class_activation_map",
     "compare_predictions",
@@ -36,6 +42,7 @@ __all__ = [
     "dilate",
     "fit_severity_axis",
     "iou_bound",
+    "marginal_homogeneity",
     "mask_footprint",
     "mass_in_other_masks",
     "mcnemar",
@@ -48,7 +55,9 @@ __all__ = [
     "saliency_overlap",
     "smoothgrad_times_input",
     "summarise_predictions",
+    "summarise_values",
     "tail_gradients",
     "tail_score",
     "umap_embedding",
+    "write_table",
 ]

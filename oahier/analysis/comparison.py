@@ -40,6 +40,7 @@ def compare_predictions(
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    metrics: Sequence[str] | None = None,
     oa_from_kl: bool = False,
     auc_test: AUCTest = "bootstrap",
     resampling: Resampling = "shared",
@@ -56,6 +57,7 @@ def compare_predictions(
         b: those of the second.
         resamples: number of bootstrap resamples.
         seed: seed of the resampling.
+        metrics: names of the measures to compare; all of ``METRICS`` when not given.
         oa_from_kl: score a model without an OA head on OA by the sum of its probabilities of KL >= 2.
         auc_test: ``"delong"`` takes the p value and interval of the OA AUC from DeLong's test instead, where
             McNemar's assumptions hold too.
@@ -63,17 +65,19 @@ def compare_predictions(
             order and the rounding of the paper's evaluation (:mod:`oahier.analysis.published`); slower.
 
     Raises:
-        ValueError: tables of different knees, labels or subjects, or without a common task.
+        ValueError: tables of different knees, labels or subjects, or without a common task or measure.
     """
+    chosen = _chosen(metrics)
     cohort = align([*a, *b])
     found: list[Comparison] = []
     for task in get_args(Task):
         sides = [_task_rows(cohort, models, task, oa_from_kl) for models in (a, b)]
         known = cohort.labelled(task)
-        if sides[0] is None or sides[1] is None or not known.any():
+        if sides[0] is None or sides[1] is None or not known.any() or not chosen[task]:
             continue
         design = Design(cohort.subject[known], (len(a), len(b)))
-        found += _compare_task(task, (sides[0], sides[1]), design, resamples, seed, resampling)
+        both = (sides[0], sides[1])
+        found += _compare_task(task, chosen[task], both, design, resamples, seed, resampling)
         if task == "OA" and design.independent:
             found = [_classical(row, sides[0][0], sides[1][0], auc_test) for row in found]
     if not found:
@@ -115,6 +119,14 @@ def summarise_predictions(
     return found
 
 
+def _chosen(metrics: Sequence[str] | None) -> dict[Task, list[str]]:
+    known = dict.fromkeys(name for names in METRICS.values() for name in names)
+    unknown = [] if metrics is None else [name for name in metrics if name not in known]
+    if unknown:
+        raise ValueError(f"metrics: expected some of {', '.join(known)}, got {unknown[0]!r}")
+    return {task: [name for name in METRICS[task] if metrics is None or name in metrics] for task in METRICS}
+
+
 def _task_rows(
     cohort: Cohort, models: Sequence[Predictions], task: Task, oa_from_kl: bool
 ) -> list[Rows] | None:
@@ -126,6 +138,7 @@ def _task_rows(
 
 def _compare_task(
     task: Task,
+    metrics: Sequence[str],
     sides: tuple[list[Rows], list[Rows]],
     design: Design,
     resamples: int,
@@ -139,7 +152,6 @@ def _compare_task(
             of["auc"] = partial(trapezoid_auc, rows=rows)
     models, first = len(statistics), len(sides[0])
     seeds = Seeds(design.seeds, resamples, seed)
-    metrics = METRICS[task]
     groups = [[metric] for metric in metrics] if published else [list(metrics)]
     found: list[Comparison] = []
     for group in groups:
@@ -200,4 +212,4 @@ def _nothing_in_common(
     said = ", ".join(f"{source} has {found}" for source, found in heads.items())
     labels = ", ".join(f"{int(cohort.labelled(task).sum())} {task} labels" for task in get_args(Task))
     advice = "" if oa_from_kl else "; --oa-from-kl (oa_from_kl=True) scores a KL head on OA"
-    return f"expected a task that all models have a head and labels for, but {said}, with {labels}{advice}"
+    return f"expected a chosen measure of a task that all models can do, but {said}, with {labels}{advice}"

@@ -107,7 +107,9 @@ def paired_statistic(
     return compared(task, metric, (values[: len(a)], values[len(a) :]), differences, design)
 
 
-def _knee_values(name: str, values: npt.ArrayLike, subjects: Sequence[str] | npt.NDArray[np.character]) -> Floats:
+def _knee_values(
+    name: str, values: npt.ArrayLike, subjects: Sequence[str] | npt.NDArray[np.character]
+) -> Floats:
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if table.ndim != 2 or table.shape[1] != len(subjects) or len(table) == 0:
         raise ValueError(

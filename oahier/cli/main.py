@@ -10,6 +10,7 @@ _USAGE = """usage: oahier COMMAND [options]
   fit, validate, test, predict   train and use a model   (oahier fit --help)
   data phantom                   write phantom knees     (oahier data phantom --help)
   data check                     list all problems of a manifest
+  compare                        compare two models from their prediction files
   study run, status, report      run a grid of configurations and report it
 """
 
@@ -36,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from oahier.cli.data import run_data_command
 
         return _reported(run_data_command, words[1:])
+    if words[0] == "compare":
+        from oahier.cli.compare import run_compare_command
+
+        return _reported(run_compare_command, words[1:])
     if words[0] == "study":
         from oahier.cli.study import run_study_command
 
