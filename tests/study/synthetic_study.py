@@ -110,9 +110,7 @@ def write_cell(
         "study": plan.name, "monitor": "val/kl/qwk", "mode": "max", "saliency": list(plan.saliency),
         "knees": plan.shown,
     }  # fmt: skip
-    write_json(
-        place / "cell.json", {"name": name, "factors": cell, "settings": settings, "probes": probes}
-    )
+    write_json(place / "cell.json", {"name": name, "factors": cell, "settings": settings, "probes": probes})
     (place / "config.yaml").write_text(yaml.safe_dump(configuration(plan, cell, probes), sort_keys=False))
     if state(plan, cell) == "failed":
         (place / "failure.txt").write_text(f"Traceback (most recent call last):\n  ...\n{plan.error}\n")
@@ -285,9 +283,7 @@ def write_tables(
             ["cell", "backbone", "supervision", "seed", "kind"], ["spearman_kl", "probe_auc"], "metric"
         )
         mean = keys.groupby(["backbone", "supervision", "kind", "metric"], sort=False, as_index=False)
-        made["axis_comparisons"] = comparison_rows(
-            plan, mean["value"].mean(), ("kind", "metric"), generator
-        )
+        made["axis_comparisons"] = comparison_rows(plan, mean["value"].mean(), ("kind", "metric"), generator)
     if len(made["saliency"]):
         made["saliency_comparisons"] = comparison_rows(
             plan, made["saliency"], ("method", "measure"), generator

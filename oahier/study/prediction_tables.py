@@ -1,0 +1,66 @@
+"""Tables from the predictions of a study: every cell, every condition, every paired difference."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from oahier.analysis import (
+    Comparison,
+    Predictions,
+    compare_predictions,
+    read_predictions,
+    summarise_predictions,
+)
+from oahier.study.cells import Cell
+from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
+from oahier.study.results import Study
+
+_TASK_HEADS = {"OA": "oa", "KL": "kl"}
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(path: Path, _stamp: int) -> Predictions:
+    return read_predictions(path)
+
+
+def predictions(cell: Cell) -> Predictions:
+    """The test predictions of a cell."""
+    path = cell.folder / "predictions.csv"
+    return _read(path, path.stat().st_mtime_ns)
+
+
+def cell_rows(study: Study) -> list[dict[str, Any]]:
+    """Every measure of every finished cell; one row without a measure for each other cell."""
+    rows = []
+    for cell in study.cells:
+        about = {"cell": cell.name, **cell.factors, "state": cell.state}
+        if cell.state != "finished":
+            rows.append({**about, "task": "", "metric": "", "value": float("nan")})
+            continue
+        for found in summarise_predictions([predictions(cell)], resamples=1, oa_from_kl=True):
+            rows.append({**about, "task": found.task, "metric": found.metric, "value": found.value})
+    return rows
+
+
+def headline_rows(study: Study, resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Every measure of every condition, with its interval over subjects and seeds."""
+    return [row for condition in conditions(study) for row in _headline(condition, resamples, seed)]
+
+
+def _headline(condition: Condition, resamples: int, seed: int) -> list[dict[str, Any]]:
+    models = [predictions(cell) for cell in condition.cells.values()]
+    found = summarise_predictions(models, resamples=resamples, seed=seed, oa_from_kl=True)
+    return [
+        {**summary_row(condition, row), "probe": _TASK_HEADS[row.task] in condition.probes} for row in found
+    ]
+
+
+def comparisons(study: Study, resamples: int, seed: int) -> Iterator[tuple[Pair, Comparison]]:
+    """Paired differences between the levels of the contrast; see :func:`oahier.study.pairs.pairs`."""
+    for pair in pairs(study):
+        sides = ([predictions(cell) for cell in cells] for cells in (pair.a, pair.b))
+        for row in compare_predictions(*sides, resamples=resamples, seed=seed, oa_from_kl=True):
+            yield pair, row

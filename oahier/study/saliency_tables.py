@@ -1,0 +1,111 @@
+"""Tables of saliency overlap: every condition beside chance and controls, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oahier.analysis import Comparison, paired_difference, summarise_values
+from oahier.study.cells import Cell
+from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
+from oahier.study.results import Study
+
+MEASURES = (
+    "mass_in_cartilage", "enrichment", "pointing", "iou", "dice",
+    "precision_top_1", "precision_top_5", "precision_top_10",
+)  # fmt: skip
+_NAMES = ("method", "measure")
+
+
+def methods(cell: Cell) -> list[str]:
+    """Saliency methods that a cell was explained with, ``<method>-<head>``."""
+    return sorted(path.stem for path in (cell.folder / "saliency").glob("*.csv"))
+
+
+def saliency(cell: Cell, method: str) -> pd.DataFrame:
+    """Measures of every test knee, by knee."""
+    path = cell.folder / "saliency" / f"{method}.csv"
+    return pd.read_csv(path, dtype={"knee": str, "subject": str}).set_index("knee")
+
+
+def saliency_rows(study: Study, resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Means over test knees with intervals, the chance level and the controls."""
+    return [row for condition in conditions(study) for row in _rows(condition, resamples, seed)]
+
+
+def _rows(condition: Condition, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
+    cells = list(condition.cells.values())
+    for method in methods(cells[0]):
+        tables = [saliency(cell, method) for cell in cells]
+        for measure in MEASURES:
+            values = np.stack([table[measure].to_numpy(dtype=np.float64) for table in tables])
+            found = summarise_values(
+                values,
+                tables[0]["subject"].tolist(),
+                task=method,
+                metric=measure,
+                resamples=resamples,
+                seed=seed,
+            )
+            row = summary_row(condition, found, _NAMES)
+            row["chance"] = _chance(tables, measure)
+            for column, name in _controls(measure).items():
+                row[column] = _mean(tables, name)
+            yield row
+
+
+def _controls(measure: str) -> dict[str, str]:
+    """Columns with what the measure would be elsewhere, or at best."""
+    other = {"mass_in_cartilage": "mass_in_other_cartilage", "enrichment": "enrichment_in_other_cartilage"}
+    return {
+        "other_cartilage": other.get(measure, ""),
+        "randomised": f"{measure}_randomised",
+        "bound": "iou_bound" if measure == "iou" else "",
+    }
+
+
+def _mean(tables: Sequence[pd.DataFrame], column: str) -> float:
+    if not column or any(column not in table for table in tables):
+        return float("nan")
+    return float(np.mean([table[column].mean() for table in tables]))
+
+
+def _chance(tables: Sequence[pd.DataFrame], measure: str) -> float:
+    """What a map that knows nothing of the knee would get on average, from the share of cartilage."""
+    if measure == "enrichment":
+        return 1.0
+    share = pd.concat([table["cartilage_share"] for table in tables])
+    return float((share / (2 - share)).mean() if measure == "iou" else share.mean())
+
+
+def saliency_comparisons(study: Study, resamples: int, seed: int) -> Iterator[tuple[Pair, Comparison]]:
+    """Paired differences of the methods that both sides have."""
+    for pair in pairs(study):
+        cells = [*pair.a, *pair.b]
+        shared = sorted(set.intersection(*(set(methods(cell)) for cell in cells)))
+        for method in shared:
+            sides = [[saliency(cell, method) for cell in side] for side in (pair.a, pair.b)]
+            first = sides[0][0]
+            if any(not table.index.equals(first.index) for side in sides for table in side):
+                raise ValueError(
+                    f"saliency of {method!r} was measured on different knees in {cells[0].folder.parent}"
+                )
+            for measure in MEASURES:
+                a, b = (
+                    np.stack([table[measure].to_numpy(dtype=np.float64) for table in side]) for side in sides
+                )
+                yield (
+                    pair,
+                    paired_difference(
+                        a,
+                        b,
+                        first["subject"].tolist(),
+                        task=method,
+                        metric=measure,
+                        resamples=resamples,
+                        seed=seed,
+                    ),
+                )
