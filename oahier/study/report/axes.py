@@ -1,0 +1,122 @@
+"""Test knees along the severity axis of each cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from oahier.analysis import fit_severity_axis
+from oahier.study.cells import Cell
+from oahier.study.report.contents import Contents, read_embeddings, read_predictions
+from oahier.study.report.names import Style
+from oahier.study.report.text import number
+from oahier.types import MISSING
+
+_SHOWN = (("|ρ| with KL", "spearman_kl"), ("OA probe AUC", "probe_auc"), ("d′", "separation"))
+
+
+@dataclass(frozen=True)
+class AxisPanel:
+    """Projections of the test knees of one cell.
+
+    Args:
+        cell: its name.
+        condition: of the cell.
+        replicate: the level that repeats the condition, as ``seed 0``.
+        style: how it is drawn.
+        knees: ids.
+        projection: coordinate along the axis.
+        grades: KL, ``MISSING`` where unknown.
+        summary: measures, as printed.
+    """
+
+    cell: str
+    condition: str
+    replicate: str
+    style: Style
+    knees: tuple[str, ...]
+    projection: npt.NDArray[np.float64]
+    grades: npt.NDArray[np.int64]
+    summary: str
+
+    @property
+    def title(self) -> str:
+        """Condition and replicate."""
+        return ", ".join(part for part in (self.condition, self.replicate) if part)
+
+
+def axis_panels(contents: Contents) -> list[AxisPanel]:
+    """A panel for every finished cell whose axis can be told.
+
+    The axis is the first principal component of the training knees in ``train/embeddings.npz``; where they
+    were not kept, the coordinates in ``severity_axis.csv``.
+    """
+    panels = []
+    for cell in contents.finished:
+        table = _projected(cell)
+        if table is None or not len(table):
+            continue
+        replicate = contents.study.replicate
+        level = cell.factors.get(replicate)
+        panels.append(
+            AxisPanel(
+                cell.name, contents.condition(cell.factors), f"{replicate} {level}" if level else "",
+                contents.style(cell.factors), tuple(table["knee"]), table["projection"].to_numpy(dtype=float),
+                table["kl"].to_numpy(dtype=np.int64), _summary(contents.tables.get("axis"), cell.name),
+            )
+        )  # fmt: skip
+    return panels
+
+
+def _projected(cell: Cell) -> pd.DataFrame | None:
+    test, training = read_embeddings(cell.folder), read_embeddings(cell.folder / "train")
+    grades, known = _grades(cell, ""), _grades(cell, "train")
+    if not test or not training or grades is None or known is None:
+        return _from_table(cell)
+    knees = [knee for knee in training if knee in known]
+    shown = [knee for knee in test if knee in grades]
+    fitted = fit_severity_axis(
+        torch.from_numpy(np.stack([training[knee] for knee in knees])),
+        torch.tensor([known[knee] for knee in knees]),
+        kind="pca",
+    )
+    projection = fitted.project(torch.from_numpy(np.stack([test[knee] for knee in shown]))).numpy()
+    table = pd.DataFrame({"knee": shown, "projection": projection, "kl": [grades[knee] for knee in shown]})
+    return table[np.isfinite(table["projection"])]
+
+
+def _grades(cell: Cell, split: str) -> dict[str, int] | None:
+    table = read_predictions(cell.folder / split)
+    if table is None:
+        return None
+    if "label_kl" not in table:
+        return dict.fromkeys(table["knee"], MISSING)
+    return dict(zip(table["knee"], table["label_kl"].fillna(MISSING).astype(int), strict=True))
+
+
+def _from_table(cell: Cell) -> pd.DataFrame | None:
+    path = cell.folder / "severity_axis.csv"
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, dtype={"knee": str}, keep_default_na=False, na_values=[""])
+    for column in ("knee", "projection", "kl"):
+        if column not in table:
+            raise ValueError(f"{path}: expected a column {column!r}, got {list(table)}")
+    if "split" in table:
+        table = table[table["split"] != "train"]
+    table = table.dropna(subset=["projection"])
+    return table.assign(kl=table["kl"].fillna(MISSING).astype(int))
+
+
+def _summary(measures: pd.DataFrame | None, cell: str) -> str:
+    if measures is None:
+        return ""
+    rows = measures[(measures["cell"] == cell) & (measures["kind"] == "pca")]
+    if not len(rows):
+        return ""
+    values = rows.iloc[0].to_dict()
+    return ", ".join(f"{label} {number(float(values[key]))}" for label, key in _SHOWN if key in values)

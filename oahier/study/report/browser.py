@@ -1,0 +1,242 @@
+"""Slices of a few test knees with saliency, packed for the page.
+
+A volume is one picture: its sagittal slices side by side, columns along superior, rows along anterior. The
+page's script takes it apart and cuts the other planes from it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+
+from oahier.study.cells import Cell
+from oahier.study.report.contents import Contents, read_arrays, read_predictions
+from oahier.study.report.names import method_name
+
+_LARGEST_PICTURE = 15_000_000
+"""Pixels of a picture that every browser can take apart."""
+_LOSSLESS = 400_000
+"""Voxels of all knees up to which slices are kept without loss."""
+_MAP_VOXELS = 12_000_000
+"""Voxels of all saliency maps together; beyond it, maps are averaged over blocks."""
+_LEVELS = 64
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A knee, axes right, anterior, superior."""
+
+    name: str
+    mri: Array
+    cartilage: Array
+    affine: Array
+
+    @property
+    def spacing(self) -> list[float]:
+        """Millimetres per voxel."""
+        return [float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0)]
+
+
+def browser(contents: Contents) -> dict[str, Any] | None:
+    """What the page's browser shows, or ``None`` where no knee or no map was kept.
+
+    Of each condition the first finished replicate is shown.
+    """
+    volumes = [_read_volume(path) for path in sorted((contents.study.folder / "knees").glob("*.npz"))]
+    shown = _shown_cells(contents)
+    methods = sorted({path.name for _, cell in shown for path in (cell.folder / "saliency").glob("*/")})
+    if not volumes or not methods:
+        return None
+    size = volumes[0].mri.size * len(volumes) * len(methods) * len(shown)
+    step = max(1, math.ceil((size / _MAP_VOXELS) ** (1 / 3)))
+    lossless = sum(volume.mri.size for volume in volumes) <= _LOSSLESS
+    labels = _labels(contents)
+    knees = []
+    for volume in volumes:
+        maps = {
+            method: {
+                name: _map(cell.folder / "saliency" / method, volume, step) for name, cell in shown
+            }
+            for method in methods
+        }
+        knees.append(_packed(volume, labels.get(volume.name, ""), maps, lossless=lossless))
+    replicate = contents.study.replicate
+    return {
+        "knees": knees,
+        "methods": [{"key": method, "name": method_name(method)} for method in methods],
+        "conditions": [
+            {"name": name, "cell": cell.name, "note": _replicate(cell, replicate)} for name, cell in shown
+        ],
+        "block": step,
+        "levels": _LEVELS - 1,
+    }
+
+
+def _replicate(cell: Cell, axis: str) -> str:
+    return f"{axis} {cell.factors[axis]}" if axis in cell.factors else ""
+
+
+def _shown_cells(contents: Contents) -> list[tuple[str, Cell]]:
+    found = []
+    for cells in contents.study.conditions().values():
+        finished = [cell for cell in cells if cell.state == "finished"]
+        with_maps = [cell for cell in finished if any((cell.folder / "saliency").glob("*/*.nii.gz"))]
+        if with_maps:
+            found.append((contents.condition(with_maps[0].factors), with_maps[0]))
+    return found
+
+
+def _labels(contents: Contents) -> dict[str, str]:
+    for cell in contents.finished:
+        table = read_predictions(cell.folder)
+        if table is not None and "label_kl" in table:
+            return {
+                knee: "no grade" if grade != grade else f"KL {int(grade)}"
+                for knee, grade in zip(table["knee"], table["label_kl"], strict=True)
+            }
+    return {}
+
+
+def _read_volume(path: Path) -> Volume:
+    arrays = read_arrays(path, ("mri", "cartilage", "affine"))
+    if arrays is None or arrays[0].ndim != 3 or arrays[1].shape != arrays[0].shape:
+        raise ValueError(f"{path}: expected mri and cartilage of one shape (i, j, k)")
+    mri, cartilage, affine = arrays
+    turned = [_canonical(array, affine) for array in (np.nan_to_num(mri.astype(np.float32)), cartilage)]
+    return Volume(unquote(path.stem), turned[0][0], turned[1][0].astype(bool), turned[0][1])
+
+
+def _canonical(array: Array, affine: Array) -> tuple[Array, Array]:
+    """Axes turned to right, anterior, superior."""
+    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+    turn = io_orientation(affine)
+    turned = np.asarray(apply_orientation(array, turn))
+    return turned, np.asarray(affine, dtype=float) @ np.asarray(inv_ornt_aff(turn, array.shape))
+
+
+def _map(folder: Path, volume: Volume, step: int) -> dict[str, Any] | None:
+    """Saliency on the knee's grid relative to its maximum, averaged over blocks; ``None`` without a file."""
+    from oahier.study.knees import knee_file
+
+    path = folder / f"{knee_file(volume.name)}.nii.gz"
+    if not path.is_file():
+        return None
+    values = np.clip(np.nan_to_num(_on_grid(path, volume)), 0, None)
+    values = block_means(values, (step, step, step))
+    peak = float(values.max())
+    if not peak > 0:
+        return {"empty": True}
+    levels = np.round(values / peak * (_LEVELS - 1)).astype(np.uint8)
+    return _picture(levels, (step, step, step), lossless=True)
+
+
+def _on_grid(path: Path, volume: Volume) -> Array:
+    """Values of an image at the voxels of a volume, by their affines; zero outside the image."""
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from scipy.ndimage import affine_transform
+
+    try:
+        image: Any = nib.load(path)  # type: ignore[attr-defined]
+        values = np.asarray(image.dataobj, dtype=np.float32)
+    except (ImageFileError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: expected a NIfTI image, got {error}; run the study again") from error
+    if values.shape == volume.mri.shape and np.allclose(image.affine, volume.affine, atol=1e-3):
+        return values
+    across = np.linalg.inv(image.affine) @ volume.affine
+    made = affine_transform(values, across[:3, :3], across[:3, 3], output_shape=volume.mri.shape, order=1,
+                            mode="nearest" if _covers(values.shape, across, volume.mri.shape) else "constant")  # fmt: skip
+    return np.asarray(made)
+
+
+def _covers(shape: Sequence[int], across: Array, output: Sequence[int]) -> bool:
+    """Whether all voxels asked for lie within half a voxel of an image's outermost ones."""
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in output])).reshape(3, -1)
+    places = across[:3, :3] @ corners + across[:3, 3:]
+    return bool((places > -0.75).all() and (places < np.array(shape)[:, None] - 0.25).all())
+
+
+def block_means(values: Array, block: Sequence[int]) -> Array:
+    """Means over blocks of voxels; those at the far borders may be smaller.
+
+    >>> block_means(np.array([[1.0, 3.0, 5.0]]), (1, 2)).tolist()
+    [[2.0, 5.0]]
+    """
+    for axis, step in enumerate(block):
+        if step == 1:
+            continue
+        starts = np.arange(0, values.shape[axis], step)
+        sums = np.add.reduceat(values, starts, axis=axis)
+        sizes = np.diff([*starts, values.shape[axis]])
+        values = sums / sizes.reshape([-1 if other == axis else 1 for other in range(values.ndim)])
+    return values
+
+
+def _packed(volume: Volume, label: str, maps: Mapping[str, Any], *, lossless: bool) -> dict[str, Any]:
+    shape = volume.mri.shape
+    step = max(1, math.ceil(math.sqrt(volume.mri.size / _LARGEST_PICTURE)))
+    block = (1, step, step)
+    mri = block_means(volume.mri, block)
+    low, high = np.percentile(mri, (1, 99.5))
+    grey = np.round(255 * np.clip((mri - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+    inside = block_means(volume.cartilage.astype(np.float32), block) >= 0.5
+    return {
+        "name": volume.name,
+        "label": label,
+        "size": list(shape),
+        "spacing": [round(length, 4) for length in volume.spacing],
+        "mri": _picture(grey, block, lossless=lossless),
+        "cartilage": _picture(inside.astype(np.uint8), block, lossless=True) if inside.any() else None,
+        "start": _start(volume.cartilage),
+        "maps": maps,
+    }
+
+
+def _start(cartilage: Array) -> list[int]:
+    """The sagittal slice with most cartilage, the coronal and axial ones that halve it."""
+    if not cartilage.any():
+        return [size // 2 for size in cartilage.shape]
+    areas = [
+        cartilage.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)
+    ]
+    halves = [int(np.searchsorted(area.cumsum(), area.sum() / 2)) for area in areas]
+    return [int(areas[0].argmax()), *halves[1:]]
+
+
+def _picture(values: Array, block: Sequence[int], *, lossless: bool) -> dict[str, Any]:
+    """Sagittal slices as tiles of one grey picture; tiles of JPEGs start at its blocks of eight."""
+    from PIL import Image
+
+    slices, rows, columns = values.shape
+    unit = 1 if lossless else 8
+    tile = (-(-rows // unit) * unit, -(-columns // unit) * unit)
+    across = max(1, round(math.sqrt(slices * tile[0] / tile[1])))
+    down = -(-slices // across)
+    canvas = np.zeros((down * tile[0], across * tile[1]), dtype=np.uint8)
+    for index in range(slices):
+        top, left = index // across * tile[0], index % across * tile[1]
+        padded = np.pad(values[index], ((0, tile[0] - rows), (0, tile[1] - columns)), mode="edge")
+        canvas[top : top + tile[0], left : left + tile[1]] = padded
+    file = io.BytesIO()
+    kind, options = ("png", {"optimize": True}) if lossless else ("jpeg", {"quality": 82})
+    Image.fromarray(canvas).save(file, kind, **options)
+    text = base64.b64encode(file.getvalue()).decode("ascii")
+    return {
+        "source": f"data:image/{kind};base64,{text}",
+        "shape": list(values.shape),
+        "block": list(block),
+        "across": across,
+        "tile": list(tile),
+    }

@@ -1,0 +1,187 @@
+"""What lies in a study's folder, read once; nothing is computed from it here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from oahier.study.cells import Cell
+from oahier.study.report.names import Style, level_name, styles
+from oahier.study.results import Study, read_study
+
+_ESTIMATE = ("value", "ci_low", "ci_high")
+_COMPARED = ("model_a", "model_b", "difference", "ci_low", "ci_high", "p_value", "p_adjusted")
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "cells": ("cell", "state", "task", "metric", "value"),
+    "headline": ("task", "metric", *_ESTIMATE, "seed_sd", "seeds", "probe"),
+    "comparisons": ("task", "metric", *_COMPARED),
+    "axis": ("cell", "kind"),
+    "axis_comparisons": ("kind", "metric", *_COMPARED),
+    "saliency": (
+        "method", "measure", *_ESTIMATE, "chance", "other_cartilage", "randomised", "bound",
+    ),
+    "saliency_comparisons": ("method", "measure", *_COMPARED),
+}  # fmt: skip
+"""Tables of a study and the columns that a report reads."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A study and its tables.
+
+    Args:
+        study: the study.
+        tables: by name; those that do not exist or have no row are left out.
+    """
+
+    study: Study
+    tables: Mapping[str, pd.DataFrame]
+
+    @cached_property
+    def finished(self) -> list[Cell]:
+        """Cells with results."""
+        return [cell for cell in self.study.cells if cell.state == "finished"]
+
+    @cached_property
+    def styles(self) -> dict[str, Style]:
+        """Colour and symbol of each level of the contrasted axis."""
+        return styles(self.study.factors.get(self.study.contrast, []))
+
+    @cached_property
+    def group_axes(self) -> list[str]:
+        """Axes that are neither compared nor repeated."""
+        return [axis for axis in self.study.condition_axes if axis != self.study.contrast]
+
+    def style(self, factors: Mapping[str, Any]) -> Style:
+        """How a condition is drawn."""
+        return self.styles.get(str(factors.get(self.study.contrast)), Style("#7f7f7f", "circle"))
+
+    def contrast(self, factors: Mapping[str, Any]) -> str:
+        """The name of the contrasted level of a condition or cell."""
+        return level_name(str(factors.get(self.study.contrast, "")))
+
+    def group(self, factors: Mapping[str, Any]) -> str:
+        """The name of the other levels of a condition or cell, the same for what is compared."""
+        return ", ".join(level_name(str(factors[axis])) for axis in self.group_axes)
+
+    def condition(self, factors: Mapping[str, Any]) -> str:
+        """The name of a condition."""
+        parts = [self.group(factors), self.contrast(factors)]
+        return ", ".join(part for part in parts if part) or "all"
+
+    def ordered(self, table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+        """Rows in the order of the grid, other columns keeping theirs."""
+        places = pd.DataFrame(index=table.index)
+        for axis in axes:
+            order = {level: place for place, level in enumerate(self.study.factors[axis])}
+            places[axis] = table[axis].map(order).fillna(len(order))
+        return table.loc[places.sort_values(list(axes), kind="stable").index] if len(axes) else table
+
+    def probes(self) -> set[tuple[str, str]]:
+        """Conditions and tasks whose head does not teach the encoder."""
+        return {
+            (self.condition(cell.factors), head.upper()) for cell in self.study.cells for head in cell.probes
+        }
+
+
+def read_contents(folder: Path) -> Contents:
+    """Read a study's folder.
+
+    Raises:
+        ValueError: no study, or a table without the columns that a report reads.
+    """
+    study = read_study(folder)
+    tables = {name: _table(study, folder / "tables" / f"{name}.csv") for name in TABLES}
+    return Contents(study, {name: table for name, table in tables.items() if table is not None})
+
+
+def _table(study: Study, path: Path) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    text = dict.fromkeys((*study.factors, "cell", "model_a", "model_b"), str)
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected a table as CSV, got {error}; make the tables again") from error
+    name = path.stem
+    axes = study.factors if name in ("cells", "axis") else study.condition_axes
+    if name.endswith("comparisons"):
+        axes = [axis for axis in axes if axis != study.contrast]
+    for column in (*axes, *TABLES[name]):
+        if column not in table:
+            raise ValueError(
+                f"{path}: expected a column {column!r}, got {list(table)}; make the tables of this study again"
+            )
+    return table if len(table) else None
+
+
+def read_predictions(folder: Path) -> pd.DataFrame | None:
+    """The predictions in a folder, or ``None``.
+
+    Raises:
+        ValueError: a file that is no table of knees.
+    """
+    path = folder / "predictions.csv"
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(
+            path, dtype={"knee": str, "subject": str}, keep_default_na=False, na_values=[""]
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: expected predictions as CSV, got {error}") from error
+    if "knee" not in table:
+        raise ValueError(f"{path}: expected a column 'knee', got {list(table)}")
+    return table
+
+
+def read_embeddings(folder: Path) -> dict[str, npt.NDArray[Any]] | None:
+    """Embeddings by knee in a folder, or ``None``.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    arrays = read_arrays(folder / "embeddings.npz", ("knee", "embedding"))
+    return None if arrays is None else {str(k): e for k, e in zip(*arrays, strict=True)}
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]] | None:
+    """Named arrays of an ``.npz`` file, or ``None`` where there is none.
+
+    Raises:
+        ValueError: a damaged file, or one without these arrays.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as stored:
+            return [np.asarray(stored[name]) for name in names]
+    except (KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{path}: expected arrays {', '.join(names)}, got {error}; remove the file and run the study again"
+        ) from error
+
+
+def read_facts(cell: Cell) -> dict[str, Any]:
+    """``metrics.json`` of a cell; empty where it does not exist.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    path = cell.folder / "metrics.json"
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from error
+    return content

@@ -1,0 +1,123 @@
+"""Names and colours of what a report shows: the same ones in every table and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+LEVELS: Mapping[str, str] = {
+    "single-oa": "Single-OA",
+    "single-kl": "Single-KL",
+    "dual": "Dual",
+    "dual-published": "Dual (published)",
+    "resnet3d": "ResNet3D",
+    "m3t": "M3T",
+    "nnmamba": "nnMamba",
+}
+METRICS: Mapping[str, str] = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "brier": "Brier",
+    "macro_auc": "macro AUC",
+    "macro_f1": "macro F1",
+    "qwk": "QWK",
+    "mae": "MAE",
+    "spearman": "Spearman",
+    "rps": "RPS",
+    "explained_variance": "variance explained",
+    "explained_variance_held_out": "same, held out",
+    "spearman_kl": "|ρ| with KL",
+    "spearman_oa": "|ρ| with OA",
+    "probe_auc": "AUC of OA probe",
+    "trend_z": "trend z",
+    "trend_p": "trend p",
+    "monotonicity": "monotonicity",
+    "separation": "separation d′",
+    "straightness": "straightness",
+    "oa_kl_cosine": "cosine OA, KL",
+    "iou": "IoU",
+    "dice": "Dice",
+    "mass_in_cartilage": "mass in cartilage",
+    "enrichment": "enrichment",
+    "pointing": "pointing game",
+}
+KINDS: Mapping[str, str] = {
+    "pca": "first principal component",
+    "lda": "linear discriminant of the grades",
+    "regression": "ridge regression of the grade",
+    "centroid": "from KL 0 to KL 4 centroid",
+}
+SMALLER_IS_BETTER = frozenset({"brier", "mae", "rps", "macro_mae", "ece", "trend_p"})
+PALETTE = ("#e69f00", "#2b8cbe", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#7f7f7f")
+"""After Okabe and Ito: told apart with any colour vision, and on light and dark ground."""
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+MARKERS: Mapping[str, str] = dict(zip(SYMBOLS, ("o", "s", "D", "^", "v", "P", "X", "*"), strict=True))
+"""Symbols of plotly and what matplotlib calls them."""
+_USUAL_PLACES = {"single-oa": 0, "single-kl": 1, "dual": 2, "dual-published": 3}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a level of the contrasted factor is drawn."""
+
+    colour: str
+    symbol: str
+
+
+def level_name(level: str) -> str:
+    """A level as it is read: known ones in the spelling of their papers, others as they are.
+
+    >>> level_name("single-kl"), level_name("my-encoder")
+    ('Single-KL', 'my-encoder')
+    """
+    return LEVELS.get(level, level)
+
+
+def metric_name(metric: str) -> str:
+    """A measure as it is read.
+
+    >>> metric_name("macro_auc"), metric_name("precision_top_5")
+    ('macro AUC', 'precision, top 5 %')
+    """
+    if metric in METRICS:
+        return METRICS[metric]
+    for start, words in (("precision_top_", "precision"), ("iou_top_", "IoU")):
+        if metric.startswith(start):
+            return f"{words}, top {metric.removeprefix(start)} %"
+    return metric.replace("_", " ")
+
+
+def method_name(method: str) -> str:
+    """A saliency method and the head that it explains.
+
+    >>> method_name("gradcam-kl"), method_name("smoothgrad-oa")
+    ('Grad-CAM of the KL head', 'SmoothGrad × input of the OA head')
+    """
+    known = {
+        "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "xgradcam": "XGrad-CAM", "hirescam": "HiResCAM",
+        "layercam": "LayerCAM", "gradcam_elementwise": "element-wise Grad-CAM",
+        "smoothgrad": "SmoothGrad × input",
+    }  # fmt: skip
+    name, _, head = method.rpartition("-")
+    if not name:
+        return known.get(method, method)
+    return f"{known.get(name, name)} of the {head.upper() if len(head) == 2 else head} head"
+
+
+def arrow(metric: str) -> str:
+    """The name of a metric with an arrow where smaller values are better."""
+    return f"{metric_name(metric)} ↓" if metric in SMALLER_IS_BETTER else metric_name(metric)
+
+
+def styles(levels: Sequence[str]) -> dict[str, Style]:
+    """A colour and a symbol for each level; the usual supervisions keep theirs in every study."""
+    taken = {_USUAL_PLACES[level] for level in levels if level in _USUAL_PLACES}
+    free = iter([place for place in range(len(PALETTE)) if place not in taken] * (len(levels) + 1))
+    places = [_USUAL_PLACES[level] if level in _USUAL_PLACES else next(free) for level in levels]
+    return {
+        level: Style(PALETTE[place], SYMBOLS[place]) for level, place in zip(levels, places, strict=True)
+    }

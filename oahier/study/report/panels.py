@@ -1,0 +1,210 @@
+"""What figures show of predictions, seeds and saliency; the same data for the page and for files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from oahier.metrics import reliability
+from oahier.study.report.contents import Contents, read_predictions
+from oahier.study.report.names import Style, arrow, method_name
+from oahier.types import KL_GRADES
+
+
+@dataclass(frozen=True)
+class SpreadRow:
+    """The seeds of one condition."""
+
+    condition: str
+    style: Style
+    seeds: Sequence[str]
+    values: Sequence[float]
+    mean: float
+    low: float
+    high: float
+    probe: bool
+
+
+@dataclass(frozen=True)
+class SpreadPanel:
+    """One metric: every seed of every condition, with the mean and its interval."""
+
+    task: str
+    metric: str
+    rows: Sequence[SpreadRow]
+
+    @property
+    def title(self) -> str:
+        """Task and metric."""
+        return f"{self.task}: {arrow(self.metric)}"
+
+
+def spread_panels(contents: Contents) -> list[SpreadPanel]:
+    """Panels of every metric in the headline table."""
+    headline, cells = contents.tables.get("headline"), contents.tables.get("cells")
+    if headline is None:
+        return []
+    axes = contents.study.condition_axes
+    headline = contents.ordered(headline, axes)
+    panels = []
+    for (task, metric), part in headline.groupby(["task", "metric"], sort=False):
+        rows = []
+        for line in part.to_dict("records"):
+            factors = {str(key): value for key, value in line.items()}
+            seeds: dict[str, float] = {}
+            if cells is not None:
+                same = (cells["task"] == task) & (cells["metric"] == metric)
+                for axis in axes:
+                    same &= cells[axis] == line[axis]
+                replicate = cells.get(contents.study.replicate, cells["cell"])
+                seeds = dict(zip(replicate[same].astype(str), cells["value"][same], strict=True))
+            rows.append(
+                SpreadRow(
+                    contents.condition(factors), contents.style(factors), list(seeds), list(seeds.values()),
+                    float(line["value"]), float(line["ci_low"]), float(line["ci_high"]), truth(line["probe"]),
+                )
+            )  # fmt: skip
+        panels.append(SpreadPanel(str(task), str(metric), rows))
+    return panels
+
+
+def truth(value: Any) -> bool:
+    """A truth value of a table, where it may be text or missing.
+
+    >>> truth("True"), truth(float("nan")), truth(np.False_)
+    (True, False, False)
+    """
+    return str(value).lower() in ("true", "1", "1.0")
+
+
+@dataclass(frozen=True)
+class PredictionPanel:
+    """Predictions of one condition, all seeds together.
+
+    Args:
+        group: levels that are not contrasted.
+        contrast: the contrasted level.
+        condition: both.
+        style: how it is drawn.
+        cells: number of cells pooled.
+        confusion: by task, counts ``(true, predicted)``.
+        curves: by task, mean probability, observed share and number of each filled bin.
+        probes: tasks whose head does not teach the encoder.
+    """
+
+    group: str
+    contrast: str
+    condition: str
+    style: Style
+    cells: int
+    confusion: Mapping[str, npt.NDArray[np.int64]]
+    curves: Mapping[str, npt.NDArray[np.float64]]
+    probes: frozenset[str]
+
+
+CLASSES: Mapping[str, tuple[str, ...]] = {
+    "KL": tuple(str(grade) for grade in range(KL_GRADES)),
+    "OA": ("no OA", "OA"),
+}
+
+
+def prediction_panels(contents: Contents) -> list[PredictionPanel]:
+    """Confusion and reliability of every condition with predictions, pooled over its seeds."""
+    panels = []
+    probes = contents.probes()
+    for cells in contents.study.conditions().values():
+        tables = [read_predictions(cell.folder) for cell in cells if cell.state == "finished"]
+        found = [table for table in tables if table is not None]
+        if not found:
+            continue
+        factors, table = cells[0].factors, pd.concat(found, ignore_index=True)
+        name = contents.condition(factors)
+        confusion, curves = {}, {}
+        for task in CLASSES:
+            counted = _counted(table, task)
+            if counted is not None:
+                confusion[task], curves[task] = counted
+        told = frozenset(task for task in confusion if (name, task) in probes)
+        panels.append(
+            PredictionPanel(
+                contents.group(factors), contents.contrast(factors), name, contents.style(factors),
+                len(found), confusion, curves, told,
+            )
+        )  # fmt: skip
+    return panels
+
+
+def _counted(
+    table: pd.DataFrame, task: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+    head, size = task.lower(), len(CLASSES[task])
+    names = ["prob_oa"] if task == "OA" else [f"prob_kl_{grade}" for grade in range(size)]
+    if any(name not in table for name in (f"label_{head}", *names)):
+        return None
+    rows = table.dropna(subset=[f"label_{head}", *names])
+    labels = rows[f"label_{head}"].to_numpy(dtype=float).astype(np.int64)
+    probabilities = rows[names].to_numpy(dtype=float)
+    predicted = (probabilities[:, 0] >= 0.5).astype(int) if task == "OA" else probabilities.argmax(axis=1)
+    confusion = np.bincount(size * labels + predicted, minlength=size * size).reshape(size, size)
+    if task == "OA":
+        confidence, happened = probabilities[:, 0], labels
+    else:
+        confidence, happened = probabilities.max(axis=1), (predicted == labels).astype(np.int64)
+    curve = reliability(torch.tensor(confidence), torch.tensor(happened))
+    filled = curve.count.numpy() > 0
+    values = np.stack([curve.confidence.numpy(), curve.frequency.numpy(), curve.count.numpy()])[:, filled]
+    return confusion, values.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class SaliencyRow:
+    """A measure of one condition with its controls; NaN where there is none."""
+
+    condition: str
+    style: Style
+    value: float
+    low: float
+    high: float
+    chance: float
+    other: float
+    randomised: float
+
+
+@dataclass(frozen=True)
+class SaliencyPanel:
+    """One saliency method over all conditions."""
+
+    title: str
+    rows: Sequence[SaliencyRow]
+
+
+def saliency_panels(contents: Contents, measure: str = "enrichment") -> list[SaliencyPanel]:
+    """A measure of saliency beside chance, other knees' cartilage and random weights, by method."""
+    table = contents.tables.get("saliency")
+    if table is None:
+        return []
+    table = contents.ordered(table[table["measure"] == measure], contents.study.condition_axes)
+    panels = []
+    for method, part in table.groupby("method", sort=False):
+        rows = [
+            SaliencyRow(
+                contents.condition(line), contents.style(line),
+                *(_float(line[key]) for key in (
+                    "value", "ci_low", "ci_high", "chance", "other_cartilage", "randomised",
+                )),
+            )
+            for line in part.to_dict("records")
+        ]  # fmt: skip
+        panels.append(SaliencyPanel(method_name(str(method)), rows))
+    return panels
+
+
+def _float(value: Any) -> float:
+    return math.nan if value is None or value != value else float(value)

@@ -1,0 +1,156 @@
+"""Writing a report: everything is made in a folder of its own, which then takes the place of the old one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oahier.files import write_atomically
+from oahier.study.report import figures
+from oahier.study.report.axes import axis_panels
+from oahier.study.report.browser import browser
+from oahier.study.report.contents import Contents, read_contents
+from oahier.study.report.forest import ForestPanel, forest_panels
+from oahier.study.report.latex import latex_tables
+from oahier.study.report.methods import methods
+from oahier.study.report.page import Material, page
+from oahier.study.report.panels import CLASSES, prediction_panels, saliency_panels, spread_panels
+from oahier.study.report.references import numbered
+from oahier.study.report.text import file_name
+from oahier.study.report.views import (
+    View,
+    axis_view,
+    cells_view,
+    comparison_view,
+    headline_views,
+    saliency_view,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMPARISONS = ("comparisons", "axis_comparisons", "saliency_comparisons")
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write the report of a study from its files.
+
+    Makes ``report/index.html``, which opens without a network, ``report/tables`` (CSV and LaTeX),
+    ``report/figures`` (PNG and SVG) and ``report/methods.txt`` in the study's folder. Nothing is trained and
+    no statistic is computed: numbers are those of ``tables/*.csv``. What a study does not have is left out,
+    and the page says so. The same files give the same bytes.
+
+    Args:
+        folder: of the study; its tables are written by :func:`oahier.study.tables.write_tables`.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: no study in the folder, or a file that is damaged or lacks a column; the message names it.
+        OSError: a file that cannot be read or written. An older report is then as it was.
+    """
+    contents = read_contents(Path(folder))
+    target = contents.study.folder / "report"
+    with _replaced(target) as work:
+        material = _material(contents)
+        _write_tables(contents, work / "tables")
+        for name, figure in _figures(material):
+            for kind, content in figures.saved(figure):
+                write_atomically(work / "figures" / f"{name}.{kind}", content)
+        write_atomically(work / "methods.txt", _methods_text(material))
+        write_atomically(work / "index.html", page(material))
+    return target / "index.html"
+
+
+@contextlib.contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """A new folder that replaces ``target`` at the end, unless something is raised."""
+    mark = uuid.uuid4().hex
+    work, old = (target.with_name(f".{target.name}.{mark}.{end}") for end in ("new", "old"))
+    try:
+        work.mkdir()
+        yield work
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(work, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+    finally:
+        for leftover in (work, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _material(contents: Contents) -> Material:
+    paragraphs, references = numbered(methods(contents))
+    return Material(
+        contents=contents,
+        forests={name: forest_panels(contents, name) for name in COMPARISONS},
+        axes=axis_panels(contents),
+        predictions=prediction_panels(contents),
+        spreads=spread_panels(contents),
+        saliency=saliency_panels(contents),
+        browser=browser(contents),
+        paragraphs=paragraphs,
+        references=references,
+    )
+
+
+def _write_tables(contents: Contents, folder: Path) -> None:
+    """Tables as they were computed, and for LaTeX as they are printed."""
+    views: dict[str, list[View | None]] = {
+        "cells": [cells_view(contents)],
+        "headline": [*headline_views(contents)],
+        "axis": [axis_view(contents)],
+        "saliency": [saliency_view(contents)],
+        **{name: [comparison_view(contents, name)] for name in COMPARISONS},
+    }
+    for name, made in views.items():
+        found = [view for view in made if view is not None]
+        if found:
+            write_atomically(folder / f"{name}.tex", latex_tables(found))
+        if name in contents.tables:
+            source = contents.study.folder / "tables" / f"{name}.csv"
+            write_atomically(folder / f"{name}.csv", source.read_bytes())
+
+
+def _figures(material: Material) -> Iterator[tuple[str, Figure]]:
+    styles = material.contents.styles
+    for name, panels in material.forests.items():
+        start = {"comparisons": "forest", "axis_comparisons": "forest_axis"}.get(name, "forest_saliency")
+        for group, part in _by_group(panels).items():
+            yield f"{start}_{file_name(group)}", figures.forest_figure(part, styles)
+    if material.axes:
+        yield "severity_axis", figures.axis_figure(material.axes)
+    for task in CLASSES:
+        if any(task in panel.confusion for panel in material.predictions):
+            yield f"confusion_{task.lower()}", figures.confusion_figure(material.predictions, task)
+            yield f"reliability_{task.lower()}", figures.reliability_figure(material.predictions, task)
+    if material.spreads:
+        yield "seeds", figures.spread_figure(material.spreads)
+    if material.saliency:
+        yield "saliency", figures.saliency_figure(material.saliency)
+
+
+def _by_group(panels: list[ForestPanel] | tuple[ForestPanel, ...]) -> dict[str, list[ForestPanel]]:
+    groups: dict[str, list[ForestPanel]] = {}
+    for panel in panels:
+        groups.setdefault(panel.group, []).append(panel)
+    return groups
+
+
+def _methods_text(material: Material) -> str:
+    lines = [*material.paragraphs]
+    if material.references:
+        lines.append(
+            "\n".join(f"[{place}] {work.text}" for place, work in enumerate(material.references, start=1))
+        )
+    return "\n\n".join(lines) + "\n" if lines else "No cell has finished: there is nothing to describe.\n"
