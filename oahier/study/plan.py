@@ -92,7 +92,20 @@ class Plan:
             for axis, level in factors.items():
                 for key, value in self.grid[axis][level].items():
                     set_value(config, key, copy.deepcopy(value))
+            self._fill_in_levels(config, factors)
             yield CellPlan(factors, config)
+
+    def _fill_in_levels(self, config: dict[str, Any], factors: Mapping[str, str]) -> None:
+        data = config.get("data") or {}
+        for _, key in _FILE_PATHS:
+            if isinstance(data.get(key), str):
+                try:
+                    data[key] = data[key].format_map(factors)
+                except (KeyError, ValueError, IndexError) as error:
+                    raise PlanError(
+                        f"{self.name}: data.{key}: {data[key]!r} asks for an axis that the grid does not have "
+                        f"({error}); it has {', '.join(factors)}"
+                    ) from error
 
 
 _KEYS = ("name", "base", "grid", "preset", "without", "monitor", "mode", "saliency", "knees")
@@ -101,7 +114,9 @@ _KEYS = ("name", "base", "grid", "preset", "without", "monitor", "mode", "salien
 def read_plan(path: str | Path) -> Plan:
     """Read a study file.
 
-    Relative paths of the base configuration and of the data in it count from the study file's folder.
+    Relative paths of the base configuration count from the study file's folder, those of manifest and cache
+    from the file that names them. In both, ``{axis}`` stands for the cell's level:
+    ``manifest: knees/reader-{seed}.csv``.
 
     Raises:
         PlanError: no such file, no YAML, unknown keys, an empty axis, unknown presets or levels.
@@ -161,9 +176,16 @@ def _base(path: Path, base: Any) -> dict[str, Any]:
     made: dict[str, Any] = copy.deepcopy(base)
     for section, key in _FILE_PATHS:
         values = made.get(section) or {}
-        if isinstance(values.get(key), str):
-            values[key] = str((folder / Path(values[key]).expanduser()).absolute())
+        if key in values:
+            values[key] = _absolute(folder, f"{section}.{key}", values[key])
     return made
+
+
+def _absolute(folder: Path, key: str, value: Any) -> Any:
+    """A value of a configuration; a path of a file becomes absolute."""
+    if isinstance(value, str) and tuple(key.split(".")) in _FILE_PATHS:
+        return str((folder / Path(value).expanduser()).absolute())
+    return value
 
 
 def _grid(path: Path, axes: Any, preset: str | None) -> dict[str, dict[str, Overrides]]:
@@ -192,7 +214,7 @@ def _levels(path: Path, axis: str, levels: Any, preset: str | None) -> dict[str,
                     f"{where}.{level}: expected dotted names with their values, for example "
                     f"{{model.encoder: resnet3d}}, or {{}} for the base as it is; got {value!r}"
                 )
-            made[name] = {str(key): item for key, item in value.items()}
+            made[name] = {str(key): _absolute(path.parent, str(key), item) for key, item in value.items()}
             continue
         try:
             made[name] = level_overrides(axis, name, level, preset)

@@ -57,6 +57,17 @@ def test_paths_count_from_the_file_that_names_them(tmp_path: Path, write_plan, b
     assert plan.base["data"]["manifest"] == str(tmp_path / "configs" / "knees" / "k.csv")
 
 
+def test_manifests_may_follow_the_levels(write_plan, tmp_path, base):
+    base["data"]["manifest"] = "reader-{seed}.csv"
+    grid = {"data": {"mine": {}, "other": {"data.manifest": "other/{seed}.csv"}}, "seed": [0, 1]}
+    cells = read_plan(write_plan(grid=grid)).cells()
+    found = [Path(cell.config["data"]["manifest"]).relative_to(tmp_path).as_posix() for cell in cells]
+    assert found == ["reader-0.csv", "reader-1.csv", "other/0.csv", "other/1.csv"]
+    base["data"]["manifest"] = "reader-{site}.csv"
+    with pytest.raises(PlanError, match="asks for an axis that the grid does not have.*seed"):
+        read_plan(write_plan()).cells()
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
