@@ -22,11 +22,11 @@ from oahier.analysis.bootstrap import (
     summarised,
 )
 from oahier.analysis.cohort import Cohort, align
-from oahier.analysis.delong import delong
+from oahier.analysis.discordance import mcnemar
 from oahier.analysis.intervals import TIE
-from oahier.analysis.mcnemar import mcnemar
 from oahier.analysis.predictions import Predictions
 from oahier.analysis.published import published_generator, trapezoid_auc
+from oahier.analysis.roc_covariance import delong
 from oahier.analysis.scores import METRICS, KLRows, OARows, Task
 
 Resampling = Literal["shared", "published"]

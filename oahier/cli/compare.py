@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -163,7 +162,7 @@ def _table(pair: tuple[str, str], rows: Sequence[Comparison], wide: bool) -> Tab
     table = Table(
         title=f"a = {escape(pair[0])}\nb = {escape(pair[1])}",
         title_justify="left",
-        box=SIMPLE,
+        box=None,
         pad_edge=False,
     )
     table.add_column("task")

@@ -51,13 +51,18 @@ def mcnemar(correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]) 
     return mcnemar_from_counts(int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum()))
 
 
-def mcnemar_from_counts(only_a: int, only_b: int) -> McNemarResult:
+def mcnemar_from_counts(only_a: int, only_b: int, *, exact: bool | None = None) -> McNemarResult:
     r"""McNemar's test from the two discordant counts (McNemar 1947, doi:10.1007/BF02295996).
 
     Below 25 discordant pairs the exact binomial test; else
     :math:`\chi^2 = (|b - c| - 1)^2 / (b + c)` on one degree of freedom, with Edwards' continuity
     correction (Edwards 1948, doi:10.1007/BF02289261). Mid-p after Fagerland et al. 2013
     (doi:10.1186/1471-2288-13-91). No discordant pair gives p = 1.
+
+    Args:
+        only_a: knees that only a got right.
+        only_b: knees that only b got right.
+        exact: take the exact test or the chi-square one, instead of deciding by the number of pairs.
 
     Raises:
         ValueError: a count is negative.
@@ -75,21 +80,21 @@ def mcnemar_from_counts(only_a: int, only_b: int) -> McNemarResult:
     if pairs == 0:
         nan = float("nan")
         return McNemarResult(1.0, 1.0, "mcnemar_exact", 0.0, nan, nan, nan, 0, 0)
-    tail, here = _binomial(fewer, pairs)
-    exact = min(1.0, 2 * tail)
+    exactly = pairs < EXACT_BELOW if exact is None else exact
+    tail, here = _binomial(fewer, pairs, exactly)
     mid = 2 * tail - here if only_a != only_b else 1 - here / 2
     share_low = float(beta.ppf(0.025, only_b, only_a + 1)) if only_b else 0.0
     share_high = float(beta.ppf(0.975, only_b + 1, only_a)) if only_a else 1.0
     odds = (_odds(only_b / pairs), _odds(share_low), _odds(share_high))
-    if pairs < EXACT_BELOW:
-        return McNemarResult(exact, mid, "mcnemar_exact", float(fewer), *odds, only_a, only_b)
+    if exactly:
+        return McNemarResult(min(1.0, 2 * tail), mid, "mcnemar_exact", float(fewer), *odds, only_a, only_b)
     statistic = max(0, abs(only_a - only_b) - 1) ** 2 / pairs
     return McNemarResult(float(chi2.sf(statistic, 1)), mid, "mcnemar_chi2", statistic, *odds, only_a, only_b)
 
 
-def _binomial(count: int, pairs: int) -> tuple[float, float]:
-    """P(X <= count) and P(X = count) of fair coins; without rounding where the exact test is used."""
-    if pairs < EXACT_BELOW:
+def _binomial(count: int, pairs: int, exactly: bool) -> tuple[float, float]:
+    """P(X <= count) and P(X = count) of fair coins; rounded once where the exact test is used."""
+    if exactly:
         ways = [math.comb(pairs, k) for k in range(count + 1)]
         return sum(ways) / 2**pairs, ways[-1] / 2**pairs
     from scipy.stats import binom
