@@ -1,0 +1,141 @@
+"""Paired bootstraps over a scikit-learn loop, and DeLong's test over its textbook form, with equal values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from benchmarks.harness import Comparison, in_turn
+from oahier.analysis import delong
+from oahier.analysis.bootstrap import resampled_values
+from oahier.analysis.scores import Statistic
+from oahier.analysis.weighted import weighted_auc, weighted_qwk
+
+Floats = npt.NDArray[np.float64]
+Score = Callable[[npt.NDArray[np.int64]], float]
+
+
+def statistics(quick: bool) -> list[Comparison]:
+    """Goals: 300 times faster for QWK, 60 times for AUC, 4 times for DeLong."""
+    if quick:
+        return [*_bootstraps(rows=60, resamples=40, looped=10, rounds=1), _delong(500, rounds=1)]
+    return [
+        *_bootstraps(rows=500, resamples=10_000, looped=400, rounds=5),
+        _delong(100_000, rounds=5),
+        _delong(1_000_000, rounds=2),
+    ]
+
+
+def _bootstraps(rows: int, resamples: int, looped: int, rounds: int) -> Iterator[Comparison]:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, rows)
+    grades = [np.clip(labels + generator.integers(-1, 2, rows), 0, 4) for _ in "ab"]
+    scores = [labels + generator.normal(0, 1.5, rows) for _ in "ab"]
+    positive = labels >= 2
+    yield _bootstrap(
+        "QWK",
+        [partial(weighted_qwk, predicted=predicted, labels=labels) for predicted in grades],
+        [partial(_sklearn_qwk, labels, predicted) for predicted in grades],
+        (rows, resamples, looped, rounds),
+        goal=300,
+    )
+    yield _bootstrap(
+        "AUC",
+        [partial(weighted_auc, scores=score, positive=positive) for score in scores],
+        [partial(_sklearn_auc, positive, score) for score in scores],
+        (rows, resamples, looped, rounds),
+        goal=60,
+    )
+
+
+def _bootstrap(
+    name: str, ours: list[Statistic], loop: list[Score], sizes: tuple[int, int, int, int], goal: float
+) -> Comparison:
+    """The loop runs over the first few resamples; its cost is taken times what is left."""
+    rows, resamples, looped, rounds = sizes
+    subjects = [f"{row:04d}" for row in range(rows)]
+    found: dict[str, Floats] = {}
+
+    def weighted() -> None:
+        found["ours"] = resampled_values(ours, subjects, resamples, np.random.default_rng(42))
+
+    def copied() -> None:
+        generator = np.random.default_rng(42)
+        drawn = (generator.integers(0, rows, rows) for _ in range(looped))
+        found["loop"] = np.array([[score(index) for score in loop] for index in drawn]).T
+
+    made = in_turn(copied, weighted, rounds)
+    np.testing.assert_allclose(found["ours"][:, :looped], found["loop"], atol=1e-12)
+    scaled = tuple((first / (looped / resamples), second) for first, second in made)
+    note = f"{resamples} paired resamples of {rows} knees; the loop is measured on {looped} and scaled"
+    return Comparison(
+        f"scikit-learn loop, {name}", f"oahier, {name}", scaled, goal, larger_is_better=True, note=note
+    )
+
+
+def _sklearn_qwk(labels: npt.NDArray[np.int64], grades: npt.NDArray[np.int64], index: Any) -> float:
+    return float(cohen_kappa_score(labels[index], grades[index], weights="quadratic", labels=range(5)))
+
+
+def _sklearn_auc(positive: npt.NDArray[np.bool_], scores: Floats, index: Any) -> float:
+    return float(roc_auc_score(positive[index], scores[index]))
+
+
+def _delong(rows: int, rounds: int) -> Comparison:
+    generator = np.random.default_rng(0)
+    positive = generator.random(rows) < 0.4
+    scores = positive + generator.normal(0, 1, (2, rows))
+    found: dict[str, tuple[Floats, Floats]] = {}
+
+    def ours() -> None:
+        result = delong(positive, scores)
+        found["ours"] = result.auc, result.covariance
+
+    def textbook() -> None:
+        found["textbook"] = _midrank_delong(positive, scores)
+
+    made = in_turn(textbook, ours, rounds, warm_up=rows <= 100_000)
+    for first, second in zip(found["ours"], found["textbook"], strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-9)
+    return Comparison(
+        "DeLong by midranks in a loop",
+        "oahier, DeLong",
+        made,
+        4,
+        larger_is_better=True,
+        note=f"{rows} knees, two models",
+    )
+
+
+def _midrank_delong(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Sun & Xu 2014, algorithm 2, with midranks found by walking over runs of equal values."""
+    ordered = np.concatenate([scores[:, positive], scores[:, ~positive]], axis=1)
+    m, n = int(positive.sum()), int((~positive).sum())
+    everyone = np.stack([_midranks(row) for row in ordered])
+    among_positive = np.stack([_midranks(row[:m]) for row in ordered])
+    among_negative = np.stack([_midranks(row[m:]) for row in ordered])
+    areas = everyone[:, :m].sum(axis=1) / m / n - (m + 1) / 2 / n
+    v10 = (everyone[:, :m] - among_positive) / n
+    v01 = 1 - (everyone[:, m:] - among_negative) / m
+    return areas, np.cov(v10) / m + np.cov(v01) / n
+
+
+def _midranks(values: Floats) -> Floats:
+    order = np.argsort(values)
+    ordered = values[order]
+    ranks = np.zeros(len(values))
+    start = 0
+    while start < len(values):
+        end = start
+        while end < len(values) and ordered[end] == ordered[start]:
+            end += 1
+        ranks[start:end] = 0.5 * (start + end - 1) + 1
+        start = end
+    found = np.empty(len(values))
+    found[order] = ranks
+    return found
