@@ -288,6 +288,7 @@ def write_tables(
         made["saliency_comparisons"] = comparison_rows(
             plan, made["saliency"], ("method", "measure"), generator
         )
+    write_json(folder / "statistics.json", {"resamples": 10000, "seed": 42, "correction": "bh"})
     for name in plan.tables:
         if name in made and len(made[name]):
             made[name].to_csv(folder / f"{name}.csv", index=False)
@@ -347,8 +348,10 @@ def comparison_rows(
                     "backbone": backbone, "model_a": a, "model_b": b, keys[0]: first, keys[1]: second,
                     "a": by_level[a], "b": by_level[b], "difference": difference,
                     "ci_low": difference - half, "ci_high": difference + half, "p_value": p_value,
-                    "p_adjusted": min(1.0, 1.7 * p_value), "correction": "Benjamini-Hochberg",
-                    "test": "paired bootstrap", "effect_size": difference / half, "effect": "difference / SE",
+                    "p_adjusted": min(1.0, 1.7 * p_value), "correction": "bh",
+                    "test": "mcnemar_exact" if second == "accuracy" else "paired_bootstrap",
+                    "effect_size": 1.4 if second == "accuracy" else difference / half,
+                    "effect": "discordant_odds_ratio" if second == "accuracy" else "standardised_difference",
                     "seeds": len(plan.seeds), "n": plan.knees,
                     "resampled": "subjects and seeds" if len(plan.seeds) > 1 else "subjects", "undefined": 0,
                 }

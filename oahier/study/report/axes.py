@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,14 @@ class AxisPanel:
 def axis_panels(contents: Contents) -> list[AxisPanel]:
     """A panel for every finished cell whose axis can be told.
 
-    The axis is the first principal component of the training knees in ``train/embeddings.npz``; where they
-    were not kept, the coordinates in ``severity_axis.csv``.
+    Coordinates are those that the tables left in ``axis.csv``; without it, along the first principal
+    component of the training knees in ``train/embeddings.npz``; without these, those
+    in ``severity_axis.csv``.
     """
     panels = []
     for cell in contents.finished:
-        table = _projected(cell)
+        table = _from_table(cell.folder / "axis.csv", "pca")
+        table = _projected(cell) if table is None else table
         if table is None or not len(table):
             continue
         replicate = contents.study.replicate
@@ -76,7 +79,7 @@ def _projected(cell: Cell) -> pd.DataFrame | None:
     test, training = read_embeddings(cell.folder), read_embeddings(cell.folder / "train")
     grades, known = _grades(cell, ""), _grades(cell, "train")
     if not test or not training or grades is None or known is None:
-        return _from_table(cell)
+        return _from_table(cell.folder / "severity_axis.csv", "projection")
     knees = [knee for knee in training if knee in known]
     shown = [knee for knee in test if knee in grades]
     fitted = fit_severity_axis(
@@ -86,7 +89,7 @@ def _projected(cell: Cell) -> pd.DataFrame | None:
     )
     projection = fitted.project(torch.from_numpy(np.stack([test[knee] for knee in shown]))).numpy()
     table = pd.DataFrame({"knee": shown, "projection": projection, "kl": [grades[knee] for knee in shown]})
-    return table[np.isfinite(table["projection"])]
+    return table.dropna(subset=["projection"])
 
 
 def _grades(cell: Cell, split: str) -> dict[str, int] | None:
@@ -98,18 +101,19 @@ def _grades(cell: Cell, split: str) -> dict[str, int] | None:
     return dict(zip(table["knee"], table["label_kl"].fillna(MISSING).astype(int), strict=True))
 
 
-def _from_table(cell: Cell) -> pd.DataFrame | None:
-    path = cell.folder / "severity_axis.csv"
+def _from_table(path: Path, projection: str) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     table = pd.read_csv(path, dtype={"knee": str}, keep_default_na=False, na_values=[""])
-    for column in ("knee", "projection", "kl"):
+    for column in ("knee", projection, "kl"):
         if column not in table:
             raise ValueError(f"{path}: expected a column {column!r}, got {list(table)}")
     if "split" in table:
         table = table[table["split"] != "train"]
-    table = table.dropna(subset=["projection"])
-    return table.assign(kl=table["kl"].fillna(MISSING).astype(int))
+    table = pd.DataFrame({"knee": table["knee"], "projection": table[projection], "kl": table["kl"]})
+    table["kl"] = table["kl"].fillna(MISSING).astype(int)
+    known: pd.DataFrame = table.dropna(subset=["projection"])
+    return known
 
 
 def _summary(measures: pd.DataFrame | None, cell: str) -> str:

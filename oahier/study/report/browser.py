@@ -65,9 +65,7 @@ def browser(contents: Contents) -> dict[str, Any] | None:
     knees = []
     for volume in volumes:
         maps = {
-            method: {
-                name: _map(cell.folder / "saliency" / method, volume, step) for name, cell in shown
-            }
+            method: {name: _map(cell.folder / "saliency" / method, volume, step) for name, cell in shown}
             for method in methods
         }
         knees.append(_packed(volume, labels.get(volume.name, ""), maps, lossless=lossless))
@@ -149,15 +147,17 @@ def _on_grid(path: Path, volume: Volume) -> Array:
     from scipy.ndimage import affine_transform
 
     try:
-        image: Any = nib.load(path)  # type: ignore[attr-defined]
+        image: Any = nib.load(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
     except (ImageFileError, OSError, EOFError) as error:
         raise ValueError(f"{path}: expected a NIfTI image, got {error}; run the study again") from error
     if values.shape == volume.mri.shape and np.allclose(image.affine, volume.affine, atol=1e-3):
         return values
     across = np.linalg.inv(image.affine) @ volume.affine
-    made = affine_transform(values, across[:3, :3], across[:3, 3], output_shape=volume.mri.shape, order=1,
-                            mode="nearest" if _covers(values.shape, across, volume.mri.shape) else "constant")  # fmt: skip
+    mode = "nearest" if _covers(values.shape, across, volume.mri.shape) else "constant"
+    made = affine_transform(
+        values, across[:3, :3], across[:3, 3], output_shape=volume.mri.shape, order=1, mode=mode
+    )
     return np.asarray(made)
 
 
@@ -208,9 +208,7 @@ def _start(cartilage: Array) -> list[int]:
     """The sagittal slice with most cartilage, the coronal and axial ones that halve it."""
     if not cartilage.any():
         return [size // 2 for size in cartilage.shape]
-    areas = [
-        cartilage.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)
-    ]
+    areas = [cartilage.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     halves = [int(np.searchsorted(area.cumsum(), area.sum() / 2)) for area in areas]
     return [int(areas[0].argmax()), *halves[1:]]
 

@@ -61,19 +61,19 @@ class Contents:
         """Axes that are neither compared nor repeated."""
         return [axis for axis in self.study.condition_axes if axis != self.study.contrast]
 
-    def style(self, factors: Mapping[str, Any]) -> Style:
+    def style(self, factors: Mapping[Any, Any]) -> Style:
         """How a condition is drawn."""
         return self.styles.get(str(factors.get(self.study.contrast)), Style("#7f7f7f", "circle"))
 
-    def contrast(self, factors: Mapping[str, Any]) -> str:
+    def contrast(self, factors: Mapping[Any, Any]) -> str:
         """The name of the contrasted level of a condition or cell."""
         return level_name(str(factors.get(self.study.contrast, "")))
 
-    def group(self, factors: Mapping[str, Any]) -> str:
+    def group(self, factors: Mapping[Any, Any]) -> str:
         """The name of the other levels of a condition or cell, the same for what is compared."""
         return ", ".join(level_name(str(factors[axis])) for axis in self.group_axes)
 
-    def condition(self, factors: Mapping[str, Any]) -> str:
+    def condition(self, factors: Mapping[Any, Any]) -> str:
         """The name of a condition."""
         parts = [self.group(factors), self.contrast(factors)]
         return ", ".join(part for part in parts if part) or "all"
@@ -85,6 +85,15 @@ class Contents:
             order = {level: place for place, level in enumerate(self.study.factors[axis])}
             places[axis] = table[axis].map(order).fillna(len(order))
         return table.loc[places.sort_values(list(axes), kind="stable").index] if len(axes) else table
+
+    def without_head(self, levels: Mapping[str, Any], head: str) -> bool:
+        """Whether the models of a condition lack a head, so that its measures come from another one."""
+        cells = [
+            cell
+            for cell in self.finished
+            if all(cell.factors[axis] == str(level) for axis, level in levels.items())
+        ]
+        return bool(cells) and head not in cells[0].config["model"]["heads"]
 
     def probes(self) -> set[tuple[str, str]]:
         """Conditions and tasks whose head does not teach the encoder."""
@@ -109,7 +118,7 @@ def _table(study: Study, path: Path) -> pd.DataFrame | None:
         return None
     text = dict.fromkeys((*study.factors, "cell", "model_a", "model_b"), str)
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected a table as CSV, got {error}; make the tables again") from error
     name = path.stem
@@ -119,7 +128,7 @@ def _table(study: Study, path: Path) -> pd.DataFrame | None:
     for column in (*axes, *TABLES[name]):
         if column not in table:
             raise ValueError(
-                f"{path}: expected a column {column!r}, got {list(table)}; make the tables of this study again"
+                f"{path}: expected a column {column!r}, got {list(table)}; make the tables again"
             )
     return table if len(table) else None
 
@@ -134,9 +143,7 @@ def read_predictions(folder: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(
-            path, dtype={"knee": str, "subject": str}, keep_default_na=False, na_values=[""]
-        )
+        table = pd.read_csv(path, dtype={"knee": str, "subject": str}, keep_default_na=False, na_values=[""])
     except ValueError as error:
         raise ValueError(f"{path}: expected predictions as CSV, got {error}") from error
     if "knee" not in table:
@@ -167,7 +174,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]] | No
             return [np.asarray(stored[name]) for name in names]
     except (KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(
-            f"{path}: expected arrays {', '.join(names)}, got {error}; remove the file and run the study again"
+            f"{path}: expected arrays {', '.join(names)}, got {error}; remove it and run the study again"
         ) from error
 
 

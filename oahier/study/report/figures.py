@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,27 +24,36 @@ if TYPE_CHECKING:
 _NEUTRAL = Style("#7f7f7f", "circle")
 
 
-def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style]) -> Figure:
-    """One group of comparisons: a column a pair, a row a section."""
+def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style], colour: str) -> Figure:
+    """One group of comparisons: a column a pair, a row a section.
+
+    Args:
+        panels: of the group.
+        styles: of the compared levels.
+        colour: what the level whose colour a difference has does, as ``"does better"``.
+    """
     sections = list(dict.fromkeys(panel.section for panel in panels))
     pairs = list(dict.fromkeys((panel.model_a, panel.model_b) for panel in panels))
     by_place = {(panel.section, (panel.model_a, panel.model_b)): panel for panel in panels}
     most = [max(len(panel.rows) for panel in panels if panel.section == section) for section in sections]
     figure = _figure(1.2 + 3.1 * len(pairs), 0.7 + sum(0.62 + 0.27 * rows for rows in most))
-    grid = figure.subplots(len(sections), len(pairs), squeeze=False, height_ratios=[rows + 1.8 for rows in most])
+    grid = figure.subplots(
+        len(sections), len(pairs), squeeze=False, height_ratios=[rows + 1.8 for rows in most]
+    )
     for row, section in enumerate(sections):
         reach = shared_range([panel for panel in panels if panel.section == section])
-        first = True
+        before: list[str] = []
         for axes, pair in zip(grid[row], pairs, strict=True):
             panel = by_place.get((section, pair))
             if panel is None:
                 axes.set_visible(False)
                 continue
-            _draw_forest(axes, panel, styles, reach, names=first)
-            first = False
+            labels = [line.label for line in panel.rows]
+            _draw_forest(axes, panel, styles, reach, names=labels != before)
+            before = labels
     if panels[0].group:
         figure.suptitle(panels[0].group, fontsize=10.5, color=INK)
-    _level_legend(figure, styles, "better in the difference; filled: adjusted p < 0.05")
+    _level_legend(figure, styles, f"colour: the model that {colour}; filled: adjusted p < 0.05")
     return figure
 
 
@@ -54,7 +63,9 @@ def _draw_forest(
     axes.axvline(0, color=GREY, linewidth=1)
     for place, row in enumerate(panel.rows):
         style = styles.get(row.favoured or "", _NEUTRAL)
-        axes.plot([row.low, row.high], [place, place], color=style.colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot(
+            [row.low, row.high], [place, place], color=style.colour, linewidth=1.6, solid_capstyle="butt"
+        )
         axes.plot(
             row.difference, place, MARKERS[style.symbol], color=style.colour, markersize=5.5,
             markerfacecolor=style.colour if row.significant else "white", markeredgewidth=1.4,
@@ -97,7 +108,9 @@ def axis_figure(panels: Sequence[AxisPanel]) -> Figure:
         axes.set_title(f"{panel.title}\n{panel.summary}".strip(), fontsize=8, color=INK, loc="left")
         _plain(axes)
     _hide_rest(grid, len(panels))
-    figure.supxlabel("coordinate of the test knees along the first principal component", fontsize=8.5, color=INK)
+    figure.supxlabel(
+        "coordinate of the test knees along the first principal component", fontsize=8.5, color=INK
+    )
     return figure
 
 
@@ -127,7 +140,9 @@ def confusion_figure(panels: Sequence[PredictionPanel], task: str) -> Figure:
 
 
 def _condition(panel: PredictionPanel, task: str) -> str:
-    return panel.condition + "†" * (task in panel.probes)
+    return (
+        panel.condition + "†" * (task in panel.probes) + (f", {panel.cells} seeds" if panel.cells > 1 else "")
+    )
 
 
 def reliability_figure(panels: Sequence[PredictionPanel], task: str) -> Figure:
@@ -135,7 +150,9 @@ def reliability_figure(panels: Sequence[PredictionPanel], task: str) -> Figure:
     shown = [panel for panel in panels if task in panel.curves]
     groups = list(dict.fromkeys(panel.group for panel in shown))
     grid, figure = _grid(len(groups), width=3.1, height=3.3)
-    words = ("probability of OA", "share with OA") if task == "OA" else ("confidence in the grade", "share right")
+    words = (
+        ("probability of OA", "share with OA") if task == "OA" else ("confidence in the grade", "share right")
+    )
     for axes, group in zip(grid, groups, strict=False):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
         for panel in shown:
@@ -153,11 +170,18 @@ def reliability_figure(panels: Sequence[PredictionPanel], task: str) -> Figure:
         axes.set_xlabel(words[0], fontsize=8.5)
         axes.set_ylabel(words[1], fontsize=8.5)
         axes.set_title(", ".join(part for part in (group, task) if part), fontsize=9, color=INK)
-        legend = axes.legend(fontsize=7.5, frameon=False, loc="upper left")
-        for handle in legend.legend_handles:
-            handle.set_sizes([28])  # type: ignore[union-attr]  # handles of scatter plots
         _plain(axes)
     _hide_rest(grid, len(groups))
+    handles = {
+        label: handle
+        for axes in grid
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    legend = figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=4, fontsize=8, frameon=False
+    )
+    for handle in legend.legend_handles:
+        handle.set_sizes([28])  # type: ignore[union-attr]  # handles of scatter plots
     return figure
 
 
@@ -173,14 +197,14 @@ def spread_figure(panels: Sequence[SpreadPanel]) -> Figure:
                       solid_capstyle="butt")  # fmt: skip
             axes.plot(row.mean, height, "|", color=INK, markersize=9, markeredgewidth=1.6)
             axes.plot(
-                row.values, [height] * len(row.values), MARKERS[row.style.symbol], color=colour, markersize=4.2,
-                markeredgecolor="white", markeredgewidth=0.5,
+                row.values, [height] * len(row.values), MARKERS[row.style.symbol], color=colour,
+                markersize=4.2, markeredgecolor="white", markeredgewidth=0.5,
             )  # fmt: skip
         labels = [row.condition + "†" * row.probe for row in panel.rows]
         axes.set_yticks(range(len(labels)), labels if place % columns == 0 else [""] * len(labels))
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_title(panel.title, fontsize=9, color=INK, loc="left")
-        axes.xaxis.get_major_locator().set_params(nbins=4)
+        axes.locator_params(axis="x", nbins=4)
         _plain(axes, bare_left=True)
     _hide_rest(grid, len(panels))
     return figure
@@ -229,9 +253,6 @@ def saved(figure: Figure) -> Iterator[tuple[str, bytes]]:
         yield kind, content.getvalue()
 
 
-Drawn = Callable[[], "Figure"]
-
-
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
@@ -261,7 +282,9 @@ def _level_legend(figure: Figure, styles: Mapping[str, Style], words: str) -> No
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=style.colour, marker=MARKERS[style.symbol], linestyle="", label=level_name(level))
+        Line2D(
+            [], [], color=style.colour, marker=MARKERS[style.symbol], linestyle="", label=level_name(level)
+        )
         for level, style in styles.items()
     ]
     if handles:

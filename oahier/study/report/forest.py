@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -119,7 +120,7 @@ def section_name(column: str, value: str) -> str:
     return metric_name(value) if column == "measure" else value
 
 
-def _row(line: Mapping[str, object], column: str) -> ForestRow:
+def _row(line: Mapping[Any, Any], column: str) -> ForestRow:
     name = str(line[column])
     difference, low, high, adjusted = (
         float(str(line[key])) for key in ("difference", "ci_low", "ci_high", "p_adjusted")

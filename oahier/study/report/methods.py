@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from oahier.hierarchy import OA_FROM_GRADE
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents, read_facts, read_predictions
-from oahier.study.report.names import level_name
+from oahier.study.report.methods_analysis import geometry, saliency, statistics
+from oahier.study.report.names import level_name, metric_name
 from oahier.study.report.text import count, listed, number
 from oahier.types import KL_GRADES
 
@@ -33,11 +32,11 @@ def methods(contents: Contents) -> list[str]:
     if not trained:
         return []
     paragraphs = [
-        _design(contents) + _cohort(contents, trained),
+        _design(contents) + _cohort(trained),
         _models(contents, trained),
         _training(contents, trained),
-        _statistics(contents),
-        _geometry(contents) + _saliency(contents, trained),
+        statistics(contents),
+        geometry(contents) + saliency(contents),
     ]
     return [" ".join(sentences) for sentences in paragraphs if sentences]
 
@@ -68,7 +67,7 @@ def _design(contents: Contents) -> list[str]:
     return sentences
 
 
-def _cohort(contents: Contents, trained: Sequence[Trained]) -> list[str]:
+def _cohort(trained: Sequence[Trained]) -> list[str]:
     splits = trained[0].facts.get("split_knees", {})
     tables = {
         "training": _first_table(trained, "train"),
@@ -94,7 +93,9 @@ def _cohort(contents: Contents, trained: Sequence[Trained]) -> list[str]:
     }
     if grades:
         parts = [f"{counts} in the {split} split" for split, counts in grades.items()]
-        sentences.append(f"Numbers of knees with Kellgren-Lawrence (KL) grade 0/1/2/3/4 were {listed(parts)}.")
+        sentences.append(
+            f"Numbers of knees with Kellgren-Lawrence (KL) grade 0/1/2/3/4 were {listed(parts)}."
+        )
     if test is not None and {"label_kl", "label_oa"} <= set(test):
         both = test.dropna(subset=["label_kl", "label_oa"])
         if len(both) and bool(((both["label_kl"] >= OA_FROM_GRADE) == both["label_oa"].astype(bool)).all()):
@@ -162,23 +163,26 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
     sentences = [
         "Training"
         + (f" used {optimizer}" if optimizer else "")
-        + (f", batches of {batch}" if batch else "")
-        + (f" and {epochs}" if epochs else "")
+        + (f" with batches of {batch}" if batch else "")
+        + (f" for {epochs}" if epochs else "")
         + "."
     ]
-    extras = [
-        told(lambda item: _class_words(item.config["model"].get("lr_scheduler"), "learning-rate schedule")),
-        told(lambda item: _class_words(item.config["data"].get("augmentation"), "augmentation")),
+    schedule = told(lambda item: _class_name(item.config["model"].get("lr_scheduler")))
+    augmentation = told(lambda item: _class_name(item.config["data"].get("augmentation")))
+    sentences += [
+        f"The learning rate followed {schedule}." if schedule else "The learning rate was constant.",
+        f"Training volumes were augmented ({augmentation})."
+        if augmentation
+        else "Training volumes were not augmented.",
     ]
-    sentences.append(f"There was {listed([extra for extra in extras if extra])}.")
     if any(item.config["data"].get("balanced") for item in trained):
         sentences.append("Training knees were drawn such that all grades were equally frequent.")
     monitor = trained[0].cell.settings.get("monitor")
     if monitor:
         extreme = "largest" if trained[0].cell.settings.get("mode", "max") == "max" else "smallest"
         sentences.append(
-            f"The weights of the epoch with the {extreme} {_monitor(str(monitor))} on the validation knees were "
-            "kept; the test knees were used once, after that."
+            f"The weights of the epoch with the {extreme} {_monitor(str(monitor))} on the validation knees "
+            "were kept; the test knees were used once, after that."
         )
     else:
         sentences.append("The weights of the last epoch were tested; no model was selected on validation.")
@@ -186,8 +190,6 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
 
 
 def _monitor(key: str) -> str:
-    from oahier.study.report.names import metric_name
-
     *_, head, metric = ["", *key.split("/")]
     return f"{metric_name(metric)} of {_head(head)}" if head in ("oa", "kl") else metric_name(metric)
 
@@ -201,7 +203,9 @@ def _optimizer(spec: Any) -> str:
     cited = {"AdamW": " [@adamw]", "Adam": " [@adam]"}.get(name, "")
     words = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "momentum"}
     values = spec.get("init_args") or {}
-    given = [f"{text} {values[key]:g}" for key, text in words.items() if isinstance(values.get(key), (int, float))]
+    given = [
+        f"{text} {values[key]:g}" for key, text in words.items() if isinstance(values.get(key), (int, float))
+    ]
     return f"{name}{cited}" + (f" ({', '.join(given)})" if given else "")
 
 
@@ -209,11 +213,11 @@ def _epochs(value: Any) -> str:
     return count(value, "epoch") if isinstance(value, int) and value > 0 else ""
 
 
-def _class_words(spec: Any, noun: str) -> str:
+def _class_name(spec: Any) -> str:
     if spec is None:
-        return f"no {noun}"
+        return ""
     name = spec.get("class_path", "") if isinstance(spec, Mapping) else str(spec)
-    return f"{noun} ({str(name).rpartition('.')[2]})"
+    return str(name).rpartition(".")[2]
 
 
 def _times(values: Any) -> str:
@@ -241,95 +245,3 @@ def _told(contents: Contents, trained: Sequence[Trained], read: Callable[[Traine
     if len(values) == 1:
         return next(iter(values))
     return listed([f"{value or 'none'} ({listed(names)})" for value, names in values.items()])
-
-
-def _statistics(contents: Contents) -> list[str]:
-    headline, compared = contents.tables.get("headline"), contents.tables.get("comparisons")
-    settings = _settings(contents)
-    amount = f" ({settings['resamples']:,} resamples)" if "resamples" in settings else ""
-    sentences = []
-    if headline is not None:
-        units = _values(headline, "resampled")
-        sentences.append(
-            f"Intervals are 95 % percentile intervals of the bootstrap{amount} over "
-            f"{listed(units) or 'subjects'} [@bootstrap]"
-            + (" [@hierarchical]" if any("seed" in unit for unit in units) else "")
-            + "; all knees of a subject are resampled together."
-        )
-    if compared is not None:
-        tests = _values(compared, "test")
-        cited = "".join(
-            reference
-            for word, reference in (("mcnemar", " [@mcnemar]"), ("delong", " [@delong] [@sun]"))
-            if any(word in test.lower() for test in tests)
-        )
-        sentences.append(
-            "Models were compared on the same test knees"
-            + (f" by {listed([test.replace('_', ' ') for test in tests])}{cited}" if tests else "")
-            + "."
-        )
-        corrections = _values(compared, "correction")
-        if corrections:
-            named = [_correction(name) for name in corrections]
-            amount = count(int(compared["p_adjusted"].notna().sum()), "comparison")
-            sentences.append(f"p-values were corrected for {amount} by {listed(named)}.")
-    undefined = sum(
-        int(table["undefined"].fillna(0).gt(0).sum())
-        for table in (headline, compared)
-        if table is not None and "undefined" in table
-    )
-    if undefined:
-        sentences.append(f"{count(undefined, 'estimate')} had undefined resamples, which the tables count.")
-    return sentences
-
-
-def _settings(contents: Contents) -> dict[str, Any]:
-    """Settings of the statistics, where they were written."""
-    path = contents.study.folder / "tables" / "statistics.json"
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return dict(content) if isinstance(content, dict) else {}
-
-
-def _values(table: pd.DataFrame, column: str) -> list[str]:
-    return list(dict.fromkeys(table[column].dropna().astype(str))) if column in table else []
-
-
-def _correction(name: str) -> str:
-    plain = name.lower()
-    if plain.startswith(("bh", "benjamini", "fdr")):
-        return "the method of Benjamini and Hochberg [@benjamini]"
-    return "the method of Holm [@holm]" if plain.startswith("holm") else name
-
-
-def _geometry(contents: Contents) -> list[str]:
-    axis = contents.tables.get("axis")
-    if axis is None:
-        return []
-    cited = ", and the trend over the grades by the Jonckheere-Terpstra test [@jonckheere]"
-    return [
-        "The severity axis is the first principal component of the embeddings of the training knees, "
-        "standardised by their mean and standard deviation; it was measured on the test knees by the absolute "
-        "Spearman correlation of the projection with KL and OA, the AUC of a one-dimensional logistic probe "
-        f"for OA, and the separation of neighbouring grades{cited if 'trend_z' in axis else ''}."
-    ]
-
-
-def _saliency(contents: Contents, trained: Sequence[Trained]) -> list[str]:
-    table = contents.tables.get("saliency")
-    if table is None:
-        return []
-    methods = sorted({str(method).rpartition("-")[0] or str(method) for method in table["method"]})
-    named = []
-    if any("cam" in method for method in methods):
-        named.append("Grad-CAM [@gradcam]" if "gradcam" in methods else "class activation maps [@gradcam]")
-    if "smoothgrad" in methods:
-        named.append("SmoothGrad × input [@smoothgrad]")
-    sentence = f"Saliency by {listed(named or methods)} was compared with the cartilage mask on the test knees"
-    controls = ["chance"]
-    if np.isfinite(table["other_cartilage"].astype(float)).any():
-        controls.append("the same map in the cartilage of other test knees")
-    if np.isfinite(table["randomised"].astype(float)).any():
-        controls.append("a head with random weights [@sanity]")
-    return [f"{sentence}, and with {listed(controls)}."]

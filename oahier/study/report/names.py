@@ -32,7 +32,7 @@ METRICS: Mapping[str, str] = {
     "explained_variance_held_out": "same, held out",
     "spearman_kl": "|ρ| with KL",
     "spearman_oa": "|ρ| with OA",
-    "probe_auc": "AUC of OA probe",
+    "probe_auc": "OA probe AUC",
     "trend_z": "trend z",
     "trend_p": "trend p",
     "monotonicity": "monotonicity",
@@ -44,6 +44,17 @@ METRICS: Mapping[str, str] = {
     "mass_in_cartilage": "mass in cartilage",
     "enrichment": "enrichment",
     "pointing": "pointing game",
+}
+TESTS: Mapping[str, str] = {
+    "paired_bootstrap": "paired bootstrap",
+    "mcnemar_exact": "exact McNemar",
+    "mcnemar_chi2": "McNemar χ²",
+    "delong": "DeLong",
+}
+CORRECTIONS: Mapping[str, str] = {"bh": "Benjamini-Hochberg", "holm": "Holm", "none": "none"}
+EFFECTS: Mapping[str, str] = {
+    "standardised_difference": "difference over its bootstrap standard error",
+    "discordant_odds_ratio": "OR: knees only b got right over knees only a got right",
 }
 KINDS: Mapping[str, str] = {
     "pca": "first principal component",
@@ -118,6 +129,4 @@ def styles(levels: Sequence[str]) -> dict[str, Style]:
     taken = {_USUAL_PLACES[level] for level in levels if level in _USUAL_PLACES}
     free = iter([place for place in range(len(PALETTE)) if place not in taken] * (len(levels) + 1))
     places = [_USUAL_PLACES[level] if level in _USUAL_PLACES else next(free) for level in levels]
-    return {
-        level: Style(PALETTE[place], SYMBOLS[place]) for level, place in zip(levels, places, strict=True)
-    }
+    return {level: Style(PALETTE[place], SYMBOLS[place]) for level, place in zip(levels, places, strict=True)}

@@ -9,29 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from oahier.study.report.axes import AxisPanel
-from oahier.study.report.charts import (
-    Chart,
-    axis_chart,
-    forest_chart,
-    reliability_chart,
-    saliency_chart,
-    spread_chart,
-)
+from oahier.study.report.charts import Chart, axis_chart, forest_chart
 from oahier.study.report.contents import Contents
+from oahier.study.report.evidence import (
+    axis_view,
+    comparison_view,
+    saliency_summary,
+    saliency_view,
+)
 from oahier.study.report.forest import ForestPanel, shared_range
 from oahier.study.report.names import level_name, method_name
 from oahier.study.report.panels import CLASSES, PredictionPanel, SaliencyPanel, SpreadPanel
 from oahier.study.report.references import Reference
+from oahier.study.report.result_charts import reliability_chart, saliency_chart, spread_chart
 from oahier.study.report.text import count, listed
-from oahier.study.report.views import (
-    MAIN_SALIENCY,
-    View,
-    axis_view,
-    cells_view,
-    comparison_view,
-    headline_views,
-    saliency_view,
-)
+from oahier.study.report.views import cells_view, headline_views
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -74,10 +66,10 @@ def page(material: Material) -> str:
 
 
 def for_script(content: Any) -> str:
-    """JSON that may stand inside a script element, whatever is in it.
+    r"""JSON that may stand inside a script element, whatever is in it.
 
     >>> print(for_script({"knee": "</script>"}))
-    {"knee":"\\u003c/script\\u003e"}
+    {"knee":"\u003c/script\u003e"}
     """
     text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -116,11 +108,15 @@ def _context(material: Material, charts: _Charts) -> dict[str, Any]:
         ],
         "states": _states(contents),
         "problems": [(cell.name, cell.error) for cell in study.cells if cell.state == "failed"],
-        "unfinished": [(cell.name, cell.state) for cell in study.cells if cell.state in ("running", "waiting")],
+        "unfinished": [
+            (cell.name, cell.state) for cell in study.cells if cell.state in ("running", "waiting")
+        ],
         "cells": cells_view(contents),
         "headline": views,
         "one_seed": len(study.factors.get(study.replicate, ())) <= 1,
-        "no_heads": [task for task in CLASSES if views and not any(f"{task} " in view.title for view in views)],
+        "no_heads": [
+            task for task in CLASSES if views and not any(f"{task} " in view.title for view in views)
+        ],
         "forest_groups": _forest(material.forests["comparisons"], contents, charts),
         "comparisons": comparison_view(contents, "comparisons"),
         "axis_charts": _axis_groups(material.axes, charts),
@@ -133,7 +129,7 @@ def _context(material: Material, charts: _Charts) -> dict[str, Any]:
         "pooled": any(panel.cells > 1 for panel in material.predictions),
         "spread": _spread(material.spreads, charts),
         "saliency_charts": [charts.add(saliency_chart(panel)) for panel in material.saliency],
-        "saliency_table": saliency_view(contents, MAIN_SALIENCY),
+        "saliency_table": saliency_summary(contents),
         "saliency_all": saliency_view(contents),
         "saliency_forest": _forest(material.forests["saliency_comparisons"], contents, charts),
         "saliency_comparisons": comparison_view(contents, "saliency_comparisons"),
@@ -179,9 +175,7 @@ def _forest(panels: Sequence[ForestPanel], contents: Contents, charts: _Charts) 
         sections = groups.setdefault(panel.group, {})
         chart = charts.add(forest_chart(panel, contents.styles, reach))
         sections.setdefault(panel.section, []).append(chart)
-    return [
-        {"group": group, "sections": list(sections.values())} for group, sections in groups.items()
-    ]
+    return [{"group": group, "sections": list(sections.values())} for group, sections in groups.items()]
 
 
 def _axis_groups(panels: Sequence[AxisPanel], charts: _Charts) -> list[dict[str, Any]]:
@@ -226,7 +220,9 @@ def _reliability(panels: Sequence[PredictionPanel], charts: _Charts) -> list[dic
     for task in CLASSES:
         for group in dict.fromkeys(panel.group for panel in panels if task in panel.curves):
             part = [panel for panel in panels if panel.group == group and task in panel.curves]
-            made.append(charts.add(reliability_chart(part, task)))
+            probes = [panel.contrast or panel.condition for panel in part if task in panel.probes]
+            chart = charts.add(reliability_chart(part, task))
+            made.append({**chart, "summary": f"probe: {listed(probes)}" if probes else ""})
     return made
 
 

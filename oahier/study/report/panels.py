@@ -141,9 +141,7 @@ def prediction_panels(contents: Contents) -> list[PredictionPanel]:
     return panels
 
 
-def _counted(
-    table: pd.DataFrame, task: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+def _counted(table: pd.DataFrame, task: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
     head, size = task.lower(), len(CLASSES[task])
     names = ["prob_oa"] if task == "OA" else [f"prob_kl_{grade}" for grade in range(size)]
     if any(name not in table for name in (f"label_{head}", *names)):

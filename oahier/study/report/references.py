@@ -25,11 +25,13 @@ def _arxiv(text: str, number: str) -> Reference:
 
 REFERENCES: Mapping[str, Reference] = {
     "study": _arxiv(
-        "Zhang T. Learning coarse-to-fine osteoarthritis representations under noisy hierarchical labels. 2026.",
+        "Zhang T. Learning coarse-to-fine osteoarthritis representations under noisy hierarchical labels. "
+        "2026.",
         "2605.00718",
     ),
     "kl": _doi(
-        "Kellgren JH, Lawrence JS. Radiological assessment of osteo-arthrosis. Ann Rheum Dis 1957;16:494–502.",
+        "Kellgren JH, Lawrence JS. Radiological assessment of osteo-arthrosis. "
+        "Ann Rheum Dis 1957;16:494–502.",
         "10.1136/ard.16.4.494",
     ),
     "torchio": _doi(
@@ -41,14 +43,16 @@ REFERENCES: Mapping[str, Reference] = {
     ),
     "m3t": Reference(
         "Jang J, Hwang D. M3T: three-dimensional medical image classifier using multi-plane and multi-slice "
-        "transformer. CVPR 2022.",
+        "transformer. CVPR 2022. openaccess.thecvf.com",
         "https://openaccess.thecvf.com/content/CVPR2022/papers/"
         "Jang_M3T_Three-Dimensional_Medical_Image_Classifier_Using_Multi-Plane_and_Multi-Slice_Transformer_"
         "CVPR_2022_paper.pdf",
     ),
     "nnmamba": _arxiv("Gong H, et al. nnMamba: 3D biomedical image segmentation, classification and landmark "
                       "detection with state space model. 2024.", "2402.03526"),
-    "adamw": _arxiv("Loshchilov I, Hutter F. Decoupled weight decay regularization. ICLR 2019.", "1711.05101"),
+    "adamw": _arxiv(
+        "Loshchilov I, Hutter F. Decoupled weight decay regularization. ICLR 2019.", "1711.05101"
+    ),
     "adam": _arxiv("Kingma DP, Ba J. Adam: a method for stochastic optimization. ICLR 2015.", "1412.6980"),
     "bootstrap": _doi(
         "Efron B. Bootstrap methods: another look at the jackknife. Ann Stat 1979;7:1–26.",
@@ -60,8 +64,8 @@ REFERENCES: Mapping[str, Reference] = {
         "2007.07797",
     ),
     "mcnemar": _doi(
-        "McNemar Q. Note on the sampling error of the difference between correlated proportions or percentages. "
-        "Psychometrika 1947;12:153–157.",
+        "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
+        "percentages. Psychometrika 1947;12:153–157.",
         "10.1007/BF02295996",
     ),
     "delong": _doi(
@@ -88,8 +92,8 @@ REFERENCES: Mapping[str, Reference] = {
         "10.1093/biomet/41.1-2.133",
     ),
     "gradcam": _arxiv(
-        "Selvaraju RR, et al. Grad-CAM: visual explanations from deep networks via gradient-based localization. "
-        "2016.",
+        "Selvaraju RR, et al. Grad-CAM: visual explanations from deep networks via gradient-based "
+        "localization. 2016.",
         "1610.02391",
     ),
     "smoothgrad": _arxiv(
@@ -98,7 +102,8 @@ REFERENCES: Mapping[str, Reference] = {
     "sanity": _arxiv("Adebayo J, et al. Sanity checks for saliency maps. NeurIPS 2018.", "1810.03292"),
 }  # fmt: skip
 
-_CITED = re.compile(r" ?\[@([a-z0-9]+)\]")
+_CITED = re.compile(r"((?: ?\[@[a-z0-9]+\])+)")
+_NAME = re.compile(r"\[@([a-z0-9]+)\]")
 
 
 def numbered(paragraphs: list[str]) -> tuple[list[str], list[Reference]]:
@@ -107,14 +112,14 @@ def numbered(paragraphs: list[str]) -> tuple[list[str], list[Reference]]:
     Returns:
         The paragraphs, and the works in order.
 
-    >>> numbered(["A [@kl] and B [@adam], again [@kl]."])[0]
-    ['A [1] and B [2], again [1].']
+    >>> numbered(["A [@kl] and B [@kl] [@adam], again [@kl]."])[0]
+    ['A [1] and B [1, 2], again [1].']
     """
-    order: list[str] = []
-    for paragraph in paragraphs:
-        order += [name for name in _CITED.findall(paragraph) if name not in order]
-    order = list(dict.fromkeys(order))
-    texts = [
-        _CITED.sub(lambda found: f" [{order.index(found[1]) + 1}]", paragraph) for paragraph in paragraphs
-    ]
+    order = list(dict.fromkeys(name for paragraph in paragraphs for name in _NAME.findall(paragraph)))
+
+    def numbers(found: re.Match[str]) -> str:
+        places = sorted(order.index(name) + 1 for name in _NAME.findall(found[0]))
+        return f" [{', '.join(map(str, places))}]"
+
+    texts = [_CITED.sub(numbers, paragraph) for paragraph in paragraphs]
     return texts, [REFERENCES[name] for name in order]

@@ -11,8 +11,8 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "−": "$-$", "×": r"$\times$", "ρ": r"$\rho$", "′": "$'$",
-    "↓": r"$\downarrow$", "≥": r"$\ge$", "†": r"$^\dagger$", "–": "--", "±": r"$\pm$", "Δ": r"$\Delta$",
-    '"': "''",
+    "↓": r"$\downarrow$", "≥": r"$\ge$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "–": "--",
+    "±": r"$\pm$", "χ": r"$\chi$", "²": "$^2$", "∞": r"$\infty$", '"': "''",
 }  # fmt: skip
 
 

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from oahier.study.report.contents import Contents, read_facts
-from oahier.study.report.forest import SIGNIFICANT, section_name
-from oahier.study.report.names import (
-    KINDS,
-    SMALLER_IS_BETTER,
-    arrow,
-    level_name,
-    method_name,
-    metric_name,
-)
+from oahier.study.report.names import SMALLER_IS_BETTER, arrow, level_name
 from oahier.study.report.panels import truth
-from oahier.study.report.text import NOTHING, count, interval, number, p_value, signed
-
-AXIS_COLUMNS = (
-    "spearman_kl", "spearman_oa", "probe_auc", "separation", "monotonicity", "straightness", "oa_kl_cosine",
-    "explained_variance", "trend_p",
-)  # fmt: skip
-MAIN_SALIENCY = ("enrichment", "mass_in_cartilage", "iou", "pointing")
+from oahier.study.report.text import NOTHING, count, interval, number
 
 
 @dataclass(frozen=True)
@@ -69,20 +55,24 @@ class View:
     align: str
 
 
-def _align(words: int, numbers: int) -> str:
+def alignment(words: int, numbers: int) -> str:
+    """Columns of words, then columns of numbers."""
     return "l" * words + "r" * numbers
 
 
-def _word(text: str) -> Entry:
+def word(text: str) -> Entry:
+    """A cell of words."""
     return Entry(text, order=text)
 
 
-def _value(value: Any, digits: int = 2) -> Entry:
-    value = _float(value)
+def value_entry(value: Any, digits: int = 2) -> Entry:
+    """A cell with a number, or a dash."""
+    value = as_float(value)
     return Entry(number(value, digits), order=value)
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
+    """A number of a table; NaN where it is empty."""
     return math.nan if value is None or value != value or value == "" else float(value)
 
 
@@ -94,11 +84,11 @@ def cells_view(contents: Contents) -> View:
         facts = read_facts(cell) if cell.state == "finished" else {}
         rows.append(
             [
-                *(_word(level_name(cell.factors[axis])) for axis in axes),
+                *(word(level_name(cell.factors[axis])) for axis in axes),
                 Entry(cell.state, hint=cell.folder.name, order=cell.state),
-                _value(facts.get("epoch"), 0),
-                _value(None if facts.get("seconds") is None else facts["seconds"] / 60, 1),
-                _word(cell.error if cell.state == "failed" else ""),
+                value_entry(facts.get("epoch"), 0),
+                value_entry(None if facts.get("seconds") is None else facts["seconds"] / 60, 1),
+                word(cell.error if cell.state == "failed" else ""),
             ]
         )
     note = "Epoch: the one whose weights were tested."
@@ -113,9 +103,7 @@ def headline_views(contents: Contents) -> list[View]:
         return []
     axes = contents.study.condition_axes
     table = contents.ordered(table, axes)
-    return [
-        _headline(contents, part, str(task), axes) for task, part in table.groupby("task", sort=False)
-    ]
+    return [_headline(contents, part, str(task), axes) for task, part in table.groupby("task", sort=False)]
 
 
 def _headline(contents: Contents, table: pd.DataFrame, task: str, axes: Sequence[str]) -> View:
@@ -126,31 +114,48 @@ def _headline(contents: Contents, table: pd.DataFrame, task: str, axes: Sequence
         factors = dict(zip(axes, levels if isinstance(levels, tuple) else (levels,), strict=True))
         lines = {line["metric"]: line for line in part.to_dict("records")}
         probe = any(truth(line["probe"]) for line in lines.values())
+        derived = task == "OA" and contents.without_head(factors, "oa")
         words = [level_name(str(factors[axis])) for axis in axes] or ["all"]
-        words[-1] += "†" * probe
+        words[-1] += "†" * probe + "‡" * derived
         bold = best.get(tuple(str(factors[axis]) for axis in contents.group_axes), {})
         rows.append(
-            [*map(_word, words), *(_headline_entry(lines.get(metric), bold.get(metric)) for metric in metrics)]
+            [
+                *map(word, words),
+                *(_headline_entry(lines.get(metric), bold.get(metric)) for metric in metrics),
+            ]
         )
     columns = [*(axes or ["condition"]), *map(arrow, metrics)]
     note = _headline_note(table, bool(contents.group_axes))
-    return View(f"headline_{task.lower()}", f"{task} on the test split", note, columns, rows, _align(len(axes) or 1, len(metrics)))
+    if any("‡" in entry.text for row in rows for entry in row):
+        note += " ‡: without an OA head; P(OA) is the sum of the probabilities of KL 2 and more."
+    return View(
+        f"headline_{task.lower()}",
+        f"{task} on the test split",
+        note,
+        columns,
+        rows,
+        alignment(len(axes) or 1, len(metrics)),
+    )
 
 
 def _headline_entry(line: Mapping[Any, Any] | None, best: float | None) -> Entry:
     if line is None:
         return Entry(NOTHING, order=math.nan)
-    value = _float(line["value"])
-    seeds = int(_float(line["seeds"])) if _float(line["seeds"]) == _float(line["seeds"]) else 0
-    spread = _float(line["seed_sd"])
+    value = as_float(line["value"])
+    seeds = int(as_float(line["seeds"])) if as_float(line["seeds"]) == as_float(line["seeds"]) else 0
+    spread = as_float(line["seed_sd"])
     hints = [count(seeds, "seed")]
     hints.append("no standard deviation" if math.isnan(spread) else f"standard deviation {number(spread, 3)}")
-    undefined = _float(line.get("undefined"))
+    undefined = as_float(line.get("undefined"))
     if undefined > 0:
         hints.append(f"{count(int(undefined), 'resample')} undefined")
     bold = best is not None and number(value) == number(best)  # ties in print are ties
     return Entry(
-        number(value), interval(_float(line["ci_low"]), _float(line["ci_high"])), ", ".join(hints), bold, value
+        number(value),
+        interval(as_float(line["ci_low"]), as_float(line["ci_high"])),
+        ", ".join(hints),
+        bold,
+        value,
     )
 
 
@@ -169,9 +174,7 @@ def _headline_note(table: pd.DataFrame, grouped: bool) -> str:
     seeds = sorted({int(value) for value in table["seeds"].dropna()})
     several = bool(seeds) and seeds[-1] > 1
     parts = ["Mean over seeds with 95 % interval." if several else "Value with 95 % interval, one seed only."]
-    if "resampled" in table:
-        units = sorted(set(table["resampled"].dropna().astype(str)))
-        parts += [f"Resampled: {'; '.join(units)}."] if units else []
+    parts += [f"Resampled: {resampled(table)}."] if resampled(table) else []
     if len(seeds) > 1:
         parts.append(f"Conditions have {seeds[0]} to {seeds[-1]} seeds, because not all cells have finished.")
     where = "of each group of compared rows" if grouped else "of the column"
@@ -183,127 +186,9 @@ def _headline_note(table: pd.DataFrame, grouped: bool) -> str:
     return " ".join(parts)
 
 
-def comparison_view(contents: Contents, name: str) -> View | None:
-    """Paired differences, a row each."""
-    table = contents.tables.get(name)
-    if table is None:
-        return None
-    first, second = {
-        "comparisons": ("task", "metric"),
-        "axis_comparisons": ("kind", "metric"),
-        "saliency_comparisons": ("method", "measure"),
-    }[name]
-    table = contents.ordered(table, contents.group_axes)
-    rows = [_comparison(contents, line, first, second) for line in table.to_dict("records")]
-    title = {
-        "comparisons": "Paired differences of performance",
-        "axis_comparisons": "Paired differences of the severity axis",
-        "saliency_comparisons": "Paired differences of saliency",
-    }[name]
-    columns = [
-        *contents.group_axes, first, second, "b − a", "a", "b", "difference", "p", "p adjusted", "effect",
-        "test",
-    ]  # fmt: skip
-    align = _align(len(contents.group_axes) + 3, 6) + "l"
-    return View(name, title, _comparison_note(table), columns, rows, align)
-
-
-def _comparison(contents: Contents, line: Mapping[Any, Any], first: str, second: str) -> list[Entry]:
-    difference, adjusted = _float(line["difference"]), _float(line["p_adjusted"])
-    kind = method_name(str(line[first])) if first == "method" else section_name(first, str(line[first]))
-    effect = _float(line.get("effect_size"))
-    pair = f"{level_name(str(line['model_b']))} − {level_name(str(line['model_a']))}"
-    undefined = _float(line.get("undefined"))
-    hint = f"{count(int(undefined), 'resample')} undefined" if undefined > 0 else ""
-    return [
-        *(_word(level_name(str(line[axis]))) for axis in contents.group_axes),
-        _word(kind),
-        _word(arrow(str(line[second]))),
-        _word(pair),
-        _value(line.get("a")),
-        _value(line.get("b")),
-        Entry(
-            signed(difference), interval(_float(line["ci_low"]), _float(line["ci_high"])), hint,
-            adjusted < SIGNIFICANT, difference,
-        ),
-        Entry(p_value(_float(line["p_value"])), order=_float(line["p_value"])),
-        Entry(p_value(adjusted), bold=adjusted < SIGNIFICANT, order=adjusted),
-        Entry(signed(effect), hint=str(line.get("effect") or ""), order=effect),
-        _word("" if line.get("test") != line.get("test") else str(line.get("test", ""))),
-    ]  # fmt: skip
-
-
-def _comparison_note(table: pd.DataFrame) -> str:
-    parts = ["Bold: adjusted p below 0.05.", "a, b: the two values; difference b − a with 95 % interval."]
-    for column, words in (("correction", "Correction"), ("resampled", "Resampled"), ("effect", "Effect")):
-        if column in table:
-            found = list(dict.fromkeys(table[column].dropna().astype(str)))
-            parts += [f"{words}: {'; '.join(found)}."] if found else []
-    if any(metric in SMALLER_IS_BETTER for metric in table.get("metric", ())):
-        parts.append("↓: smaller is better, so a negative difference favours b.")
-    return " ".join(parts)
-
-
-def axis_view(contents: Contents, kinds: Iterable[str] | None = None) -> View | None:
-    """Measures of the severity axis of every cell.
-
-    Args:
-        contents: the study.
-        kinds: axes to show; all when not given.
-    """
-    table = contents.tables.get("axis")
-    if table is None:
-        return None
-    if kinds is not None:
-        table = table[table["kind"].isin(list(kinds))]
-    axes = list(contents.study.factors)
-    table = contents.ordered(table, axes)
-    shown = [column for column in AXIS_COLUMNS if column in table]
-    rows = []
-    for line in table.to_dict("records"):
-        words = [_word(level_name(str(line[axis]))) for axis in axes]
-        rows.append([*words, _word(str(line["kind"])), *(_axis_entry(line[key], key) for key in shown)])
-    told = [f"{kind}: {KINDS[kind]}" for kind in dict.fromkeys(table["kind"]) if kind in KINDS]
-    note = f"Axis: {'; '.join(told)}. Fitted on training knees, measured on test knees. " if told else ""
-    note += "ρ: Spearman correlation, absolute; d′: mean separation of neighbouring grades."
-    columns = [*axes, "axis", *map(metric_name, shown)]
-    return View("axis", "Measures of the severity axis", note, columns, rows, _align(len(axes) + 1, len(shown)))
-
-
-def _axis_entry(value: Any, key: str) -> Entry:
-    return Entry(p_value(_float(value)), order=_float(value)) if key == "trend_p" else _value(value)
-
-
-def saliency_view(contents: Contents, measures: Sequence[str] | None = None) -> View | None:
-    """Saliency with its chance level and controls.
-
-    Args:
-        contents: the study.
-        measures: measures to show; all when not given.
-    """
-    table = contents.tables.get("saliency")
-    if table is None:
-        return None
-    if measures is not None:
-        table = table[table["measure"].isin(list(measures))]
-    axes = contents.study.condition_axes
-    table = contents.ordered(table, axes)
-    rows = []
-    for line in table.to_dict("records"):
-        value, low, high = (_float(line[key]) for key in ("value", "ci_low", "ci_high"))
-        rows.append(
-            [
-                *(_word(level_name(str(line[axis]))) for axis in axes),
-                _word(method_name(str(line["method"]))),
-                _word(metric_name(str(line["measure"]))),
-                Entry(number(value, 3), interval(low, high, 3), order=value),
-                *(_value(line[key], 3) for key in ("chance", "other_cartilage", "randomised", "bound")),
-            ]
-        )
-    note = (
-        "Chance: a map that knows nothing. Other knees: the same map in the cartilage of all other test knees. "
-        "Random weights: the same with a head whose weights were drawn anew. Bound: what a map that knows the "
-        "cartilage reaches on the grid of the features. A value is evidence only above all of its controls."
-    )
-    columns = [*axes, "method", "measure", "value", "chance", "other knees", "random weights", "bound"]
-    return View("saliency", "Saliency and cartilage", note, columns, rows, _align(len(axes) + 2, 5))
+def resampled(table: pd.DataFrame) -> str:
+    """What was resampled, in words."""
+    found = set(table["resampled"].dropna().astype(str)) if "resampled" in table else set()
+    if {"subjects", "subjects and seeds"} <= found:
+        return "subjects and seeds (subjects alone where there is one seed)"
+    return "; ".join(sorted(found))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from oahier.study.report import figures
 from oahier.study.report.axes import axis_panels
 from oahier.study.report.browser import browser
 from oahier.study.report.contents import Contents, read_contents
+from oahier.study.report.evidence import axis_view, comparison_view, saliency_view
 from oahier.study.report.forest import ForestPanel, forest_panels
 from oahier.study.report.latex import latex_tables
 from oahier.study.report.methods import methods
@@ -22,14 +23,7 @@ from oahier.study.report.page import Material, page
 from oahier.study.report.panels import CLASSES, prediction_panels, saliency_panels, spread_panels
 from oahier.study.report.references import numbered
 from oahier.study.report.text import file_name
-from oahier.study.report.views import (
-    View,
-    axis_view,
-    cells_view,
-    comparison_view,
-    headline_views,
-    saliency_view,
-)
+from oahier.study.report.views import View, cells_view, headline_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,8 +120,9 @@ def _figures(material: Material) -> Iterator[tuple[str, Figure]]:
     styles = material.contents.styles
     for name, panels in material.forests.items():
         start = {"comparisons": "forest", "axis_comparisons": "forest_axis"}.get(name, "forest_saliency")
+        colour = "does better" if name == "comparisons" else "has the larger value"
         for group, part in _by_group(panels).items():
-            yield f"{start}_{file_name(group)}", figures.forest_figure(part, styles)
+            yield f"{start}_{file_name(group)}", figures.forest_figure(part, styles, colour)
     if material.axes:
         yield "severity_axis", figures.axis_figure(material.axes)
     for task in CLASSES:
@@ -140,7 +135,7 @@ def _figures(material: Material) -> Iterator[tuple[str, Figure]]:
         yield "saliency", figures.saliency_figure(material.saliency)
 
 
-def _by_group(panels: list[ForestPanel] | tuple[ForestPanel, ...]) -> dict[str, list[ForestPanel]]:
+def _by_group(panels: Sequence[ForestPanel]) -> dict[str, list[ForestPanel]]:
     groups: dict[str, list[ForestPanel]] = {}
     for panel in panels:
         groups.setdefault(panel.group, []).append(panel)

@@ -75,7 +75,7 @@
   const grey = Array.from({ length: 256 }, (_, value) => [value, value, value, 255]);
   const heat = Array.from({ length: data.levels + 1 }, (_, level) => {
     const share = level / data.levels;
-    return share < 0.05 ? [0, 0, 0, 0] : [255, Math.round(255 * share), 0, Math.round(255 * 0.6 * share ** 0.8)];
+    return share < 0.05 ? [0, 0, 0, 0] : [255, Math.round(255 * share), 0, Math.round(255 * 0.75 * share ** 0.6)];
   });
 
   // The last block of a volume may reach over its far border, which is at the left and at the top.
@@ -110,14 +110,13 @@
     const { width, height } = context.canvas;
     const size = Math.max(12, Math.round(width / 20));
     context.fillStyle = "#ffffff";
-    context.strokeStyle = "rgba(0, 0, 0, 0.7)";
-    context.lineWidth = 3;
-    context.font = "600 " + size + "px system-ui, sans-serif";
+    context.shadowColor = "#000000";
+    context.shadowBlur = 4;
+    context.font = "700 " + size + "px system-ui, sans-serif";
     const write = (text, x, y, align, baseline) => {
       context.textAlign = align;
       context.textBaseline = baseline;
-      context.strokeText(text, x, y);
-      context.fillText(text, x, y);
+      for (let times = 0; times < 3; times += 1) context.fillText(text, x, y);
     };
     const gap = Math.round(size / 3);
     write(plane.edges[0], gap, height / 2, "left", "middle");
@@ -176,7 +175,7 @@
           const slice = cut(found[number - 1], plane, index);
           place(context, slice, painted(slice, (value) => heat[Math.min(value, data.levels)]), knee.size, plane);
         } else {
-          message = map && map.empty ? "no saliency" : "no such head";
+          message = map && map.empty ? "no saliency" : "this head was not explained";
         }
       }
       if (edge && byId("outline").checked) outline(context, edge, knee.size, plane);

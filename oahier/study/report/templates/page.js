@@ -34,7 +34,7 @@
   }
 
   const places = Object.keys(charts).map((id) => document.getElementById(id)).filter(Boolean);
-  const drawAll = () => Promise.all(places.map(draw));
+  const drawAll = () => Promise.all(places.map(draw)).then(() => places.length);
   const redraw = () => places.filter((place) => place.dataset.drawn).forEach(draw);
   if (places.length && "IntersectionObserver" in window) {
     const watch = new IntersectionObserver((entries) => {

@@ -1,0 +1,121 @@
+"""The part of a methods section on statistics, severity axes and saliency."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oahier.study.report.contents import Contents
+from oahier.study.report.names import TESTS
+from oahier.study.report.text import count, listed
+from oahier.study.report.views import resampled
+
+
+def statistics(contents: Contents) -> list[str]:
+    """Sentences on intervals, tests and correction."""
+    headline, compared = contents.tables.get("headline"), contents.tables.get("comparisons")
+    settings = _settings(contents)
+    amount = f" ({settings['resamples']:,} resamples)" if "resamples" in settings else ""
+    sentences = []
+    if headline is not None:
+        units = resampled(headline) or "subjects"
+        cited = " [@hierarchical]" if "seed" in units else ""
+        sentences.append(
+            f"Intervals are 95 % percentile intervals of the bootstrap{amount} over {units} [@bootstrap]"
+            f"{cited}; all knees of a subject are resampled together."
+        )
+    if compared is not None:
+        tests = _values(compared, "test")
+        cited = "".join(
+            reference
+            for word, reference in (("mcnemar", " [@mcnemar]"), ("delong", " [@delong] [@sun]"))
+            if any(word in test.lower() for test in tests)
+        )
+        sentences.append(
+            "Models were compared on the same test knees"
+            + (f" by {listed([_test(test) for test in tests])}{cited}" if tests else "")
+            + "."
+        )
+        corrections = _values(compared, "correction")
+        if corrections == ["none"]:
+            sentences.append("p-values were not corrected for multiple testing.")
+        elif corrections:
+            named = [_correction(name) for name in corrections]
+            amount = count(int(compared["p_adjusted"].notna().sum()), "comparison")
+            sentences.append(f"p-values were corrected for {amount} by {listed(named)}.")
+    undefined = sum(
+        int(table["undefined"].fillna(0).gt(0).sum())
+        for table in (headline, compared)
+        if table is not None and "undefined" in table
+    )
+    if undefined:
+        sentences.append(f"{count(undefined, 'estimate')} had undefined resamples, which the tables count.")
+    return sentences
+
+
+def _settings(contents: Contents) -> dict[str, Any]:
+    """Settings of the statistics, where they were written."""
+    path = contents.study.folder / "tables" / "statistics.json"
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return dict(content) if isinstance(content, dict) else {}
+
+
+def _values(table: pd.DataFrame, column: str) -> list[str]:
+    return list(dict.fromkeys(table[column].dropna().astype(str))) if column in table else []
+
+
+def _test(name: str) -> str:
+    text = TESTS.get(name, name.replace("_", " "))
+    return f"the {text} test" if text in TESTS.values() and "bootstrap" not in text else f"the {text}"
+
+
+def _correction(name: str) -> str:
+    plain = name.lower()
+    if plain.startswith(("bh", "benjamini", "fdr")):
+        return "the method of Benjamini and Hochberg [@benjamini]"
+    return "the method of Holm [@holm]" if plain.startswith("holm") else name
+
+
+def geometry(contents: Contents) -> list[str]:
+    """Sentences on the severity axis."""
+    axis = contents.tables.get("axis")
+    if axis is None:
+        return []
+    trend = (
+        ", and the trend over the grades (Jonckheere-Terpstra test [@jonckheere])"
+        if "trend_z" in axis
+        else ""
+    )
+    return [
+        "The severity axis is the first principal component of the embeddings of the training knees, "
+        "standardised by their mean and standard deviation; it was measured on the test knees by the "
+        "absolute Spearman correlation of the projection with KL and OA, the AUC of a one-dimensional "
+        f"logistic probe for OA, the separation of neighbouring grades{trend}."
+    ]
+
+
+def saliency(contents: Contents) -> list[str]:
+    """Sentences on saliency and its controls."""
+    table = contents.tables.get("saliency")
+    if table is None:
+        return []
+    methods = sorted({str(method).rpartition("-")[0] or str(method) for method in table["method"]})
+    named = []
+    if any("cam" in method for method in methods):
+        named.append("Grad-CAM [@gradcam]" if "gradcam" in methods else "class activation maps [@gradcam]")
+    if "smoothgrad" in methods:
+        named.append("SmoothGrad × input [@smoothgrad]")
+    sentence = (
+        f"Saliency by {listed(named or methods)} was compared with the cartilage mask on the test knees"
+    )
+    controls = ["chance"]
+    if np.isfinite(table["other_cartilage"].astype(float)).any():
+        controls.append("the same map in the cartilage of other test knees")
+    if np.isfinite(table["randomised"].astype(float)).any():
+        controls.append("a head with random weights [@sanity]")
+    return [f"{sentence}, and with {listed(controls)}."]
