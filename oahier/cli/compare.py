@@ -41,7 +41,7 @@ def run_compare_command(words: list[str]) -> int:
         ValueError: files that cannot be compared; see :func:`~oahier.analysis.compare_predictions`.
         OSError: a file cannot be read or written.
     """
-    options = _parser().parse_args(words)
+    options = compare_parser().parse_args(words)
     pairs = _pairs(options)
     resamples = checked("--resamples", options.resamples, 1)
     seed = checked("--seed", options.seed, 0)
@@ -70,7 +70,8 @@ def run_compare_command(words: list[str]) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
+def compare_parser() -> ArgumentParser:
+    """The options of the command."""
     parser = ArgumentParser(
         prog="oahier compare", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )

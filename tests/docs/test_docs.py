@@ -21,7 +21,10 @@ import pytest
 import yaml
 
 import oahier as oh
+from oahier.cli.compare import compare_parser
 from oahier.cli.training import OahierCLI, run_training_command
+from oahier.study import read_plan
+from oahier.study.configuration import resolve
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -119,8 +122,12 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 def check_configuration(block: Block, path: Path, parser: Any) -> None:
     content = yaml.safe_load(block.code)
-    assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
     path.write_text(block.code)
+    if "grid" in content:
+        for cell in read_plan(path).cells():
+            resolve(cell.config, cell.name)
+        return
+    assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
     parser.parse_args(["fit", "--config=runs/mine/config.yaml", f"--config={path}"])
 
 
@@ -128,6 +135,12 @@ def check_command(words: list[str], parser: Any, monkeypatch: pytest.MonkeyPatch
     program, *rest = words
     if program == "oahier" and rest[0] == "data":
         check_data_command(rest, monkeypatch)
+    elif program == "oahier" and rest[0] == "compare":
+        compare_parser().parse_args(rest[1:])
+    elif program == "oahier" and rest[0] == "study":
+        from oahier.cli.study import study_parser
+
+        study_parser().parse_args(rest[1:])
     elif program == "oahier":
         parser.parse_args(rest)
     elif program == "make":
