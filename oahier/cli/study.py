@@ -25,6 +25,13 @@ def run_study_command(words: list[str]) -> int:
     Returns:
         0; 1 where a cell failed or is not finished.
     """
+    options = study_parser().parse_args(words)
+    chosen = options[options.subcommand]
+    return {"run": _run, "status": _status, "report": _report, "cell": _cell}[options.subcommand](chosen)
+
+
+def study_parser() -> ArgumentParser:
+    """The parser of all study commands."""
     parser = ArgumentParser(prog="oahier study", description="Run and report a study.", exit_on_error=True)
     commands = parser.add_subcommands()
     for name, subparser in (
@@ -32,9 +39,7 @@ def run_study_command(words: list[str]) -> int:
         ("cell", _cell_parser()),
     ):  # fmt: skip
         commands.add_subcommand(name, subparser)
-    options = parser.parse_args(words)
-    chosen = options[options.subcommand]
-    return {"run": _run, "status": _status, "report": _report, "cell": _cell}[options.subcommand](chosen)
+    return parser
 
 
 def _run_parser() -> ArgumentParser:

@@ -81,8 +81,11 @@ def _failure(error: Exception) -> str:
 
 
 def _run(cell: Cell) -> None:
-    with quietly():
-        _train_and_test(cell)
+    try:
+        with quietly():
+            _train_and_test(cell)
+    finally:
+        finish_tracking()
 
 
 def _train_and_test(cell: Cell) -> None:
@@ -98,7 +101,6 @@ def _train_and_test(cell: Cell) -> None:
     _embed_training_knees(parts, checkpoint, work / "training")
     if not _get_rank():
         _publish(cell, work, {**_facts(parts, checkpoint), "seconds": round(time.monotonic() - started, 1)})
-    finish_tracking()
 
 
 def _fit(cell: Cell, parts: Parts) -> Path:

@@ -39,4 +39,4 @@ def finish_tracking() -> None:
     """End a running Weights & Biases run, so that the next cell of this process has its own."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
-        wandb.finish(quiet=True)
+        wandb.finish()

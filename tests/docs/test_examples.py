@@ -193,3 +193,23 @@ def test_head_of_another_module_by_class_path(small: Path, phantoms: Any) -> Non
     assert type(model.heads["kl"]).__name__ == "CumulativeHead"
     header = rows(run / "predictions.csv")[0]
     assert sum(float(header[f"prob_kl_{grade}"]) for grade in range(5)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_noise_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = load("noise_question")
+    words = "--folder runs/noise --knees 40 --shape 12 16 16 --epochs 1 --seeds 2 --levels 2 --workers 1"
+    table = example.main(example.options([*words.split(), "--resamples", "200"]))
+    assert len(table) == 2 * 2 * 3
+    assert table["n"].eq(12).all()
+    assert table["seeds"].eq(2).all()
+    assert ((table["ci_low"] <= table["ci_high"]) | table["ci_low"].isna()).all()
+    assert (tmp_path / "runs" / "noise" / "answer.png").stat().st_size > 10_000
+    read = rows(tmp_path / "runs" / "noise" / "phantoms" / "readers-0.7-1.csv")
+    differing = [row for row in read if row["kl"] != row["true_kl"]]
+    assert differing
+    assert all(row["split"] != "test" for row in differing)
+    assert all((int(row["kl"]) >= 2) == (int(row["true_kl"]) >= 2) for row in read)
+    perfect = rows(tmp_path / "runs" / "noise" / "phantoms" / "readers-1-0.csv")
+    assert all(row["kl"] == row["true_kl"] for row in perfect)

@@ -216,3 +216,15 @@ def test_processes_and_jobs_give_what_one_process_gives(write_plan, tmp_path):
             pd.read_csv(tmp_path / kind / "cells" / cell / "predictions.csv") for kind in ("pool", "slurm")
         )
         pd.testing.assert_frame_equal(first, second, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_cell_may_be_distributed(write_plan, base, tmp_path):
+    base["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    plan = write_plan(grid={"supervision": ["dual"], "seed": [0]})
+    assert outcomes(plan, tmp_path / "out") == {"dual_0": "finished"}
+    cell = tmp_path / "out" / "cells" / "dual_0"
+    assert pd.read_csv(cell / "predictions.csv")["knee"].is_unique
+    assert len(pd.read_csv(cell / "predictions.csv")) == 10
+    assert len(pd.read_csv(cell / "train" / "predictions.csv")) == 15
+    assert json.loads((cell / "metrics.json").read_text())["knees"] == 10
