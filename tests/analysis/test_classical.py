@@ -230,7 +230,7 @@ def test_marginal_homogeneity_keeps_its_level() -> None:
     assert 0.01 < np.mean(np.array(p) < 0.05) < 0.11
 
 
-@settings(max_examples=12, deadline=None)  # statsmodels collects garbage in every call
+@settings(max_examples=6, deadline=None)  # statsmodels collects garbage in every call
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_corrections_by_hand(p_values: list[float]) -> None:
     p = np.array(p_values)
