@@ -67,6 +67,8 @@ def compare_predictions(
     Raises:
         ValueError: tables of different knees, labels or subjects, or without a common task or measure.
     """
+    if not a or not b:
+        raise ValueError(f"expected at least one prediction table a side, got {len(a)} and {len(b)}")
     chosen = _chosen(metrics)
     cohort = align([*a, *b])
     found: list[Comparison] = []

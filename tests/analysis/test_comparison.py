@@ -249,6 +249,11 @@ def test_nothing_in_common_is_refused() -> None:
         compare_predictions([_without("prob_kl")], [_without("prob_oa")])
 
 
+def test_a_side_without_tables_is_refused() -> None:
+    with pytest.raises(ValueError, match="one prediction table a side, got 0 and 1"):
+        compare_predictions([], [_model()])
+
+
 def test_chosen_measures_only() -> None:
     a, b = _model(0), _model(1)
     few = compare_predictions([a], [b], resamples=60, metrics=["qwk", "accuracy"])
