@@ -20,6 +20,8 @@ _PUBLIC = {
     "KneeMRIDataModule": "oahier.data",
     "LearningCurves": "oahier.callbacks",
     "LossWeighting": "oahier.losses",
+    "M3T": "oahier.encoders",
+    "NnMamba": "oahier.encoders",
     "OrdinalMetrics": "oahier.callbacks",
     "PlainEncoder": "oahier.encoders",
     "PredictionWriter": "oahier.callbacks",
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from oahier.data import KneeMRIDataModule as KneeMRIDataModule
     from oahier.data import make_phantoms as make_phantoms
     from oahier.data import read_manifest as read_manifest
+    from oahier.encoders import M3T as M3T
     from oahier.encoders import Encoder as Encoder
+    from oahier.encoders import NnMamba as NnMamba
     from oahier.encoders import PlainEncoder as PlainEncoder
     from oahier.encoders import ResNet3D as ResNet3D
     from oahier.heads import BinaryHead as BinaryHead

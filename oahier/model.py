@@ -27,6 +27,7 @@ from oahier.parts import (
     as_weighting,
     build_parts,
     reading_order,
+    spare_from_decay,
 )
 from oahier.types import MISSING, Batch, StepOutput
 
@@ -42,7 +43,7 @@ class HierarchicalClassifier(L.LightningModule):
 
     Args:
         encoder: an :class:`~oahier.Encoder`, any module that returns a feature map or an embedding, or a
-            name (``"resnet3d"``, ``"timm3d/resnet18"``, ``"monai/densenet121"``).
+            name (``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"timm3d/resnet18"``, ``"monai/densenet121"``).
         heads: heads by name; a head learns from the target column of its name unless it says otherwise.
         loss_weights: weight of each head that teaches the encoder (all 1 when not given), or a
             :class:`~oahier.losses.LossWeighting`. Probe heads are not weighted: they teach nothing.
@@ -210,6 +211,7 @@ class HierarchicalClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(self.parameters())
+        spare_from_decay(optimizer)
         if self._lr_scheduler is None:
             return optimizer
         scheduler = {"scheduler": self._lr_scheduler(optimizer), "monitor": metric_key("val", "loss")}

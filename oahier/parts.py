@@ -121,6 +121,21 @@ def as_factory(name: str, factory: Any, expected: type[T]) -> Callable[[Any], T]
     return made
 
 
+def spare_from_decay(optimizer: Optimizer) -> None:
+    """Put parameters that are marked ``_no_weight_decay`` into groups of their own, without weight decay.
+
+    Optimizers without weight decay, and models without such parameters, stay as they are.
+    """
+    for group in list(optimizer.param_groups):
+        if not group.get("weight_decay"):
+            continue
+        spared = [item for item in group["params"] if getattr(item, "_no_weight_decay", False)]
+        if spared:
+            options = {name: value for name, value in group.items() if name != "params"}
+            group["params"] = [item for item in group["params"] if not any(item is other for other in spared)]
+            optimizer.add_param_group({**options, "params": spared, "weight_decay": 0.0})
+
+
 def build_parts(specification: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments of a model from their serial form; parts that are already made stay as they are.
 

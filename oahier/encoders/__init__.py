@@ -2,14 +2,19 @@
 
 from oahier.encoders.base import Encoder, StagedEncoder
 from oahier.encoders.factory import as_encoder, create_encoder
+from oahier.encoders.m3t import M3T
 from oahier.encoders.monai import MonaiEncoder
+from oahier.encoders.nnmamba import NnMamba
 from oahier.encoders.plain import PlainEncoder, as_feature_maps
 from oahier.encoders.resnet3d import ResNet3D
+from oahier.encoders.selective_scan import selective_scan
 from oahier.encoders.timm3d import Timm3dEncoder
 
 __all__ = [
+    "M3T",
     "Encoder",
     "MonaiEncoder",
+    "NnMamba",
     "PlainEncoder",
     "ResNet3D",
     "StagedEncoder",
@@ -17,4 +22,5 @@ __all__ = [
     "as_encoder",
     "as_feature_maps",
     "create_encoder",
+    "selective_scan",
 ]

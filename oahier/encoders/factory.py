@@ -8,18 +8,23 @@ from typing import Any
 from torch import nn
 
 from oahier.encoders.base import Encoder
+from oahier.encoders.m3t import M3T
 from oahier.encoders.monai import MonaiEncoder
+from oahier.encoders.nnmamba import NnMamba
 from oahier.encoders.plain import PlainEncoder
 from oahier.encoders.resnet3d import ResNet3D
 from oahier.encoders.timm3d import Timm3dEncoder
 from oahier.specs import build, nearest
 
-_NAMED: dict[str, type[Encoder]] = {"resnet3d": ResNet3D}
+_NAMED: dict[str, type[Encoder]] = {"resnet3d": ResNet3D, "m3t": M3T, "nnmamba": NnMamba}
 _LIBRARIES = {"timm3d": Timm3dEncoder, "monai": MonaiEncoder}
 
 
 def create_encoder(name: str) -> Encoder:
-    """An encoder by name: ``"resnet3d"``, ``"timm3d/<network>"`` or ``"monai/<network>"``.
+    """An encoder by name, with default arguments: a network of ours, of timm-3d or of MONAI.
+
+    Args:
+        name: ``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"timm3d/<network>"`` or ``"monai/<network>"``.
 
     Raises:
         ValueError: unknown name; the message gives the nearest ones.
