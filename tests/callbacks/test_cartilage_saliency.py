@@ -57,6 +57,33 @@ def test_contract(shapes_unchecked, options):
     check_callback(lambda: oh.CartilageSaliency(**options))
 
 
+def test_two_of_them_under_their_own_names(tmp_path):
+    batches = tiny_batches(2, 3, shape=(16, 20, 24))
+    wanted = [batches[0]["knee"][1], batches[1]["knee"][0]]
+    callbacks = [
+        oh.CartilageSaliency("kl", pictures=0, name="saliency/kl", save_maps=wanted),
+        oh.CartilageSaliency("oa", pictures=1, name="saliency/oa"),
+    ]
+    trainer = tiny_trainer(tmp_path, callbacks=callbacks)
+    trainer.test(make_model(), tiny_dataloader(batches), verbose=False)
+    tables = {head: pd.read_csv(tmp_path / "saliency" / f"{head}.csv") for head in ("kl", "oa")}
+    assert list(tables["kl"]["knee"]) == list(tables["oa"]["knee"])
+    assert not np.allclose(tables["kl"]["peak"], tables["oa"]["peak"])
+    for head, table in tables.items():
+        logged = trainer.callback_metrics[f"test/saliency/{head}/knees"]
+        assert logged == table["enrichment"].notna().sum()
+    maps = sorted(path.name for path in (tmp_path / "saliency" / "kl").iterdir())
+    assert maps == sorted(f"{knee}.nii.gz" for knee in wanted)
+    assert (tmp_path / "pictures" / "saliency" / "oa.png").is_file()
+    assert not (tmp_path / "saliency" / "oa").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "/root", "a//b", "a/.hidden"])
+def test_names_stay_inside_the_run(name):
+    with pytest.raises(ValueError, match="name: expected a relative path"):
+        oh.CartilageSaliency(name=name)
+
+
 def test_the_table_is_what_the_analysis_says(tmp_path):
     model, batches = make_model(), tiny_batches(3, 3, shape=(16, 20, 24))
     table, logged = evaluate(model, batches, tmp_path, callback=oh.CartilageSaliency())
