@@ -14,8 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 import oahier as oh
+from oahier.study import read_plan, run_study
+from oahier.study.executors import InProcess
 from oahier.types import CARTILAGE_LABELS
 
 
@@ -112,3 +115,57 @@ def test_real_grades_train_a_few_steps(shared_data: Path, tmp_path: Path) -> Non
     assert len(predictions) == len(data.manifest.subset("test"))
     assert torch.isfinite(trainer.callback_metrics["test/oa/auc"])
     assert torch.isfinite(trainer.callback_metrics["test/loss"])
+
+
+@pytest.mark.slow
+def test_every_backbone_studies_real_knees(shared_data: Path, unlabelled_knees: Path, tmp_path: Path) -> None:
+    """Real grades to learn from; real cartilage, of knees without a grade, to be explained on."""
+    bones = pd.read_csv(shared_data / "oai-bones" / "manifest.csv", dtype=str).groupby("kl").head(6)
+    bones = bones.assign(
+        mri=[str(shared_data / "oai-bones" / name) for name in bones["mri"]],
+        split=["test" if row % 6 == 5 else "val" if row % 6 == 4 else "train" for row in range(len(bones))],
+        cartilage="",
+    )
+    scans = pd.read_csv(unlabelled_knees, dtype=str).query("knee != 'mese'").assign(split="test", kl="")
+    columns = ["knee", "subject", "mri", "cartilage", "kl", "split"]
+    pd.concat([bones[columns], scans[columns]]).to_csv(tmp_path / "both.csv", index=False)
+    encoders = {
+        "resnet3d": {"class_path": "oahier.ResNet3D", "init_args": {"depth": 10, "width": 8}},
+        "m3t": {
+            "class_path": "oahier.M3T",
+            "init_args": {"channels": 4, "width": 16, "depth": 1, "heads": 2},
+        },
+        "nnmamba": {"class_path": "oahier.NnMamba", "init_args": {"channels": 8, "blocks": 1}},
+    }
+    content = {
+        "name": "real",
+        "base": {
+            "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+            "model": {"encoder": None},
+            "data": {
+                "manifest": "both.csv",
+                "shape": [28, 40, 40],
+                "spacing": [4.0, 3.1, 3.1],
+                "batch_size": 4,
+                "cache": "cache",
+            },
+        },
+        "grid": {
+            "backbone": {name: {"model.encoder": encoder} for name, encoder in encoders.items()},
+            "supervision": ["dual"],
+            "seed": [0],
+        },
+        "monitor": None,
+        "knees": 2,
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    for cell, outcome in run_study(read_plan(tmp_path / "study.yaml"), tmp_path / "out", InProcess()):
+        assert outcome == "finished", (cell.name, cell.error)
+        for method in ("gradcam", "smoothgrad"):
+            table = pd.read_csv(cell.folder / "saliency" / f"{method}-kl.csv").set_index("knee")
+            assert len(table) == 7
+            if table.loc["dess", "peak"] > 0:
+                assert 0 <= table.loc["dess", "mass_in_cartilage"] < 1
+            assert np.isnan(table["enrichment"].drop(["dess", "clair"])).all()
+            picture = cell.folder / "pictures" / "saliency" / f"{method}-kl.png"
+            assert picture.stat().st_size > 10_000

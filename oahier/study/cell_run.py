@@ -147,7 +147,7 @@ def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
                 head,
                 method=method,
                 randomised=True,
-                pictures=0,
+                pictures=min(3, len(shown)),
                 save_maps=shown,
                 name=f"saliency/{method}-{head}",
             )
