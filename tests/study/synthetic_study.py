@@ -335,7 +335,9 @@ def headline_rows(
 def comparison_rows(
     plan: Synthetic, values: pd.DataFrame, keys: tuple[str, str], generator: np.random.Generator
 ) -> pd.DataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if not len(values):
+        return pd.DataFrame(rows)
     for (backbone, first, second), part in values.groupby(["backbone", *keys], sort=False):
         by_level = part.set_index("supervision")["value"]
         for a, b in combinations(plan.supervisions, 2):

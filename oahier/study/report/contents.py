@@ -170,7 +170,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]] | No
     if not path.is_file():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             return [np.asarray(stored[name]) for name in names]
     except (KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(

@@ -250,6 +250,7 @@ def saved(figure: Figure) -> Iterator[tuple[str, bytes]]:
         content = io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": "oahier", "svg.fonttype": "none"}):
             figure.savefig(content, format=kind, **option)
+        figure.set_layout_engine("none")  # the second file has the places that were found for the first
         yield kind, content.getvalue()
 
 

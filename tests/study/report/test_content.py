@@ -1,0 +1,188 @@
+"""What charts, panels and the methods section are made of."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix
+
+from oahier.analysis import axis_measures, fit_severity_axis
+from oahier.study.report.axes import axis_panels
+from oahier.study.report.contents import read_contents
+from oahier.study.report.forest import forest_panels
+from oahier.study.report.methods import methods
+from oahier.study.report.names import PALETTE, styles
+from oahier.study.report.panels import prediction_panels, saliency_panels, spread_panels
+from oahier.study.report.references import REFERENCES, numbered
+
+
+@pytest.fixture(scope="module")
+def contents(study):
+    return read_contents(study)
+
+
+def test_confusion_and_reliability_pool_the_seeds(contents, study):
+    panels = {panel.condition: panel for panel in prediction_panels(contents)}
+    pooled = pd.concat(
+        pd.read_csv(study / "cells" / f"resnet3d_dual_{seed}" / "predictions.csv") for seed in (0, 1)
+    )
+    panel = panels["ResNet3D, Dual"]
+    assert panel.cells == 2
+    predicted = pooled[[f"prob_kl_{grade}" for grade in range(5)]].to_numpy().argmax(axis=1)
+    np.testing.assert_array_equal(
+        panel.confusion["KL"], confusion_matrix(pooled["label_kl"], predicted, labels=range(5))
+    )
+    np.testing.assert_array_equal(
+        panel.confusion["OA"], confusion_matrix(pooled["label_oa"], pooled["prob_oa"] >= 0.5)
+    )
+    share, mean = calibration_curve(pooled["label_oa"], pooled["prob_oa"], n_bins=10)
+    np.testing.assert_allclose(panel.curves["OA"][:2], [mean, share])
+    assert panel.curves["OA"][2].sum() == len(pooled)
+    assert panels["M3T, Dual"].cells == 1
+    assert panels["ResNet3D, Single-KL"].probes == {"OA"}
+
+
+def test_axis_panels_are_fitted_on_training_knees(contents, study):
+    panels = {panel.cell: panel for panel in axis_panels(contents)}
+    assert len(panels) == 11
+    assert "m3t_dual_1" not in panels
+    cell = study / "cells" / "m3t_dual_0"
+    arrays = [np.load(cell / part / "embeddings.npz")["embedding"] for part in ("train", ".")]
+    tables = [pd.read_csv(cell / part / "predictions.csv") for part in ("train", ".")]
+    (training, test), (known, grades) = (
+        [torch.tensor(array) for array in arrays],
+        [torch.tensor(table["label_kl"].to_numpy()) for table in tables],
+    )
+    fit = fit_severity_axis(training, known, kind="pca")
+    panel = panels["m3t_dual_0"]
+    np.testing.assert_allclose(panel.projection, fit.project(test))
+    assert panel.grades.tolist() == grades.tolist()
+    assert abs(np.corrcoef(panel.projection, panel.grades)[0, 1]) > 0.3
+    assert math.isfinite(axis_measures(fit, test, grades)["spearman_kl"])
+    assert panel.title == "M3T, Dual, seed 0"
+    measures = pd.read_csv(study / "tables" / "axis.csv")
+    row = measures[(measures["cell"] == "m3t_dual_0") & (measures["kind"] == "pca")].iloc[0]
+    assert panel.summary.startswith(
+        f"|ρ| with KL {row['spearman_kl']:.2f}, OA probe AUC {row['probe_auc']:.2f}"
+    )
+
+
+def test_stored_coordinates_are_used_where_there_are_some(contents, study, tmp_path):
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    cell = copy / "cells" / "m3t_dual_0"
+    rows = pd.DataFrame(
+        {"knee": ["a", "b"], "subject": ["a", "b"], "kl": [0, None], "oa": [0, 1], "pca": [1.5, 2]}
+    )
+    rows.to_csv(cell / "axis.csv", index=False)
+    other = copy / "cells" / "m3t_single-kl_0"
+    shutil.rmtree(other / "train")
+    pd.DataFrame(
+        {
+            "knee": ["a", "b", "c"],
+            "projection": [1, 2, 3],
+            "kl": [0, 1, 4],
+            "split": ["train", "test", "test"],
+        }
+    ).to_csv(other / "severity_axis.csv", index=False)
+    shutil.rmtree(copy / "cells" / "m3t_single-oa_0" / "train")
+    panels = {panel.cell: panel for panel in axis_panels(read_contents(copy))}
+    assert panels["m3t_dual_0"].projection.tolist() == [1.5, 2]
+    assert panels["m3t_dual_0"].grades.tolist() == [0, -1]
+    assert panels["m3t_single-kl_0"].knees == ("b", "c")
+    assert "m3t_single-oa_0" not in panels
+
+
+def test_forest_colours_say_who_does_better(contents):
+    for panel in forest_panels(contents, "comparisons"):
+        for row in panel.rows:
+            sign = -1 if row.label.endswith("↓") else 1
+            expected = panel.model_b if sign * row.difference > 0 else panel.model_a
+            assert row.favoured == expected
+        assert panel.probe_a == ((panel.model_a, panel.section) in {("single-oa", "KL"), ("single-kl", "OA")})
+    first = forest_panels(contents, "comparisons")[0]
+    assert (first.group, first.title) == ("ResNet3D", "OA: Single-KL† − Single-OA")
+
+
+def test_saliency_is_compared_only_where_both_explain_the_head(contents):
+    panels = forest_panels(contents, "saliency_comparisons")
+    assert {(panel.model_a, panel.model_b) for panel in panels} == {
+        ("single-oa", "dual"),
+        ("single-kl", "dual"),
+    }
+    titles = [panel.title for panel in saliency_panels(contents)]
+    assert titles[:2] == ["Grad-CAM of the OA head", "SmoothGrad × input of the OA head"]
+
+
+def test_spread_shows_every_seed(contents, study):
+    cells = pd.read_csv(study / "tables" / "cells.csv", dtype={"seed": str})
+    panel = next(panel for panel in spread_panels(contents) if (panel.task, panel.metric) == ("KL", "qwk"))
+    values = cells[
+        (cells["task"] == "KL") & (cells["metric"] == "qwk") & (cells["cell"].str.startswith("m3t_dual"))
+    ]
+    assert panel.rows[-1].values == values["value"].tolist()
+    assert [len(row.values) for row in panel.rows] == [2, 2, 2, 2, 2, 1]
+
+
+def test_supervisions_keep_their_colours():
+    assert styles(["dual"])["dual"] == styles(["single-oa", "single-kl", "dual"])["dual"]
+    made = styles(["mine", "dual", "single-oa", "other"])
+    assert len({style.colour for style in made.values()}) == 4
+    assert len(styles([f"level{number}" for number in range(12)])) == 12
+    assert all(style.colour in PALETTE for style in styles(list("abcdefghijkl")).values())
+
+
+def test_methods_tell_the_configuration(contents):
+    paragraphs, works = numbered(methods(contents))
+    text = " ".join(paragraphs)
+    for part in (
+        "by backbone (ResNet3D and M3T) and supervision (Single-OA, Single-KL and Dual)",
+        "2 random seeds (0 and 1)",
+        "1 training of 12 did not finish and is not part of the results",
+        "40 training knees, 1 validation knee and 24 test knees",
+        "from 12 subjects",
+        "8/8/8/8/8 in the training split and 5/5/5/5/4 in the test split",
+        "cropped or padded to 20 × 30 × 24 voxels",
+        "voxels of 2 × 1.5 × 1.5 mm",
+        "33.16 million (ResNet3D) and 12.03 million (M3T) parameters",
+        "Single-OA: the encoder learns from OA, and the KL grade is read out by a probe",
+        "(learning rate 0.0001, weight decay 0.0001) with batches of 4 for 10 epochs",
+        "the largest QWK of the KL grade on the validation knees",
+        "10,000 resamples",
+        "corrected for 84 comparisons by the method of Benjamini and Hochberg",
+        "the paired bootstrap and the exact McNemar test",
+    ):
+        assert part in text, part
+    assert "[@" not in text
+    assert all(f"[{place}" in text or f", {place}]" in text for place in range(1, len(works) + 1))
+    assert all(work.link.startswith("https://") for work in REFERENCES.values())
+
+
+def test_methods_of_the_published_recipe(small):
+    folder = small()
+    content = json.loads((folder / "study.json").read_text()) | {"preset": "paper"}
+    (folder / "study.json").write_text(json.dumps(content))
+    for path in folder.glob("cells/*/cell.json"):
+        cell = json.loads(path.read_text())
+        cell["settings"]["monitor"] = None
+        path.write_text(json.dumps(cell))
+    text = " ".join(methods(read_contents(folder)))
+    assert "The recipe is that of the published study [@study]." in text
+    assert "The weights of the last epoch were tested; no model was selected on validation." in text
+    assert "Each was trained once, so variation between trainings was not measured." in text
+    assert "SmoothGrad" not in text
+    assert "Grad-CAM [@gradcam]" in text
+
+
+def test_methods_of_a_study_in_which_shapes_differ(small):
+    folder = small(backbones=("resnet3d", "m3t"))
+    for path in folder.glob("cells/m3t_*/config.yaml"):
+        path.write_text(path.read_text().replace("batch_size: 4", "batch_size: 8"))
+    assert "batches of 4 (ResNet3D) and 8 (M3T)" in " ".join(methods(read_contents(folder)))
