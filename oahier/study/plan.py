@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from oahier.analysis import CAM_METHODS
 from oahier.specs import nearest
 from oahier.study.presets import PRESETS, Overrides, level_overrides
 
@@ -114,8 +115,8 @@ _KEYS = ("name", "base", "grid", "preset", "without", "monitor", "mode", "salien
 def read_plan(path: str | Path) -> Plan:
     """Read a study file.
 
-    Relative paths of the base configuration count from the study file's folder, those of manifest and cache
-    from the file that names them. In both, ``{axis}`` stands for the cell's level:
+    A relative path of the base configuration counts from the study file's folder, that of manifest and cache
+    from the file that names it. In both, ``{axis}`` stands for the cell's level:
     ``manifest: knees/reader-{seed}.csv``.
 
     Raises:
@@ -242,6 +243,10 @@ def _check_selection(path: Path, selection: Mapping[str, Any]) -> None:
     saliency = selection.get("saliency", [])
     if not isinstance(saliency, list) or not all(isinstance(item, str) for item in saliency):
         raise PlanError(f"{path}: saliency: expected a list of methods, got {saliency!r}")
+    unknown = sorted(set(saliency) - {*CAM_METHODS, "smoothgrad"})
+    if unknown:
+        known = ", ".join([*CAM_METHODS, "smoothgrad"])
+        raise PlanError(f"{path}: saliency: expected methods among {known}, got {unknown[0]!r}")
     knees = selection.get("knees", 0)
     if not isinstance(knees, int) or knees < 0:
         raise PlanError(f"{path}: knees: expected a whole number from 0, got {knees!r}")

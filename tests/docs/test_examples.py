@@ -15,6 +15,8 @@ import yaml
 
 import oahier as oh
 from oahier.cli import main
+from oahier.study import read_plan
+from oahier.study.configuration import resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIGS = sorted((EXAMPLES / "configs").glob("*.yaml"))
@@ -193,6 +195,15 @@ def test_head_of_another_module_by_class_path(small: Path, phantoms: Any) -> Non
     assert type(model.heads["kl"]).__name__ == "CumulativeHead"
     header = rows(run / "predictions.csv")[0]
     assert sum(float(header[f"prob_kl_{grade}"]) for grade in range(5)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("plan", sorted((EXAMPLES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_studies_are_valid(plan: Path) -> None:
+    cells = read_plan(plan).cells()
+    assert len(cells) == 27
+    for cell in cells[::4]:
+        resolved = resolve(cell.config, cell.name)
+        assert Path(resolved["data"]["manifest"]).is_relative_to(EXAMPLES.parent)
 
 
 @pytest.mark.slow

@@ -89,6 +89,7 @@ def test_manifests_may_follow_the_levels(write_plan, tmp_path, base):
         ({"without": [{"seed": 0}]}, "leaves no cell"),
         ({"mode": "best"}, "mode: expected 'min' or 'max'"),
         ({"saliency": "gradcam"}, "saliency: expected a list"),
+        ({"saliency": ["gradcan"]}, "saliency: expected methods among .*gradcam.*'gradcan'"),
         ({"knees": -1}, "knees: expected a whole number"),
         ({"name": "../x"}, "name: expected letters"),
     ],
