@@ -104,7 +104,7 @@ class Plan:
                     data[key] = data[key].format_map(factors)
                 except (KeyError, ValueError, IndexError) as error:
                     raise PlanError(
-                        f"{self.name}: data.{key}: {data[key]!r} asks for an axis that the grid does not have "
+                        f"{self.name}: data.{key}: {data[key]!r} asks for an axis that the grid lacks "
                         f"({error}); it has {', '.join(factors)}"
                     ) from error
 

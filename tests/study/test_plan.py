@@ -64,7 +64,7 @@ def test_manifests_may_follow_the_levels(write_plan, tmp_path, base):
     found = [Path(cell.config["data"]["manifest"]).relative_to(tmp_path).as_posix() for cell in cells]
     assert found == ["reader-0.csv", "reader-1.csv", "other/0.csv", "other/1.csv"]
     base["data"]["manifest"] = "reader-{site}.csv"
-    with pytest.raises(PlanError, match=r"asks for an axis that the grid does not have.*seed"):
+    with pytest.raises(PlanError, match=r"asks for an axis that the grid lacks.*seed"):
         read_plan(write_plan()).cells()
 
 
