@@ -44,7 +44,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "supervision": ["single-oa", "single-kl", "dual"],
             "seed": [0, 1],
         },
-        "saliency": ["gradcam", "smoothgrad"],
+        "saliency": ["gradcam"],
         "knees": 2,
     }
     path = folder / "study.yaml"
