@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from oahier.analysis.correction import Correction
+from oahier.files import write_atomically
 from oahier.study.axis_tables import AxisTables
 from oahier.study.pairs import comparison_rows, write_table
 from oahier.study.prediction_tables import cell_rows, comparisons, headline_rows
@@ -17,7 +19,8 @@ def write_tables(
 ) -> Path:
     """Write ``DIR/tables/*.csv``; nothing is trained and no model is read.
 
-    The comparisons of predictions, of axes and of saliency are one family of tests each.
+    The comparisons of predictions, of axes and of saliency are one family of tests each. ``statistics.json``
+    beside them holds these settings.
 
     Args:
         study: a study with at least one finished cell.
@@ -49,4 +52,6 @@ def write_tables(
     }
     for name, rows in named.items():
         write_table(folder / f"{name}.csv", rows)
+    settings = {"resamples": resamples, "seed": seed, "correction": correction}
+    write_atomically(folder / "statistics.json", json.dumps(settings) + "\n")
     return folder

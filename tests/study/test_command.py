@@ -29,7 +29,7 @@ def test_from_plan_to_page(write_plan, tmp_path, capsys):
     assert main(["study", "report", out, "--resamples", "100"]) == 0
     page = Path(capsys.readouterr().out.strip())
     assert "mini" in page.read_text(encoding="utf-8")
-    assert sorted(path.stem for path in (tmp_path / "out" / "tables").iterdir()) == [
+    assert sorted(path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")) == [
         "axis", "axis_comparisons", "cells", "comparisons", "headline", "saliency", "saliency_comparisons",
     ]  # fmt: skip
 

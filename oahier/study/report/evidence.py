@@ -186,7 +186,7 @@ _SALIENCY_NOTE = (
     "Chance: a map that knows nothing; for enrichment it is 1. Other knees: the same map in the cartilage of "
     "all other test knees. Random weights: the same with a head whose weights were drawn anew. Bound: what a "
     "map that knows the cartilage reaches on the grid of the features. A value is evidence only above all "
-    "of its controls."
+    "of its controls. –: not computed."
 )
 _SUMMARY = (
     ("enrichment", "value", "enrichment"),

@@ -47,7 +47,7 @@ def _separated(view: View, rows: Sequence[str]) -> list[str]:
     """A little space before each new level of the first factor."""
     lines: list[str] = []
     for place, row in enumerate(rows):
-        if place and view.align.startswith("ll") and view.rows[place][0].text != view.rows[place - 1][0].text:
+        if view.starts_group(place):
             lines.append(r"\addlinespace")
         lines.append(row)
     return lines
