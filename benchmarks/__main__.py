@@ -22,6 +22,7 @@ from benchmarks.importing import importing
 from benchmarks.loading import loading
 from benchmarks.report import terminal_table, write
 from benchmarks.saliency import saliency
+from benchmarks.scan import scan
 from benchmarks.statistics import statistics
 from benchmarks.training import training_step
 from benchmarks.validation import validation
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[Comparison]]] = {
     "validation": validation,
     "saliency": saliency,
     "loading": loading,
+    "scan": scan,
     "statistics": statistics,
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, linear, pad, silu, softplus
+from torch.nn.functional import conv2d, linear, pad, silu, softplus
 from torch.utils.checkpoint import checkpoint
 
 from oahier.encoders.chunked_scan import Memory, chunks_at_once
@@ -81,12 +81,10 @@ class Mamba(nn.Module):
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Some tokens, from the state and the last inputs of the convolution before them on."""
         x, gate = self.in_proj(tokens).chunk(2, dim=-1)
-        x = x.transpose(1, 2)
         behind = self.conv1d.kernel_size[0] - 1
-        x = pad(x, (behind, 0)) if before is None else torch.cat([before.to(x.dtype), x], dim=2)
-        before = x[..., x.shape[2] - behind :].clone()
-        x = conv1d(x, self.conv1d.weight, self.conv1d.bias, groups=x.shape[1])
-        x = silu(x).transpose(1, 2)
+        x = pad(x, (0, 0, behind, 0)) if before is None else torch.cat([before.to(x.dtype), x], dim=1)
+        before = x[:, x.shape[1] - behind :].clone()
+        x = silu(self._convolve(x))
         low_rank, B, C = self.x_proj(x).split([self.rank, self.states, self.states], dim=-1)
         with torch.autocast(tokens.device.type, enabled=False):
             kind = self.dt_proj.weight.dtype
@@ -97,6 +95,12 @@ class Mamba(nn.Module):
             else:
                 y, state = scan_from(state, *arguments, chunk=self.chunk, memory=memory)
         return self.out_proj(y * silu(gate)), state, before
+
+    def _convolve(self, tokens: Tensor) -> Tensor:
+        """``conv1d`` as a convolution of images one pixel high, whose channels may come last in memory."""
+        weight = self.conv1d.weight.unsqueeze(2)
+        images = tokens.transpose(1, 2).unsqueeze(2)
+        return conv2d(images, weight, self.conv1d.bias, groups=len(weight)).squeeze(2).transpose(1, 2)
 
 
 def _first_time_steps(channels: int) -> Tensor:
