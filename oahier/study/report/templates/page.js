@@ -51,10 +51,7 @@
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.matchMedia("print").addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => {
-    document.querySelectorAll("details").forEach((item) => { item.open = true; });
-    drawAll();
-  });
+  window.addEventListener("beforeprint", drawAll);
   window.drawAllCharts = drawAll;
 
   function sortBy(table, column, header) {
