@@ -1,4 +1,4 @@
-"""Every backbone of the study on real volumes: a few training steps on real grades, then its saliency pictures.
+"""Every backbone of the study on real volumes: a few steps on real grades, then saliency pictures.
 
 Skipped where the real volumes are absent; they are not part of the repository.
 """
