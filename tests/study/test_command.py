@@ -11,7 +11,8 @@ from oahier.study import read_study
 
 
 def test_from_plan_to_page(write_plan, tmp_path, capsys):
-    plan, out = str(write_plan(grid={"supervision": ["single-oa", "dual"], "seed": [0]})), str(tmp_path / "out")
+    plan = str(write_plan(grid={"supervision": ["single-oa", "dual"], "seed": [0]}))
+    out = str(tmp_path / "out")
     assert main(["study", "run", plan, "--out", out, "--check"]) == 0
     assert "2 cells, each configuration is valid" in capsys.readouterr().out
     assert not Path(out).exists()
