@@ -21,8 +21,11 @@ from oahier.analysis import (
 from oahier.callbacks.records import EpochTable
 
 _LARGEST_GRID = 32_768
-"""Cells of a feature grid up to which maps are kept over an epoch for the shuffled-mask control."""
+"""Cells of a feature grid up to which maps are kept over an epoch for the shuffled-mask control.
+
+What the control needs of a mask is kept as long as the callback, since masks do not change."""
 _KEPT_FOR_CONTROL = ("shape", "map", "footprint")
+_Key = tuple[object, ...]
 
 
 class SaliencyColumns:
@@ -35,7 +38,8 @@ class SaliencyColumns:
 
     def __init__(self, labels: Sequence[int], dilation: float) -> None:
         self.labels, self.dilation = tuple(labels), dilation
-        self._bounds: dict[tuple[object, ...], float] = {}
+        self._bounds: dict[_Key, float] = {}
+        self._footprints: dict[_Key, Tensor] = {}
         self._grid: tuple[int, ...] = ()
 
     def cartilage(self, batch: Mapping[str, Any]) -> Tensor:
@@ -57,9 +61,14 @@ class SaliencyColumns:
         peak, unit = _relative_to_peak(maps)
         volume = resample(unit, cartilage.shape[1:])
         columns = saliency_overlap(volume, cartilage)
-        columns["iou_bound"] = self._bound(cartilage, columns["cartilage_share"], unit.shape[1:], knees)
+        share = columns["cartilage_share"]
+        keys: list[_Key] = [
+            (knee, *cartilage.shape[1:], *unit.shape[1:], size)
+            for knee, size in zip(knees, share.nan_to_num().tolist(), strict=True)
+        ]
+        columns["iou_bound"] = self._bound(cartilage, share, unit.shape[1:], keys)
         columns["peak"] = peak.double()
-        return volume, columns | self._for_control(unit, cartilage)
+        return volume, columns | self._for_control(unit, cartilage, keys)
 
     def randomised(self, maps: Tensor, cartilage: Tensor) -> dict[str, Tensor]:
         """Columns of maps of a model with random weights."""
@@ -67,16 +76,15 @@ class SaliencyColumns:
         overlap = saliency_overlap(volume, cartilage, top_percent=())
         return {f"{name}_randomised": overlap[name] for name in ("iou", "mass_in_cartilage", "enrichment")}
 
-    def _bound(self, cartilage: Tensor, share: Tensor, grid: Sequence[int], knees: Sequence[str]) -> Tensor:
+    def _bound(self, cartilage: Tensor, share: Tensor, grid: Sequence[int], keys: Sequence[_Key]) -> Tensor:
         """The bound depends on the mask and the grid alone: computed when a knee is first seen."""
-        keys = [(knee, *grid, size) for knee, size in zip(knees, share.nan_to_num().tolist(), strict=True)]
         new = [row for row, key in enumerate(keys) if key not in self._bounds]
         if new:
             for row, bound in zip(new, iou_bound(cartilage[new], grid).tolist(), strict=True):
                 self._bounds[keys[row]] = bound
         return torch.tensor([self._bounds[key] for key in keys], dtype=share.dtype, device=share.device)
 
-    def _for_control(self, unit: Tensor, cartilage: Tensor) -> dict[str, Tensor]:
+    def _for_control(self, unit: Tensor, cartilage: Tensor, keys: Sequence[_Key]) -> dict[str, Tensor]:
         """What the shuffled-mask control needs; NaN for a large grid, or one unlike that of other batches."""
         grid = tuple(unit.shape[1:])
         self._grid = self._grid or (grid if math.prod(grid) <= _LARGEST_GRID else (1, 1, 1))
@@ -84,7 +92,12 @@ class SaliencyColumns:
         if grid != self._grid:
             unit = torch.full((len(unit), *self._grid), math.nan, device=unit.device)
             return dict(zip(_KEPT_FOR_CONTROL, (shape, unit, unit), strict=True))
-        return dict(zip(_KEPT_FOR_CONTROL, (shape, unit, mask_footprint(cartilage, grid)), strict=True))
+        new = [row for row, key in enumerate(keys) if key not in self._footprints]
+        if new:
+            for row, footprint in zip(new, mask_footprint(cartilage[new], grid), strict=True):
+                self._footprints[keys[row]] = footprint
+        footprints = torch.stack([self._footprints[key] for key in keys])
+        return dict(zip(_KEPT_FOR_CONTROL, (shape, unit, footprints), strict=True))
 
 
 def with_other_masks(table: EpochTable) -> dict[str, Tensor]:
