@@ -20,7 +20,8 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from oahier.analysis.headline import SEVERE_FROM_GRADE, binary_intervals, ordinal_intervals
-from oahier.analysis.intervals import percentile_interval, subject_weights, weighted_auc
+from oahier.analysis.intervals import percentile_interval, subject_weights
+from oahier.analysis.weighted import weighted_auc
 from oahier.cli import main
 from oahier.metrics import binary_metrics, ordinal_metrics
 
