@@ -17,11 +17,10 @@ from oahier.analysis.discordance import mcnemar
 from oahier.analysis.gradients import smoothgrad_times_input
 from oahier.analysis.marginal import marginal_homogeneity
 from oahier.analysis.overlap import dilate, iou_bound, saliency_overlap
-from oahier.analysis.paired import paired_difference, paired_statistic
+from oahier.analysis.paired import paired_difference, paired_statistic, summarise_values
 from oahier.analysis.predictions import Predictions, parse_predictions, read_predictions
 from oahier.analysis.resampling import mask_footprint, resample
 from oahier.analysis.roc_covariance import delong
-from oahier.analysis.summaries import summarise_values
 from oahier.analysis.tables import write_table
 
 __all__ = [

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import lightning as L
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from oahier.callbacks.batch_recorder import BatchRecorder, log_group
-from oahier.callbacks.files import write_atomically, write_figure, write_rows
+from oahier.callbacks.files import knee_file, write_atomically, write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.records import EpochTable
@@ -213,7 +212,7 @@ class CartilageSaliency(BatchRecorder):
             if not isinstance(self.save_maps, bool) and knee not in self.save_maps:
                 continue
             content = gzip.compress(nib.Nifti1Image(values, geometry).to_bytes(), mtime=0)
-            write_atomically(folder / f"{quote(knee, safe='')}.nii.gz", content)
+            write_atomically(folder / f"{knee_file(knee)}.nii.gz", content)
 
 
 def _draw_pictures(

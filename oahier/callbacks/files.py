@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
-__all__ = ["write_arrays", "write_atomically", "write_figure", "write_json", "write_rows"]
+__all__ = ["knee_file", "write_arrays", "write_atomically", "write_figure", "write_json", "write_rows"]
+
+
+def knee_file(knee: str) -> str:
+    """A knee id as the name of a file, without its ending.
+
+    >>> knee_file("9001/left")
+    '9001%2Fleft'
+    """
+    return quote(knee, safe="")
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:

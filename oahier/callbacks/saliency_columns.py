@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ _LARGEST_GRID = 32_768
 What the control needs of a mask is kept as long as the callback, since masks do not change."""
 _KEPT_FOR_CONTROL = ("shape", "map", "footprint")
 _Key = tuple[object, ...]
+T = TypeVar("T")
 
 
 class SaliencyColumns:
@@ -78,11 +79,8 @@ class SaliencyColumns:
 
     def _bound(self, cartilage: Tensor, share: Tensor, grid: Sequence[int], keys: Sequence[_Key]) -> Tensor:
         """The bound depends on the mask and the grid alone: computed when a knee is first seen."""
-        new = [row for row, key in enumerate(keys) if key not in self._bounds]
-        if new:
-            for row, bound in zip(new, iou_bound(cartilage[new], grid).tolist(), strict=True):
-                self._bounds[keys[row]] = bound
-        return torch.tensor([self._bounds[key] for key in keys], dtype=share.dtype, device=share.device)
+        bounds = _kept(self._bounds, keys, lambda new: iou_bound(cartilage[new], grid).tolist())
+        return torch.tensor(bounds, dtype=share.dtype, device=share.device)
 
     def _for_control(self, unit: Tensor, cartilage: Tensor, keys: Sequence[_Key]) -> dict[str, Tensor]:
         """What the shuffled-mask control needs; NaN for a large grid, or one unlike that of other batches."""
@@ -92,12 +90,16 @@ class SaliencyColumns:
         if grid != self._grid:
             unit = torch.full((len(unit), *self._grid), math.nan, device=unit.device)
             return dict(zip(_KEPT_FOR_CONTROL, (shape, unit, unit), strict=True))
-        new = [row for row, key in enumerate(keys) if key not in self._footprints]
-        if new:
-            for row, footprint in zip(new, mask_footprint(cartilage[new], grid), strict=True):
-                self._footprints[keys[row]] = footprint
-        footprints = torch.stack([self._footprints[key] for key in keys])
-        return dict(zip(_KEPT_FOR_CONTROL, (shape, unit, footprints), strict=True))
+        footprints = _kept(self._footprints, keys, lambda new: mask_footprint(cartilage[new], grid))
+        return dict(zip(_KEPT_FOR_CONTROL, (shape, unit, torch.stack(footprints)), strict=True))
+
+
+def _kept(known: dict[_Key, T], keys: Sequence[_Key], compute: Callable[[list[int]], Iterable[T]]) -> list[T]:
+    """Values by key; those that are new are computed, from the rows where they stand."""
+    new = [row for row, key in enumerate(keys) if key not in known]
+    if new:
+        known.update(zip((keys[row] for row in new), compute(new), strict=True))
+    return [known[key] for key in keys]
 
 
 def with_other_masks(table: EpochTable) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from oahier.cli.options import checked
 from oahier.study import Cell, PlanError, read_plan, read_study, run_cell, run_study, status_table
 from oahier.study.executors import Executor, InProcess, ProcessPool, Slurm
+from oahier.study.runner import resolved_cells
 
 _EXECUTORS = ("process", "pool", "slurm", "local-slurm")
 
@@ -114,11 +115,8 @@ def _run(options: Any) -> int:
 
 
 def _list_cells(plan: Any, console: Console) -> int:
-    from oahier.study.configuration import resolve
-
-    cells = plan.cells()
-    for cell in cells:
-        resolve(cell.config, f"cell {cell.name!r}")
+    cells = resolved_cells(plan)
+    for cell, _ in cells:
         console.print(cell.name, highlight=False)
     console.print(f"{len(cells)} cells, each configuration is valid", highlight=False)
     return 0

@@ -13,6 +13,7 @@ import torch
 from oahier.analysis import AxisKind, Comparison, axis_measures, fit_severity_axis, paired_statistic
 from oahier.analysis.weighted import weighted_auc, weighted_spearman
 from oahier.files import write_atomically
+from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
 from oahier.study.prediction_tables import predictions
@@ -25,8 +26,7 @@ Statistic = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]
 class CellAxis:
     """An axis of one cell, fitted on its training knees, and the test knees along it."""
 
-    def __init__(self, cell: Cell, kind: AxisKind) -> None:
-        training, test = (_Embedded(cell, part) for part in ("train", "."))
+    def __init__(self, training: _Embedded, test: _Embedded, kind: AxisKind) -> None:
         self.fit = fit_severity_axis(training.embedding, training.kl, training.oa, kind=kind)
         self.measures = axis_measures(self.fit, test.embedding, test.kl, test.oa)
         self.projection = self.fit.project(test.embedding).numpy().astype(np.float64)
@@ -56,15 +56,15 @@ class _Embedded:
     """Embeddings of one split of a cell with their labels, in the order of its predictions."""
 
     def __init__(self, cell: Cell, part: str) -> None:
-        import pandas as pd
-
         folder = cell.folder / part
-        table = pd.read_csv(folder / "predictions.csv", dtype={"knee": str, "subject": str})
-        arrays = np.load(folder / "embeddings.npz", allow_pickle=False)
-        if list(arrays["knee"]) != table["knee"].tolist():
+        table = read_predictions(folder)
+        arrays = read_arrays(folder / "embeddings.npz", ("knee", "embedding"))
+        if table is None or arrays is None:
+            raise ValueError(f"{folder}: expected predictions.csv and embeddings.npz; run the cell again")
+        if arrays[0].tolist() != table["knee"].tolist():
             raise ValueError(f"{folder}: embeddings.npz and predictions.csv hold different knees")
         self.knee, self.subject = table["knee"].tolist(), table["subject"].tolist()
-        self.embedding = torch.from_numpy(arrays["embedding"])
+        self.embedding = torch.from_numpy(arrays[1])
         self.kl, self.oa = (
             torch.from_numpy(table[name].fillna(MISSING).to_numpy(dtype=np.int64, copy=True))
             if name in table
@@ -87,12 +87,12 @@ class AxisTables:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.kinds: tuple[AxisKind, ...] = get_args(AxisKind)
-        self._axes = {
-            (cell.name, kind): CellAxis(cell, kind)
-            for cell in study.cells
-            if cell.state == "finished"
-            for kind in self.kinds
-        }
+        self._axes: dict[tuple[str, AxisKind], CellAxis] = {}
+        for cell in study.cells:
+            if cell.state == "finished":
+                training, test = _Embedded(cell, "train"), _Embedded(cell, ".")
+                for kind in self.kinds:
+                    self._axes[cell.name, kind] = CellAxis(training, test, kind)
 
     def rows(self) -> list[dict[str, Any]]:
         """All measures of every cell and kind."""

@@ -8,6 +8,7 @@ import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,17 +59,16 @@ class Cell:
                 f"{folder / 'cell.json'}: damaged ({error}); remove the folder to start again"
             ) from error
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration."""
+        """The resolved configuration, read when it is first asked for."""
         content: dict[str, Any] = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
         return content
 
     @property
     def probes(self) -> list[str]:
         """Names of the heads that do not teach the encoder."""
-        heads = self.config["model"]["heads"]
-        return [name for name, head in heads.items() if (head.get("init_args") or {}).get("probe")]
+        return _probes(self.config)
 
     @property
     def state(self) -> State:
@@ -117,11 +117,14 @@ def write_cell(
         return cell
     write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
     content = {key: value for key, value in new.items() if key != "config"}
-    content["probes"] = [
-        head for head, part in config["model"]["heads"].items() if (part.get("init_args") or {}).get("probe")
-    ]
+    content["probes"] = _probes(config)
     write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")
     return Cell.read(folder)
+
+
+def _probes(config: Mapping[str, Any]) -> list[str]:
+    heads = config["model"]["heads"]
+    return [name for name, head in heads.items() if (head.get("init_args") or {}).get("probe")]
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oahier.callbacks.files import write_arrays
+from oahier.callbacks.files import knee_file, write_arrays
 from oahier.data import KneeMRIDataModule
 from oahier.types import CARTILAGE_LABELS, MISSING
 
@@ -59,10 +59,3 @@ def write_knees(data: KneeMRIDataModule, folder: Path, count: int) -> list[str]:
             spacing=np.linalg.norm(affine[:3, :3], axis=0),
         )
     return chosen
-
-
-def knee_file(knee: str) -> str:
-    """A file name for a knee id, as saliency maps are named."""
-    from urllib.parse import quote
-
-    return quote(knee, safe="")

@@ -13,7 +13,16 @@ from oahier.study.cells import Cell, write_cell
 from oahier.study.configuration import instantiate_data, resolve
 from oahier.study.executors import Executor
 from oahier.study.knees import write_knees
-from oahier.study.plan import CONTRAST, REPLICATE, Plan, PlanError
+from oahier.study.plan import CONTRAST, REPLICATE, CellPlan, Plan, PlanError
+
+
+def resolved_cells(plan: Plan) -> list[tuple[CellPlan, dict[str, Any]]]:
+    """All cells of a plan with their checked and completed configurations.
+
+    Raises:
+        PlanError: see :meth:`Plan.cells` and :func:`~oahier.study.configuration.resolve`.
+    """
+    return [(cell, resolve(cell.config, f"cell {cell.name!r}")) for cell in plan.cells()]
 
 
 def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
@@ -31,7 +40,7 @@ def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
         "study": plan.name, "preset": plan.preset, "monitor": plan.monitor, "mode": plan.mode,
         "saliency": list(plan.saliency), "knees": plan.knees,
     }  # fmt: skip
-    planned = [(cell, resolve(cell.config, f"cell {cell.name!r}")) for cell in plan.cells()]
+    planned = resolved_cells(plan)
     cells = [
         write_cell(folder / "cells" / cell.name, cell.name, cell.factors, settings, config)
         for cell, config in planned

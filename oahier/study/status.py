@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from oahier.study.cell_files import read_facts
 from oahier.study.cells import Cell
 from oahier.study.results import Study
 
@@ -26,7 +25,7 @@ def status_table(study: Study) -> Table:
     for column in ("state", "epoch", *_SHOWN.values(), "minutes", ""):
         table.add_column(column, justify="left" if column in ("state", "") else "right")
     for cell, state in zip(study.cells, states, strict=True):
-        facts = _facts(cell)
+        facts = read_facts(cell)
         table.add_row(
             *(escape(level) for level in cell.factors.values()),
             f"[{_COLOURS[state]}]{state}[/]",
@@ -36,14 +35,6 @@ def status_table(study: Study) -> Table:
             escape(cell.error) if state == "failed" else "",
         )
     return table
-
-
-def _facts(cell: Cell) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((cell.folder / "metrics.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return content
 
 
 def _number(value: float | None) -> str:

@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 
 from oahier.analysis import fit_severity_axis
+from oahier.study.cell_files import read_embeddings, read_predictions
 from oahier.study.cells import Cell
-from oahier.study.report.contents import Contents, read_embeddings, read_predictions
+from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style
 from oahier.study.report.text import number
 from oahier.types import MISSING

@@ -18,8 +18,10 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
+from oahier.callbacks.files import knee_file
+from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
-from oahier.study.report.contents import Contents, read_arrays, read_predictions
+from oahier.study.report.contents import Contents
 from oahier.study.report.names import method_name
 
 _LARGEST_PICTURE = 15_000_000
@@ -126,8 +128,6 @@ def _canonical(array: Array, affine: Array) -> tuple[Array, Array]:
 
 def _map(folder: Path, volume: Volume, step: int) -> dict[str, Any] | None:
     """Saliency on the knee's grid relative to its maximum, averaged over blocks; ``None`` without a file."""
-    from oahier.study.knees import knee_file
-
     path = folder / f"{knee_file(volume.name)}.nii.gz"
     if not path.is_file():
         return None

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from oahier.hierarchy import OA_FROM_GRADE
+from oahier.study.cell_files import read_facts, read_predictions
 from oahier.study.cells import Cell
-from oahier.study.report.contents import Contents, read_facts, read_predictions
+from oahier.study.report.contents import Contents
 from oahier.study.report.methods_analysis import geometry, saliency, statistics
 from oahier.study.report.names import level_name, metric_name
 from oahier.study.report.text import count, listed, number

@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 
 from oahier.metrics import reliability
-from oahier.study.report.contents import Contents, read_predictions
+from oahier.study.cell_files import read_predictions
+from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style, arrow, method_name
 from oahier.types import KL_GRADES
 

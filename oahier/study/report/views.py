@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from oahier.study.report.contents import Contents, read_facts
+from oahier.study.cell_files import read_facts
+from oahier.study.report.contents import Contents
 from oahier.study.report.names import SMALLER_IS_BETTER, arrow, level_name
 from oahier.study.report.panels import truth
 from oahier.study.report.text import NOTHING, count, interval, number
