@@ -19,7 +19,7 @@ def write_atomically(path: Path | str, content: str | bytes | Callable[[Path], o
     Args:
         path: the file to write; missing parent folders are made.
         content: text (written as UTF-8), bytes, or a function that writes to the path it is given
-            (that path has the suffix of ``path``, so savers that look at it work).
+            (that path has all suffixes of ``path``, so savers that look at them work).
 
     Returns:
         ``path``.
@@ -33,7 +33,7 @@ def write_atomically(path: Path | str, content: str | bytes | Callable[[Path], o
     'done'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if callable(content):

@@ -1,0 +1,34 @@
+"""``oahier data ...``: make, import, check, split and cache knees."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+_COMMANDS = {
+    "phantom": "write phantom knees",
+    "import": "make a manifest from a data set on disk (oahier data import --help)",
+    "check": "audit a manifest and the files it names",
+    "split": "assign subjects to training, validation and test",
+    "cache": "preprocess knees ahead of training",
+}
+USAGE = "\n".join(
+    ["usage: oahier data COMMAND [options]", "", *(f"  {name:<9} {text}" for name, text in _COMMANDS.items())]
+)
+
+
+def run_data_command(words: list[str]) -> int:
+    """Run one data command; each lives in a module of this package, imported when it is called.
+
+    Returns:
+        the exit status.
+    """
+    if words[:1] in ([], ["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if words[0] not in _COMMANDS:
+        print(f"oahier data: unknown command {words[0]!r}\n{USAGE}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"oahier.cli.data.{words[0]}_command")
+    status: int = module.run(words[1:])
+    return status
