@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from oahier.analysis import AxisKind, SeverityAxisFit, axis_measures, fit_severity_axis
+from oahier.analysis.reference import EmbeddingReference
 from oahier.callbacks.batch_recorder import BatchRecorder, labels_of, log_group
 from oahier.callbacks.files import write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
@@ -39,16 +40,24 @@ class SeverityAxis(BatchRecorder):
     with ``ckpt_path`` uses the axis of that checkpoint, testing right after training the latest one.
     Without either the measures are NaN and a message says so.
 
+    The embeddings themselves are kept in checkpoints too, of training and of validation knees, with their
+    labels but without their names: ``oahier predict`` places a new knee among them.
+
     Args:
         kind: how the axis is fitted (see :func:`oahier.analysis.fit_severity_axis`).
         picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
             pictures are always drawn.
+        keep_embeddings: keep the embeddings in checkpoints.
     """
 
-    def __init__(self, kind: AxisKind = "pca", *, picture_every_n_epochs: int = 5) -> None:
+    def __init__(
+        self, kind: AxisKind = "pca", *, picture_every_n_epochs: int = 5, keep_embeddings: bool = True
+    ) -> None:
         super().__init__(picture_every_n_epochs)
         self.kind: AxisKind = kind
+        self.keep_embeddings = keep_embeddings
         self.fit: SeverityAxisFit | None = None
+        self.reference: EmbeddingReference | None = None
         self._current = EpochRecords()
         self._previous = EpochRecords()
         self._restored = False
@@ -59,11 +68,14 @@ class SeverityAxis(BatchRecorder):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.fit is None else {"fit": self.fit.state()}
+        kept = {"fit": self.fit, "reference": self.reference}
+        return {name: value.state() for name, value in kept.items() if value is not None}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.fit = SeverityAxisFit.from_state(state_dict["fit"]) if "fit" in state_dict else None
+        kept = state_dict.get("reference")
+        self.reference = None if kept is None else EmbeddingReference.from_state(kept)
         self._restored = True
 
     @override
@@ -91,6 +103,11 @@ class SeverityAxis(BatchRecorder):
         if len(table) == 0:
             return
         fit = self._axis_for(trainer, table)
+        if train is not None and self.keep_embeddings:
+            self.reference = EmbeddingReference.fit(
+                train["embedding"], train["kl"], train["oa"], table["embedding"], axis=fit,
+                origin="training steps",
+            )  # fmt: skip
         measures = axis_measures(fit, table["embedding"], table["kl"], table["oa"])
         log_group(pl_module, stage, "axis", measures)
         if trainer.is_global_zero:

@@ -1,0 +1,104 @@
+"""A checkpoint as prediction needs it: model, preprocessing, and the knees that it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oahier.analysis.reference import EmbeddingReference
+from oahier.checkpoints import CheckpointError
+from oahier.data.preprocessing import Preprocessing
+from oahier.model import HierarchicalClassifier
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A model in evaluation mode with what its checkpoint says about its training."""
+
+    model: HierarchicalClassifier
+    preprocessing: Preprocessing
+    reference: EmbeddingReference | None
+    path: Path
+    identity: str
+    """Hash of the checkpoint and of the reference beside it."""
+    splits: Mapping[str, list[str]]
+    """Knees of each split at training."""
+    without_reference: str = ""
+    """Why there is no reference."""
+
+
+def reference_path(checkpoint: Path) -> Path:
+    """Where the reference that was computed for a checkpoint lies.
+
+    >>> reference_path(Path("checkpoints/best.ckpt")).as_posix()
+    'checkpoints/best.reference.pt'
+    """
+    return checkpoint.with_name(f"{checkpoint.stem}.reference.pt")
+
+
+def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Load a checkpoint that Lightning wrote while oahier trained; nothing in it is run.
+
+    The reference comes from the file beside the checkpoint (:func:`reference_path`) if that was made for
+    these weights, else from the state of :class:`~oahier.SeverityAxis` in the checkpoint.
+
+    Raises:
+        CheckpointError: no such file, pickled code inside, or a checkpoint that does not say how its volumes
+            were preprocessed.
+    """
+    path = Path(checkpoint)
+    model = HierarchicalClassifier.load_from_checkpoint(path, map_location=device)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    identity = file_hash([path])
+    data = content.get("KneeMRIDataModule")
+    if not isinstance(data, Mapping) or not ({"preprocessing", "shape"} & set(data)):
+        raise CheckpointError(
+            f"checkpoint {path}: it does not say how volumes were preprocessed, because it was not trained "
+            "with oahier.KneeMRIDataModule; preprocess as at training and call the model in Python "
+            "(HierarchicalClassifier.load_from_checkpoint)"
+        )
+    reference, why = _kept_reference(content.get("callbacks", {}))
+    beside = reference_path(path)
+    if beside.is_file():
+        found = torch.load(beside, map_location="cpu", weights_only=True)
+        if found["checkpoint"] == identity:
+            reference, why = EmbeddingReference.from_state(found["reference"]), ""
+            identity = file_hash([path, beside])
+    return TrainedModel(
+        model.eval().requires_grad_(False).to(device), _preprocessing(data), reference, path, identity,
+        {name: list(knees) for name, knees in data.get("splits", {}).items()}, why,
+    )  # fmt: skip
+
+
+def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
+    if "preprocessing" in data:
+        return Preprocessing.from_dict(data["preprocessing"])
+    return Preprocessing(shape=tuple(data["shape"]), spacing=tuple(data["spacing"]))
+
+
+def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | None, str]:
+    states = [state for name, state in callbacks.items() if str(name).startswith("SeverityAxis")]
+    kept = [state["reference"] for state in states if "reference" in state]
+    if not kept:
+        return None, "the checkpoint was trained without SeverityAxis (or it kept no embeddings)"
+    return EmbeddingReference.from_state(kept[0]), ""
+
+
+def file_hash(paths: list[Path] | tuple[Path, ...]) -> str:
+    """Hash of the content of files in order, 40 hexadecimal digits.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=20)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        digest.update(b"\0end of file\0")
+    return digest.hexdigest()
