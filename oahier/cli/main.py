@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 
 _USAGE = """usage: oahier COMMAND [options]
 
   fit, validate, test, predict   train and use a model   (oahier fit --help)
+  export                         write a model for other tools, with a model card
   data phantom                   write phantom knees     (oahier data phantom --help)
-  data check                     list all problems of a manifest
+  data import                    make a manifest from a data set on disk
+  data check                     audit a manifest and its files
+  data split                     assign subjects to training, validation and test
+  data cache                     preprocess knees ahead of training
   compare                        compare two models from their prediction files
   study run, status, report      run a grid of configurations and report it
 """
+
+_COMMANDS = {
+    "compare": ("oahier.cli.compare", "run_compare_command"),
+    "data": ("oahier.cli.data", "run_data_command"),
+    "export": ("oahier.cli.export", "run_export_command"),
+    "study": ("oahier.cli.study", "run_study_command"),
+}
+"""Module and function of each command that Lightning does not know."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,18 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"oahier {__version__}")
         return 0
-    if words[0] == "data":
-        from oahier.cli.data import run_data_command
-
-        return _reported(run_data_command, words[1:])
-    if words[0] == "compare":
-        from oahier.cli.compare import run_compare_command
-
-        return _reported(run_compare_command, words[1:])
-    if words[0] == "study":
-        from oahier.cli.study import run_study_command
-
-        return _reported(run_study_command, words[1:])
+    if words[0] in _COMMANDS:
+        module, function = _COMMANDS[words[0]]
+        return _reported(getattr(importlib.import_module(module), function), words[1:])
     from oahier.cli.training import run_training_command
 
     return _reported(run_training_command, words)

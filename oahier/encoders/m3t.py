@@ -115,7 +115,7 @@ class M3T(Encoder):
 
     def _sequence(self, slices: Sequence[Tensor]) -> Tensor:
         """Tokens of all planes with embeddings; cls and the first separator take that of the first plane."""
-        batch = len(slices[0])
+        batch = slices[0].shape[0]
         special = self.special_positions + torch.cat([self.cls, self.separator.expand(3, -1)])
         special = (special + self.planes[[0, 0, 1, 2]]).expand(batch, -1, -1)
         parts = [special[:, :1]]

@@ -12,6 +12,7 @@ from torch.nn.functional import conv2d, linear, pad, silu, softplus
 from torch.utils.checkpoint import checkpoint
 
 from oahier.encoders.chunked_scan import Memory, chunks_at_once
+from oahier.encoders.exported_scan import exporting
 from oahier.encoders.selective_scan import fused_kernel, scan_from, selective_scan
 
 _ROUNDS = 16
@@ -61,7 +62,7 @@ class Mamba(nn.Module):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        if fused_kernel(tokens) is not None:
+        if fused_kernel(tokens) is not None or exporting():
             return self._run(tokens, None, None)[0]
         size = len(tokens) * self.A_log.numel()
         length = _ROUNDS * self.chunk * chunks_at_once(tokens.device, size)

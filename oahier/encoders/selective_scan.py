@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from oahier.encoders.chunked_scan import ChunkedScan, Memory
+from oahier.encoders.exported_scan import exporting, looped_scan
 
 
 def selective_scan(
@@ -76,9 +77,12 @@ def scan_from(
     kind = functools.reduce(torch.promote_types, (item.dtype for item in (x, delta, A, B, C)), torch.float32)
     x_wide, *others = (item.to(kind) for item in (x, delta, A, B, C))
     if state is None:
-        state = x_wide.new_zeros(len(x), A.shape[1], A.shape[0])
+        state = x_wide.new_zeros(x.shape[0], A.shape[1], A.shape[0])
     with torch.autocast(x.device.type, enabled=False):
-        y, last = ChunkedScan.apply(x_wide, *others, state.to(kind), chunk, memory)
+        if exporting():
+            y, last = looped_scan(state.to(kind), x_wide, *others)
+        else:
+            y, last = ChunkedScan.apply(x_wide, *others, state.to(kind), chunk, memory)
         y = y if D is None else torch.addcmul(y, x_wide, D.to(kind))
     return y.to(x.dtype), last
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from oahier.encoders.exported_scan import exporting
 from oahier.specs import build, nearest
 
 _CELL = 8
@@ -85,8 +86,7 @@ def slice_maps(
     """
     images = volume.movedim(2 + axis, 1)
     batch, count = images.shape[:2]
-    lots = -(-batch * count // slices_at_once)
-    lots = min(lots, count)
+    lots = 1 if exporting() else min(-(-batch * count // slices_at_once), count)
     maps = []
     for lot in range(lots):
         part = images[:, lot::lots].flatten(0, 1)
@@ -180,7 +180,7 @@ class Packing:
 
     def _pack(self, maps: Tensor, axis: int) -> Tensor:
         cells, depth = self.grid[axis], self.depths[axis]
-        slots = maps.new_zeros(len(maps), cells * depth, *maps.shape[2:])
+        slots = maps.new_zeros(maps.shape[0], cells * depth, *maps.shape[2:])
         slots = slots.index_copy(1, self._slots(axis, maps.device), maps)
         slots = slots.unflatten(1, (cells, depth)).movedim(1, 3).flatten(1, 2)  # batch, width, cells, ...
         packed: Tensor = slots.movedim(2, 2 + axis)

@@ -1,0 +1,40 @@
+"""``oahier export``."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from oahier.export import FORMATS, Format, export_checkpoint
+
+
+def export_parser() -> ArgumentParser:
+    """The parser of the command."""
+    parser = ArgumentParser(
+        prog="oahier export",
+        description="Write a trained model for other tools; every file is compared with the checkpoint.",
+    )
+    parser.add_argument("checkpoint", type=str, help="a checkpoint of oahier, e.g. run/checkpoints/best.ckpt")
+    parser.add_argument("folder", type=str, help="folder to write to")
+    parser.add_argument(
+        "--formats", type=list[Format], default=list(FORMATS), help="some of " + ", ".join(FORMATS)
+    )
+    return parser
+
+
+def run_export_command(words: list[str]) -> int:
+    """Export and print what was written."""
+    options = export_parser().parse_args(words)
+    exported = export_checkpoint(options.checkpoint, options.folder, options.formats)
+    table = Table("file", "size", "largest difference", title=f"Exported to {exported.folder}")
+    table.title_justify = "left"
+    for name, agreement in exported.agreements.items():
+        size = (exported.folder / name).stat().st_size / 1e6
+        table.add_row(name, f"{size:.1f} MB", f"{agreement.largest:.1e}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Model card: {exported.folder / 'README.md'}; complete it before you publish.", soft_wrap=True
+    )
+    return 0

@@ -1,0 +1,136 @@
+"""The model card: what was trained on what, how well it does, and what it is not for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import oahier
+from oahier.export.agreement import Agreement
+from oahier.files import write_atomically
+from oahier.prediction.trained import TrainedModel
+
+_NAMES = {
+    "accuracy": "accuracy", "auc": "AUC", "average_precision": "average precision", "brier": "Brier score",
+    "f1": "F1", "mae": "mean absolute error (grades)", "macro_auc": "macro AUC", "macro_f1": "macro F1",
+    "qwk": "QWK", "rps": "ranked probability score", "sensitivity": "sensitivity",
+    "spearman": "Spearman correlation", "specificity": "specificity",
+}  # fmt: skip
+
+
+def write_card(path: Path, trained: TrainedModel, agreements: Mapping[str, Agreement]) -> Path:
+    """Write a model card in Markdown (Mitchell et al. 2019, doi:10.1145/3287560.3287596).
+
+    Figures come from ``metrics.json`` of the run that the checkpoint lies in; what is not known is said
+    to be unknown.
+    """
+    sections = [_head(trained), _model(trained), _data(trained), _preprocessing(trained)]
+    sections += [_figures(trained.path), _formats(agreements), _LIMITS, _citation()]
+    return write_atomically(path, "\n\n".join(sections) + "\n")
+
+
+def _head(trained: TrainedModel) -> str:
+    return (
+        "---\nlibrary_name: oahier\npipeline_tag: image-classification\n"
+        "tags: [knee, osteoarthritis, MRI, Kellgren-Lawrence]\n---\n\n"
+        f"# Knee-osteoarthritis model `{trained.path.stem}`\n\n"
+        "**For research only; not a medical device.** From a knee MRI it estimates whether there is "
+        "radiographic osteoarthritis (OA, KL >= 2) and the Kellgren-Lawrence (KL) grade that readers of the "
+        "radiograph would give. Trained and exported with "
+        f"[oahier](https://arxiv.org/abs/2605.00718) {oahier.__version__}. Add a licence before you publish "
+        "it: weights trained on a data set are bound by the terms of that data set."
+    )
+
+
+def _model(trained: TrainedModel) -> str:
+    model = trained.model
+    encoder = model.specification.get("encoder")
+    name = encoder if isinstance(encoder, str) else json.dumps(encoder)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    rows = [f"| encoder | `{name}` |", f"| embedding | {model.encoder.num_features} numbers |"]
+    rows.append(f"| parameters | {count:,} |")
+    for head in model.heads:
+        kind = model.specification.get("heads", {}).get(head)
+        rows.append(f"| head `{head}` | `{json.dumps(kind)}` |")
+    rows.append(f"| checkpoint | `{trained.path.name}`, blake2b {trained.identity} |")
+    return "## Model\n\n| | |\n|---|---|\n" + "\n".join(rows)
+
+
+def _data(trained: TrainedModel) -> str:
+    counts = {split: len(knees) for split, knees in trained.splits.items() if knees}
+    if not counts:
+        return "## Data\n\nNot recorded in the checkpoint."
+    words = ", ".join(f"{count} {split}" for split, count in counts.items())
+    text = f"## Data\n\nKnees: {words}. Splits are by subject."
+    reference = trained.reference
+    if reference is not None:
+        grades = [int((reference.kl == grade).sum()) for grade in range(5)]
+        text += f" KL grades 0-4 of the training knees: {' / '.join(map(str, grades))}."
+    return text + " Say here where they come from, who they are (age, sex, site) and how they were graded."
+
+
+def _preprocessing(trained: TrainedModel) -> str:
+    settings = trained.preprocessing.as_dict()
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in settings.items())
+    return (
+        "## Input\n\n`mri`, float32 `(batch, 1, i, j, k)`, axes to the right, anterior, superior, resampled, "
+        "cropped or padded about the centre of the scan and z-scored over the voxels that the scan covers. "
+        "`oahier predict` does this; other programs have to.\n\n| | |\n|---|---|\n" + rows
+    )
+
+
+def _figures(checkpoint: Path) -> str:
+    """Test figures of the run ``<run>/checkpoints/<name>.ckpt``."""
+    path = checkpoint.parent.parent / "metrics.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = {key: value for key, value in content["metrics"].items() if key.count("/") == 2}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "## Figures\n\nNo test was run beside the checkpoint (`oahier test`); nothing is claimed."
+    intervals = content.get("intervals", {})
+    rows = []
+    for key, value in sorted(values.items()):
+        _, head, measure = key.split("/")
+        if measure in _NAMES and isinstance(value, (int, float)):
+            low_high = intervals.get(key)
+            known = low_high and None not in low_high
+            interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if known else ""
+            rows.append(f"| {head} | {_NAMES[measure]} | {value:.3f} | {interval} |")
+    header = (
+        f"## Figures\n\nOn {content.get('knees', 'the')} test knees of the run, intervals by resampling subjects."
+        "\n\n| head | measure | value | 95 % interval |\n|---|---|---|---|\n"
+    )
+    return header + "\n".join(rows)
+
+
+def _formats(agreements: Mapping[str, Agreement]) -> str:
+    rows = [
+        f"| `{name}` | {agreement.largest:.1e} | {', '.join(map(str, agreement.batches))} |"
+        for name, agreement in agreements.items()
+    ]
+    return (
+        "## Files\n\nEach was read back and compared with the checkpoint on smooth random volumes; outputs are "
+        "`probability_<head>`, `severity_<head>` (the expected grade) and `embedding`.\n\n"
+        "| file | largest difference | batch sizes |\n|---|---|---|\n" + "\n".join(rows)
+    )
+
+
+_LIMITS = (
+    "## Limits\n\n"
+    "- Not validated for any clinical use; no decision about a person may rest on it.\n"
+    "- Labels are noisy: readers agree on the exact KL grade in about 55 to 85 % of knees, and the grade is "
+    "read from a radiograph, not from this image.\n"
+    "- Scanners, sequences, fields of view and people unlike those of the training are outside of what was "
+    "tested; `oahier predict` flags unusual embeddings, which catches some of them.\n"
+    "- Mirrored, cropped or differently oriented volumes give wrong answers without a warning if they are "
+    "not preprocessed as above."
+)
+
+
+def _citation() -> str:
+    return (
+        "## Citation\n\nT. Zhang, *Learning Coarse-to-Fine Osteoarthritis Representations under Noisy "
+        "Hierarchical Labels*, arXiv:2605.00718, 2026."
+    )
