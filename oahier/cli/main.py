@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 _USAGE = """usage: oahier COMMAND [options]
 
-  fit, validate, test, predict   train and use a model   (oahier fit --help)
+  fit, validate, test            train and test a model  (oahier fit --help)
+  predict                        grade new scans         (oahier predict --help)
   export                         write a model for other tools, with a model card
   data phantom                   write phantom knees     (oahier data phantom --help)
   data import                    make a manifest from a data set on disk
@@ -23,6 +24,7 @@ _COMMANDS = {
     "compare": ("oahier.cli.compare", "run_compare_command"),
     "data": ("oahier.cli.data", "run_data_command"),
     "export": ("oahier.cli.export", "run_export_command"),
+    "predict": ("oahier.cli.predict", "run_predict_command"),
     "study": ("oahier.cli.study", "run_study_command"),
 }
 """Module and function of each command that Lightning does not know."""

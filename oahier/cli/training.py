@@ -1,4 +1,4 @@
-"""``oahier fit | validate | test | predict``: LightningCLI around our model and data."""
+"""``oahier fit | validate | test``: LightningCLI around our model and data."""
 
 from __future__ import annotations
 
@@ -64,6 +64,13 @@ class RunConfig(SaveConfigCallback):
 class OahierCLI(LightningCLI):
     """LightningCLI that never evaluates untrained weights and ends with a table."""
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's commands but ``predict``: ours starts from scans instead (``oahier predict``)."""
+        return {
+            name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"
+        }
+
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults({"trainer.default_root_dir": "runs/default"})
@@ -84,10 +91,6 @@ class OahierCLI(LightningCLI):
     def before_test(self) -> None:
         self._require_checkpoint("test")
 
-    def before_predict(self) -> None:
-        self._require_checkpoint("predict")
-        self.config_init["predict"]["return_predictions"] = False  # the callbacks write what is kept
-
     def after_fit(self) -> None:
         print_results(self.trainer, "val")
 
@@ -96,9 +99,6 @@ class OahierCLI(LightningCLI):
 
     def after_test(self) -> None:
         print_results(self.trainer, "test")
-
-    def after_predict(self) -> None:
-        print_results(self.trainer, "predict")
 
     def _require_checkpoint(self, command: str) -> None:
         options: Any = self.config_init[command]

@@ -1,0 +1,145 @@
+"""``oahier predict``: from scans to a table, overlays and pages."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, BooleanOptionalAction, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from oahier.cli.options import checked
+
+_SHOWN = 30
+_DESCRIPTION = """Predict scans with a trained model.
+
+PATH is an image file (.nii, .nii.gz, .nrrd, .mha, .mhd), a DICOM folder with any number of series, or a
+manifest (CSV). Volumes are preprocessed as the checkpoint says. What cannot be read is listed in
+left-out.csv and the rest is predicted; the exit status is 1 then, and 2 if nothing could be predicted.
+
+  oahier predict runs/mine/checkpoints/best.ckpt scan.nii.gz
+  oahier predict runs/mine/checkpoints/best.ckpt hospital/ --series 'sag.*dess' --side left --output new
+  oahier predict runs/mine/checkpoints/best.ckpt new.csv --reference knees.csv --workers 4
+
+Research use only, not a medical device.
+"""
+
+
+def run_predict_command(words: list[str]) -> int:
+    """Predict, print the table and say where the files are.
+
+    Returns:
+        0; 1 if something was left out; 2 if nothing could be predicted.
+
+    Raises:
+        ValueError: a checkpoint or an option that cannot be used.
+        OSError: the output folder cannot be written.
+    """
+    options = predict_parser().parse_args(words)
+    from oahier.prediction import predict_scans
+    from oahier.prediction.knee import warnings_of
+
+    result = predict_scans(
+        options.checkpoint,
+        options.paths,
+        options.output,
+        side=options.side,
+        series=options.series,
+        head=options.head,
+        method=options.method,
+        pages=options.pages,
+        overlays=options.overlays,
+        reference=options.reference,
+        workers=checked("--workers", options.workers, 0),
+        device=options.device,
+        progress=True,
+    )
+    console = Console()
+    if len(result.table):
+        rows = result.table.astype(object).where(result.table.notna(), None).to_dict("records")
+        console.print(_table(rows))
+        for row in rows[:_SHOWN]:
+            for warning in warnings_of(row):
+                console.print(f"{row['knee']}: {warning}", soft_wrap=True, highlight=False, markup=False)
+        for name in ("predictions.csv", "index.html" if options.pages else "embeddings.npz"):
+            console.print(f"{result.folder / name}", soft_wrap=True, highlight=False, markup=False)
+        kept = len(result.table) - result.computed
+        if kept:
+            console.print(f"{kept} of them had been predicted before with this model")
+    if len(result.table) and result.without_reference:
+        console.print(
+            f"no place among the training knees: {result.without_reference}; give --reference MANIFEST",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
+    for item in result.left_out[:_SHOWN]:
+        named = f"{item.source}: {item.reason}"
+        console.print(f"left out: {named}", soft_wrap=True, highlight=False, markup=False)
+    if len(result.left_out) > _SHOWN:
+        more = len(result.left_out) - _SHOWN
+        console.print(f"and {more} more, see {result.folder / 'left-out.csv'}", soft_wrap=True, markup=False)
+    if not len(result.table):
+        return 2
+    return 1 if result.left_out else 0
+
+
+def _table(rows: list[dict[str, object]]) -> Table:
+    severity = [name for name in rows[0] if name.startswith("severity_")]
+    grades = [f"pred_{name.removeprefix('severity_')}" for name in severity]
+    decisions = [name for name in rows[0] if name.startswith("prob_") and not name[-1].isdigit()]
+    places = [] if rows[0].get("ood_p") is None else ["axis_percentile", "ood_p", "ood_flag"]
+    columns = [*grades, *severity, *decisions, *places]
+    title = "Predictions (research use only)" + (f", first {_SHOWN} of {len(rows)}" * (len(rows) > _SHOWN))
+    table = Table(title=title, title_justify="left")
+    table.add_column("knee", overflow="fold")
+    table.add_column("side")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows[:_SHOWN]:
+        cells = [_cell(row[name]) for name in columns]
+        table.add_row(escape(str(row["knee"])), str(row["side"] or "?"), *cells)
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:g}"
+
+
+def predict_parser() -> ArgumentParser:
+    """The options of the command."""
+    from oahier.analysis import CAM_METHODS
+    from oahier.data.table import SIDES
+
+    parser = ArgumentParser(
+        prog="oahier predict", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a model trained with oahier")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scans to predict")
+    parser.add_argument(
+        "--output", type=Path, default=Path("predictions"), metavar="DIR", help="folder to write (%(default)s)"
+    )
+    parser.add_argument("--side", choices=SIDES, default="", help="of the scans that do not say theirs")
+    parser.add_argument(
+        "--series", metavar="REGEX", help="take the DICOM series whose description or protocol matches"
+    )
+    parser.add_argument("--head", help="name of the head that saliency explains (the first with grades)")
+    parser.add_argument(
+        "--method", choices=(*CAM_METHODS, "smoothgrad"), default="gradcam", help="of saliency (%(default)s)"
+    )
+    parser.add_argument(
+        "--pages", action=BooleanOptionalAction, default=True, help="pictures and HTML pages"
+    )
+    parser.add_argument(
+        "--overlays", action=BooleanOptionalAction, default=True, help="saliency on the grid of each scan"
+    )
+    parser.add_argument(
+        "--reference", type=Path, metavar="MANIFEST",
+        help="of the training: embed its knees once in evaluation mode, to compare new knees with",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=0, help="processes that read ahead (%(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (%(default)s)")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    return parser

@@ -1,0 +1,179 @@
+"""Slices of a scan through the most salient voxel, as pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oahier.callbacks.files import write_figure
+from oahier.callbacks.saliency_picture import KneePicture, Plane, saliency_picture
+from oahier.data.reading import Grid
+from oahier.prediction.knee import KneePrediction, Saliency
+from oahier.prediction.loading import LoadedScan
+from oahier.types import CARTILAGE_LABELS
+
+_OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
+_PLANES = (("sagittal", 0, 1, 2), ("coronal", 1, 0, 2), ("axial", 2, 0, 1))
+"""Name, axis of the slices, axis shown from left to right, axis shown from bottom to top."""
+_LONGEST = 640
+"""Pixels of the longer side of a picture in a page."""
+_FAINT = 0.05
+"""Shares of the maximum below which nothing is painted."""
+_OUTLINE = (37, 224, 224)
+
+
+def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[Plane, ...]:
+    """A sagittal, a coronal and an axial slice through the peak; without one, through the middle of what
+    the network sees.
+
+    Sagittal slices have anterior at the left; coronal and axial ones the patient's right at the left.
+    """
+    image = loaded.image
+    where = _centre(image.grid, loaded.seen) if saliency is None or saliency.strength <= 0 else saliency.peak
+    heat = np.zeros(image.grid.shape, dtype=np.float32) if saliency is None else saliency.values
+    inside = np.zeros(1, dtype=bool)
+    inside = np.broadcast_to(inside, image.grid.shape)
+    if loaded.cartilage is not None:
+        inside = np.isin(loaded.cartilage.data, CARTILAGE_LABELS)
+    codes = _codes(image.grid)
+    planes = []
+    for name, axis, across, up in _PLANES:
+        slices = [_slice(volume, axis, where[axis]) for volume in (image.data, heat, inside)]
+        shape, spacing = image.grid.shape, image.grid.spacing
+        planes.append(Plane(
+            name, where[axis], slices[0].astype(np.float32), slices[1], slices[2],
+            (shape[across] * spacing[across], shape[up] * spacing[up]),
+            (codes[across], _OPPOSITE[codes[across]], _OPPOSITE[codes[up]], codes[up]),
+        ))  # fmt: skip
+    return tuple(planes)
+
+
+def _slice(volume: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
+    """Rows from bottom to top, columns from anterior to posterior or from right to left."""
+    return np.ascontiguousarray(np.flip(np.take(volume, index, axis=axis), axis=0).T)
+
+
+def _centre(grid: Grid, seen: Grid) -> tuple[int, ...]:
+    middle = seen.affine[:3, :3] @ ((np.array(seen.shape) - 1) / 2) + seen.affine[:3, 3]
+    voxel = np.linalg.inv(grid.affine) @ np.append(middle, 1.0)
+    return tuple(int(value) for value in np.clip(voxel[:3].round(), 0, np.array(grid.shape) - 1))
+
+
+def _codes(grid: Grid) -> tuple[str, ...]:
+    """The direction that each axis runs to; axes were turned to right, anterior, superior, or nearly so."""
+    from nibabel.orientations import aff2axcodes
+
+    return tuple(str(code) for code in aff2axcodes(grid.affine))
+
+
+def write_picture(path: Path, loaded: LoadedScan, prediction: KneePrediction, planes: tuple[Plane, ...]) -> Path:
+    """Three planes with saliency, letters at the edges and the cartilage outlined where it is known."""
+    row = prediction.row
+    parts = [str(row["knee"]), str(row["side"] or "side unknown")]
+    parts += [f"{key.removeprefix('severity_')}: severity {row[key]:.2f}" for key in row if key[:9] == "severity_"]
+    parts += [
+        f"P({key.removeprefix('prob_')}) {row[key]:.2f}"
+        for key in row
+        if key.startswith("prob_") and not key[-1].isdigit()
+    ]
+    if prediction.saliency is None or prediction.saliency.strength <= 0:
+        parts.append("no saliency")
+    outlined = "; cartilage outlined" if loaded.cartilage is not None else ""
+    title = f"Where the model looked{outlined}. Research use only"
+    return write_figure(path, saliency_picture([KneePicture(str(row["knee"]), "    ".join(parts), planes)], title))
+
+
+def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[str, Any]]:
+    """The planes for a page: grey values, saliency and outline as data addresses.
+
+    Percentiles 1 and 99.5 of the volume become black and white. ``box`` is what the network sees, in percent
+    of the slice (left, top, width, height), or empty where it sees all of it.
+    """
+    low, high = (float(value) for value in np.percentile(loaded.image.data[::2, ::2, ::2], (1, 99.5)))
+    edges = _seen_edges(loaded.image.grid, loaded.seen)
+    return [
+        {
+            "name": plane.name,
+            "index": plane.index,
+            "width": round(plane.size[0], 2),
+            "height": round(plane.size[1], 2),
+            "left": plane.edges[0], "right": plane.edges[1], "bottom": plane.edges[2], "top": plane.edges[3],
+            "box": _box(edges[across], edges[up]),
+            "mri": _grey(plane, low, high),
+            "heat": _heat(plane),
+            "outline": _outline(plane) if plane.cartilage.any() else "",
+        }
+        for plane, (_, _, across, up) in zip(planes, _PLANES, strict=True)
+    ]  # fmt: skip
+
+
+def _seen_edges(grid: Grid, seen: Grid) -> list[tuple[float, float]]:
+    """Where the network's view begins and ends along each axis of the scan, as shares of its extent."""
+    across = np.linalg.inv(grid.affine) @ seen.affine
+    edges = []
+    for axis in range(3):
+        ends = [across[axis, axis] * end + across[axis, 3] for end in (-0.5, seen.shape[axis] - 0.5)]
+        first, last = sorted((end + 0.5) / grid.shape[axis] for end in ends)
+        edges.append((max(first, 0.0), min(last, 1.0)))
+    return edges
+
+
+def _box(across: tuple[float, float], up: tuple[float, float]) -> list[float]:
+    """The first image axis is shown flipped (anterior and right at the left), and so is the second (up)."""
+    if across[1] - across[0] > 0.99 and up[1] - up[0] > 0.99:
+        return []
+    box = (1 - across[1], 1 - up[1], across[1] - across[0], up[1] - up[0])
+    return [round(100 * value, 2) for value in box]
+
+
+def _grey(plane: Plane, low: float, high: float) -> str:
+    from PIL import Image
+
+    values = np.clip((plane.mri - low) / max(high - low, 1e-6), 0, 1)
+    picture = Image.fromarray(np.round(255 * values).astype(np.uint8)[::-1].copy())
+    return _address(picture.resize(_size(plane), Image.Resampling.BICUBIC), "jpeg", quality=88)
+
+
+def _heat(plane: Plane) -> str:
+    """Red over orange to yellow, the more opaque the larger; as in the other pictures of saliency."""
+    from PIL import Image
+
+    fine = Image.fromarray(plane.saliency[::-1].astype(np.float32).copy()).resize(
+        _size(plane), Image.Resampling.BILINEAR
+    )
+    share = np.clip(np.nan_to_num(np.asarray(fine)), 0, 1)
+    colours = np.zeros((*share.shape, 4), dtype=np.uint8)
+    colours[..., 0] = 255
+    colours[..., 1] = np.round(255 * share)
+    colours[..., 3] = np.where(share < _FAINT, 0, np.round(255 * 0.6 * share**0.8))
+    return _address(Image.fromarray(colours), "png", optimize=True)
+
+
+def _outline(plane: Plane) -> str:
+    from PIL import Image
+    from scipy.ndimage import binary_erosion
+
+    mask = Image.fromarray(plane.cartilage[::-1].astype(np.uint8) * 255)
+    fine = np.asarray(mask.resize(_size(plane), Image.Resampling.NEAREST)) > 127
+    edge = fine & ~binary_erosion(fine, iterations=2)
+    colours = np.zeros((*edge.shape, 4), dtype=np.uint8)
+    colours[edge] = (*_OUTLINE, 255)
+    return _address(Image.fromarray(colours), "png", optimize=True)
+
+
+def _size(plane: Plane) -> tuple[int, int]:
+    """Pixels across and down, square in millimetres."""
+    width, height = plane.size
+    scale = _LONGEST / max(width, height)
+    return max(8, round(scale * width)), max(8, round(scale * height))
+
+
+def _address(picture: Any, kind: str, **options: Any) -> str:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

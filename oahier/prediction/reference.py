@@ -1,0 +1,126 @@
+"""Embeddings of the training knees in evaluation mode, made once and kept beside the checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oahier.analysis import AxisKind
+from oahier.analysis.reference import EmbeddingReference
+from oahier.data.manifest import Manifest, read_manifest
+from oahier.files import write_atomically
+from oahier.prediction.knee import as_batch
+from oahier.prediction.loading import UnusableScan
+from oahier.prediction.scans import Scan
+from oahier.prediction.trained import TrainedModel, file_hash, reference_path
+from oahier.types import MISSING
+
+_log = logging.getLogger("oahier.prediction")
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    embedding: Tensor
+    kl: Tensor
+    oa: Tensor
+
+
+def compute_reference(
+    trained: TrainedModel,
+    manifest: str | Path | Manifest,
+    *,
+    kind: AxisKind | None = None,
+    workers: int = 0,
+    progress: bool = False,
+) -> TrainedModel:
+    """The model with a reference of its training and validation knees in evaluation mode.
+
+    The embeddings that training kept are of augmented volumes in training mode. Those made here are what
+    prediction makes, so that distances to them are sharper. They are written beside the checkpoint, where
+    :func:`~oahier.prediction.trained.load_trained` finds them, and are not made again while they are there.
+
+    Args:
+        trained: the model.
+        manifest: holds the knees that the checkpoint names as its training and validation knees.
+        kind: of the severity axis; that of the reference in the checkpoint, or ``"pca"``, if not given.
+        workers: processes that read and preprocess ahead.
+        progress: show a bar.
+
+    Raises:
+        ValueError: training knees that the manifest lacks, or that cannot be read.
+        OSError: the folder of the checkpoint cannot be written.
+    """
+    if trained.reference is not None and trained.reference.origin == "evaluation" and kind is None:
+        return trained
+    kind = kind or _kind(trained)
+    table = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+    train, held_out = (
+        _embedded(trained, _scans(trained, table, split), workers, progress) for split in ("train", "val")
+    )
+    reference = EmbeddingReference.fit(
+        train.embedding, train.kl, train.oa, held_out.embedding, kind=kind, origin="evaluation"
+    )
+    checkpoint = file_hash([trained.path])
+    content = {"checkpoint": checkpoint, "reference": reference.state()}
+    beside = write_atomically(reference_path(trained.path), lambda path: torch.save(content, path))
+    identity = file_hash([trained.path, beside])
+    return replace(trained, reference=reference, identity=identity, without_reference="")
+
+
+def _kind(trained: TrainedModel) -> AxisKind:
+    kind: Any = "pca" if trained.reference is None else trained.reference.axis.kind
+    return kind  # type: ignore[no-any-return]
+
+
+def _scans(trained: TrainedModel, manifest: Manifest, split: str) -> list[Scan]:
+    """The knees of a split at training, as the manifest has them."""
+    wanted = trained.splits.get(split, [])
+    rows = {str(knee): position for position, knee in enumerate(manifest.table["knee"])}
+    missing = [knee for knee in wanted if knee not in rows]
+    if not wanted or missing:
+        what = f"no knee of its split {split!r}" if not wanted else f"{missing[0]!r} ({len(missing)} missing)"
+        raise ValueError(
+            f"reference: {manifest.name}: expected the manifest of the training, but the checkpoint "
+            f"{trained.path.name} names {what}; give the manifest that the model was trained with"
+        )
+    scans = []
+    for knee in wanted:
+        row = manifest.table.iloc[rows[knee]]
+        mri = manifest.file(rows[knee], "mri")
+        if mri is not None:
+            labels = {name: int(row[name]) for name in ("kl", "oa") if row[name] != MISSING}
+            scans.append(Scan(knee, str(mri), mri, row["subject"], row["side"], labels=labels))
+    return scans
+
+
+def _embedded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool) -> _Embedded:
+    rows, labels = [], []
+    device = next(trained.model.parameters()).device
+    for scan, loaded in zip(scans, _loaded(trained, scans, workers, progress), strict=True):
+        if isinstance(loaded, UnusableScan):
+            _log.warning("reference: knee %s is left out: %s", scan.knee, loaded)
+            continue
+        with torch.inference_mode():
+            embedding = trained.model.encoder(as_batch(loaded, device)["mri"]).flatten(1)
+        rows.append(embedding.float().cpu().clone())
+        labels.append([scan.labels.get(name, MISSING) for name in ("kl", "oa")])
+    if not rows:
+        raise ValueError("reference: not one of the knees of a split could be read; see the warnings above")
+    with torch.inference_mode(False):
+        columns = torch.tensor(labels)
+        return _Embedded(torch.cat(rows).clone(), columns[:, 0], columns[:, 1])
+
+
+def _loaded(
+    trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool
+) -> Iterator[Any]:
+    from oahier.prediction.run import load_scans, tracked
+
+    loader = load_scans(scans, trained.preprocessing, workers)
+    return tracked(loader, len(scans), progress, "training knees")

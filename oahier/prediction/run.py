@@ -1,0 +1,271 @@
+"""Predicting scans one after another: memory does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from oahier.callbacks.files import knee_file, write_arrays, write_rows
+from oahier.callbacks.tail import SaliencyMethod, head_to_explain
+from oahier.data.preprocessing import Preprocessing
+from oahier.prediction.knee import KneePrediction, predict_knee
+from oahier.prediction.loading import LoadedScan, UnusableScan, load_scan
+from oahier.prediction.planes import picture_sources, planes_through_peak, write_picture
+from oahier.prediction.records import Record, finished_record, record_key
+from oahier.prediction.scans import LeftOut, Scan, Side, find_scans
+from oahier.prediction.trained import TrainedModel, load_trained
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionResult:
+    """What a prediction left behind."""
+
+    folder: Path
+    table: pd.DataFrame
+    """A row a knee, the columns of ``predictions.csv``."""
+    left_out: list[LeftOut]
+    computed: int
+    """Knees that were predicted now; the others were there already."""
+    without_reference: str
+    """Why no knee has a place among the training knees; empty where they have."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    head: str | None
+    method: SaliencyMethod
+    pages: bool
+    overlays: bool
+    device: str
+
+    def of_record(self) -> dict[str, object]:
+        return {"head": self.head, "method": self.method, "pages": self.pages, "overlays": self.overlays}
+
+
+def predict_scans(
+    checkpoint: str | Path,
+    paths: Sequence[str | Path] | str | Path,
+    output: str | Path = "predictions",
+    *,
+    side: Side = "",
+    series: str | None = None,
+    head: str | None = None,
+    method: SaliencyMethod = "gradcam",
+    pages: bool = True,
+    overlays: bool = True,
+    reference: str | Path | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    progress: bool = False,
+) -> PredictionResult:
+    """Predict scans with a trained model and write a table, overlays and pages.
+
+    Volumes are preprocessed as the checkpoint says. A scan that cannot be read is left out with its reason
+    and the others are predicted. A knee that is in ``output`` already, from the same checkpoint, options and
+    file contents, is not computed again.
+
+    Args:
+        checkpoint: a file that ``oahier fit`` (Lightning's ``ModelCheckpoint``) wrote.
+        paths: image files, DICOM folders (of any number of series) or manifests.
+        output: folder to write into; tables list the knees of this call.
+        side: ``"left"`` or ``"right"`` for the scans that do not say theirs.
+        series: regular expression that picks DICOM series by description or protocol.
+        head: name of the head that saliency explains; by default the first with grades.
+        method: ``"gradcam"``, one of its relatives, or ``"smoothgrad"``.
+        pages: write ``pictures/`` and the HTML pages.
+        overlays: write ``overlays/``, the saliency on the grid of each scan.
+        reference: manifest of the training and validation knees, whose embeddings are then computed once in
+            evaluation mode and kept beside the checkpoint; see :func:`compute_reference`.
+        workers: processes that read and preprocess scans ahead; 0 for none.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``.
+        progress: show a bar.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        ValueError: an argument out of range.
+        OSError: the output folder cannot be written.
+    """
+    if workers < 0:
+        raise ValueError(f"workers: expected 0 or more processes, got {workers}")
+    if side not in ("left", "right", ""):
+        raise ValueError(f"side: expected 'left' or 'right' (or '' for unknown), got {side!r}")
+    folder = Path(output)
+    options = _Options(head, method, pages, overlays, chosen_device(device))
+    trained = load_trained(checkpoint, options.device)
+    if reference is not None:
+        from oahier.prediction.reference import compute_reference
+
+        trained = compute_reference(trained, reference, workers=workers, progress=progress)
+    options = replace(options, head=head_to_explain(dict(trained.model.heads.items()), head))
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    needed = trained.preprocessing.mirror_left
+    scans, left_out = find_scans(given, side=side, series=series, sides_needed=needed)
+    loader = load_ahead(_Scans(scans, trained.preprocessing, folder, trained.identity, options), workers)
+    records: list[Record] = []
+    computed = 0
+    for scan, found in tracked(zip(scans, loader, strict=True), len(scans), progress, "predicting"):
+        if isinstance(found, UnusableScan):
+            left_out.append(LeftOut(scan.source, scan.knee, str(found)))
+        elif isinstance(found, Record):
+            records.append(found)
+        else:
+            record = _predict_and_write(trained, found[0], found[1], folder, options)
+            if isinstance(record, LeftOut):
+                left_out.append(record)
+            else:
+                records.append(record)
+                computed += 1
+    table = _write_tables(folder, trained, records, left_out, options)
+    return PredictionResult(folder, table, left_out, computed, trained.without_reference)
+
+
+def chosen_device(name: str) -> str:
+    """The device that ``"auto"`` stands for; other names are checked.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
+    return name
+
+
+class _Scans(Dataset[Any]):
+    """Scans read and preprocessed, or their records if they are done, or what is wrong with them."""
+
+    def __init__(
+        self, scans: Sequence[Scan], preprocessing: Preprocessing, folder: Path | None, identity: str,
+        options: _Options | None,
+    ) -> None:  # fmt: skip
+        self.scans, self.preprocessing, self.folder = scans, preprocessing, folder
+        self.identity, self.options = identity, options
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __getitem__(self, index: int) -> tuple[LoadedScan, str] | Record | UnusableScan:
+        scan = self.scans[index]
+        try:
+            key = ""
+            if self.folder is not None and self.options is not None:
+                key = record_key(scan, self.identity, self.options.of_record())
+                record = finished_record(self.folder, scan, key)
+                if record is not None:
+                    return record
+            return load_scan(scan, self.preprocessing), key
+        except UnusableScan as error:
+            return error
+        except OSError as error:
+            return UnusableScan(f"{scan.source}: cannot be read: {error.strerror or error}")
+
+
+def load_ahead(dataset: Dataset[Any], workers: int) -> Iterator[Any]:
+    """Items in order, made by other processes ahead of time; no random state is read."""
+    return iter(DataLoader(
+        dataset, batch_size=None, num_workers=workers, collate_fn=_as_is, prefetch_factor=1 if workers else None,
+        generator=torch.Generator().manual_seed(0),
+    ))  # fmt: skip
+
+
+def load_scans(scans: Sequence[Scan], preprocessing: Preprocessing, workers: int) -> Iterator[Any]:
+    """Each scan loaded, or what is wrong with it."""
+    for found in load_ahead(_Scans(scans, preprocessing, None, "", None), workers):
+        yield found if isinstance(found, UnusableScan) else found[0]
+
+
+def _as_is(item: Any) -> Any:
+    return item
+
+
+def tracked(items: Iterator[Any], total: int, progress: bool, what: str) -> Iterator[Any]:
+    """The items, with a bar if wanted."""
+    if not progress:
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, total=total, description=what, transient=True)
+
+
+def _predict_and_write(
+    trained: TrainedModel, loaded: LoadedScan, key: str, folder: Path, options: _Options
+) -> Record | LeftOut:
+    explain = options.pages or options.overlays
+    try:
+        prediction = predict_knee(
+            trained, loaded, head=options.head, method=options.method, explain=explain
+        )
+    except torch.OutOfMemoryError as error:
+        reason = f"not enough memory on {options.device} ({str(error).splitlines()[0]}); try --device cpu"
+        return LeftOut(loaded.scan.source, loaded.scan.knee, reason)
+    except ValueError as error:
+        return LeftOut(loaded.scan.source, loaded.scan.knee, str(error))
+    files = _write_files(trained, loaded, prediction, folder, options)
+    record = Record(key, prediction.row, prediction.embedding, _facts(loaded), files)
+    record.write(folder)
+    return record
+
+
+def _write_files(
+    trained: TrainedModel, loaded: LoadedScan, prediction: KneePrediction, folder: Path, options: _Options
+) -> tuple[str, ...]:
+    name = knee_file(loaded.scan.knee)
+    files = []
+    if options.overlays and prediction.saliency is not None:
+        from oahier.data.reading import write_image
+
+        files.append(f"overlays/{name}.nii.gz")
+        rounded = np.round(prediction.saliency.values * 4096) / np.float32(4096)  # packs ten times as small
+        values = loaded.image.in_source_axes(rounded.astype(np.float32))
+        write_image(folder / files[-1], values, loaded.image.source.affine)
+    if options.pages:
+        from oahier.prediction.pages import knee_page
+
+        planes = planes_through_peak(loaded, prediction.saliency)
+        files += [f"pictures/{name}.png", f"pages/{name}.html"]
+        write_picture(folder / files[-2], loaded, prediction, planes)
+        pictures = picture_sources(planes, loaded)
+        knee_page(folder / files[-1], trained, loaded, prediction, pictures, options.of_record())
+    return tuple(files)
+
+
+def _facts(loaded: LoadedScan) -> Mapping[str, Any]:
+    grid = loaded.image.source
+    return {"shape": list(grid.shape), "spacing": [round(length, 4) for length in grid.spacing]}
+
+
+def _write_tables(
+    folder: Path, trained: TrainedModel, records: Sequence[Record], left_out: Sequence[LeftOut],
+    options: _Options,
+) -> pd.DataFrame:  # fmt: skip
+    rows = [record.row for record in records]
+    write_rows(
+        folder / "left-out.csv", ["source", "knee", "reason"],
+        [[item.source, item.knee, item.reason] for item in left_out],
+    )  # fmt: skip
+    if not rows:
+        return pd.DataFrame()
+    write_rows(folder / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+    write_arrays(
+        folder / "embeddings.npz",
+        knee=np.array([str(row["knee"]) for row in rows], dtype=np.str_),
+        embedding=np.stack([record.embedding for record in records]),
+    )
+    if options.pages:
+        from oahier.prediction.pages import index_page
+
+        index_page(folder, trained, records, left_out)
+    return pd.DataFrame(rows)
