@@ -13,6 +13,7 @@ from rich.table import Table
 from oahier.cli.options import checked
 
 _SHOWN = 30
+_NAMED = 5
 _DESCRIPTION = """Predict scans with a trained model.
 
 PATH is an image file (.nii, .nii.gz, .nrrd, .mha, .mhd), a DICOM folder with any number of series, or a
@@ -39,7 +40,6 @@ def run_predict_command(words: list[str]) -> int:
     """
     options = predict_parser().parse_args(words)
     from oahier.prediction import predict_scans
-    from oahier.prediction.knee import warnings_of
 
     result = predict_scans(
         options.checkpoint,
@@ -60,9 +60,9 @@ def run_predict_command(words: list[str]) -> int:
     if len(result.table):
         rows = result.table.astype(object).where(result.table.notna(), None).to_dict("records")
         console.print(_table(rows))
-        for row in rows[:_SHOWN]:
-            for warning in warnings_of(row):
-                console.print(f"{row['knee']}: {warning}", soft_wrap=True, highlight=False, markup=False)
+        for warning, knees in _by_warning(rows).items():
+            named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
+            console.print(f"{named}: {warning}", soft_wrap=True, highlight=False, markup=False)
         for name in ("predictions.csv", "index.html" if options.pages else "embeddings.npz"):
             console.print(f"{result.folder / name}", soft_wrap=True, highlight=False, markup=False)
         kept = len(result.table) - result.computed
@@ -84,7 +84,17 @@ def run_predict_command(words: list[str]) -> int:
     return 1 if result.left_out else 0
 
 
-def _table(rows: list[dict[str, object]]) -> Table:
+def _by_warning(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    from oahier.prediction.knee import warnings_of
+
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in warnings_of(row):
+            found.setdefault(warning, []).append(str(row["knee"]))
+    return found
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     severity = [name for name in rows[0] if name.startswith("severity_")]
     grades = [f"pred_{name.removeprefix('severity_')}" for name in severity]
     decisions = [name for name in rows[0] if name.startswith("prob_") and not name[-1].isdigit()]

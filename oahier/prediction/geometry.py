@@ -60,7 +60,7 @@ def outside_share(target: Grid, scan: Grid) -> float:
     """
     inside = 1.0
     for axis, places in enumerate(_places(scan, target)):
-        inside *= float(np.mean((places >= -0.5) & (places <= scan.shape[axis] - 0.5)))
+        inside *= float(np.mean(_within(places, scan.shape[axis])))
     return 1.0 - inside
 
 
@@ -92,5 +92,10 @@ def _weights(places: np.ndarray, count: int) -> np.ndarray:
     rows = np.arange(len(places))
     np.add.at(weights, (rows, lower), 1 - share)
     np.add.at(weights, (rows, np.minimum(lower + 1, count - 1)), share)
-    weights[(places < -0.5 - 1e-6) | (places > count - 0.5 + 1e-6)] = 0
+    weights[~_within(places, count)] = 0
     return weights
+
+
+def _within(places: np.ndarray, count: int) -> np.ndarray:
+    """Whether coordinates lie between the outer edges of ``count`` voxels, borders and rounding included."""
+    return np.asarray((places >= -0.5 - 1e-6) & (places <= count - 0.5 + 1e-6))
