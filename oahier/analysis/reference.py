@@ -56,10 +56,10 @@ class EmbeddingReference:
         ValueError: lengths or widths that differ.
     """
 
-    embeddings: Float[Tensor, "knees features"]
-    kl: Int[Tensor, " knees"]
-    oa: Int[Tensor, " knees"]
-    held_out: Float[Tensor, "others features"]
+    embeddings: Tensor
+    kl: Tensor
+    oa: Tensor
+    held_out: Tensor
     axis: SeverityAxisFit
     origin: Origin = "training steps"
 
