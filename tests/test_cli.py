@@ -104,8 +104,22 @@ def test_fit_then_test_then_predict(config: Path, tmp_path: Path, capsys: pytest
     assert (run / "predictions.csv").read_text().count("\n") == 1 + 5
     assert "epoch 1 of 1" in (run / "log.txt").read_text()
 
-    assert main(["predict", f"--config={run / 'config.yaml'}"]) == 0
-    assert (run / "predict" / "predictions.csv").read_text().count("\n") == 1 + 20
+    manifest, out = str(config.parent / "knees.csv"), tmp_path / "out"
+    words = ["predict", str(run / "checkpoints" / "best.ckpt"), manifest, f"--output={out}", "--no-pages"]
+    capsys.readouterr()
+    assert main(words) == 0
+    assert (out / "predictions.csv").read_text().count("\n") == 1 + 20
+    printed = capsys.readouterr().out
+    assert "Predictions (research use only)" in printed and "trained without SeverityAxis" in printed
+    assert len(list((out / "overlays").glob("*.nii.gz"))) == 20
+
+
+def test_lightnings_predict_is_gone(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command starts from a checkpoint and scans; the old form says how the new one goes."""
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", f"--config={config}"])
+    assert ended.value.code == 2
+    assert "CHECKPOINT" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_resumes(config: Path, tmp_path: Path) -> None:

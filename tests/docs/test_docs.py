@@ -141,6 +141,10 @@ def check_command(words: list[str], parser: Any, monkeypatch: pytest.MonkeyPatch
         from oahier.cli.study import study_parser
 
         study_parser().parse_args(rest[1:])
+    elif program == "oahier" and rest[0] == "predict":
+        from oahier.cli.predict import predict_parser
+
+        predict_parser().parse_args(rest[1:])
     elif program == "oahier":
         parser.parse_args(rest)
     elif program == "make":
