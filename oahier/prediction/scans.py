@@ -169,15 +169,17 @@ def _from_dicom(path: Path, wanted: re.Pattern[str] | None) -> list[Scan | LeftO
     found: list[Scan | LeftOut] = []
     for item in series:
         name = _series_name(path, item, alone=shared.count(item.folder) == 1)
-        source = str(item.folder) if shared.count(item.folder) == 1 else f"{item.folder}: {item.description}"
+        words = ", ".join(word for word in (item.description or item.protocol, item.part) if word)
+        source = str(item.folder) if shared.count(item.folder) == 1 else f"{item.folder}: {words}"
         if wanted is not None and not any(map(wanted.search, (item.description, item.protocol))):
             found.append(LeftOut(source, name, f"--series {wanted.pattern!r} does not match {_title(item)}"))
             continue
-        faults = list(dict.fromkeys([*item.problems, *series_faults(item)]))
+        faults = series_faults(item)
         if faults:
             found.append(LeftOut(source, name, "; ".join(faults)))
             continue
-        notes = () if _may_be_a_knee(item) else (f"the header says body part {item.body_part!r}",)
+        other = () if _may_be_a_knee(item) else (f"the header says body part {item.body_part!r}",)
+        notes = (*item.notes, *other)
         side = header_side(item)
         found.append(Scan(name, source, Path(item.folder), side=side, series=item, notes=notes))
     return found
@@ -198,9 +200,7 @@ def _series_name(root: Path, series: Series, *, alone: bool) -> str:
     below = folder.relative_to(root).parts if folder != root and folder.is_relative_to(root) else ()
     parts = [*(below or (folder.resolve().name,))]
     if not alone:
-        parts.append(series.description or series.protocol or "series")
-        if series.echo:
-            parts.append(f"echo{series.echo}")
+        parts += [series.description or series.protocol or "series", *([series.part] if series.part else [])]
     return _legal("-".join(parts))
 
 

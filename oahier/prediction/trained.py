@@ -52,7 +52,8 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
             were preprocessed.
     """
     path = Path(checkpoint)
-    model = HierarchicalClassifier.load_from_checkpoint(path, map_location=device)
+    with torch.random.fork_rng(devices=[]):  # a model is made with random weights first
+        model = HierarchicalClassifier.load_from_checkpoint(path, map_location=device)
     content = torch.load(path, map_location="cpu", weights_only=True)
     identity = file_hash([path])
     data = content.get("KneeMRIDataModule")
