@@ -1,0 +1,45 @@
+"""From what is on a researcher's disk to a manifest: importers, and what every importer needs.
+
+An importer reads the tables and folders of a source and names :class:`Candidate` knees; then
+:func:`finish_import` opens their images and writes the manifest. Importers are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut, MaskStep
+from oahier.data.importers.finish import finish_import
+
+if TYPE_CHECKING:
+    from oahier.data.importers.labels import LabelIds
+    from oahier.data.importers.oaizib_cm import import_oaizib_cm
+    from oahier.data.importers.table import import_table
+
+_LAZY = {
+    "LabelIds": "labels",
+    "import_dicom": "dicom",
+    "import_oai": "oai",
+    "import_oai_zib": "oai_zib",
+    "import_oaizib_cm": "oaizib_cm",
+    "import_table": "table",
+}
+
+__all__ = [
+    "Candidate",
+    "ImportResult",
+    "LabelIds",
+    "LeftOut",
+    "MaskStep",
+    "finish_import",
+    "import_oaizib_cm",
+    "import_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an importer when it is first asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"oahier.data.importers.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

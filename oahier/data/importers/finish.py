@@ -1,0 +1,152 @@
+"""The second half of every import: open all images, then write the manifest and the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
+from oahier.data.importers.journal import Journal, Record, fingerprint, locked, remove_temporary_files
+from oahier.data.importers.outputs import check_destination, manifest_table, write_outputs
+from oahier.data.importers.parallel import examine_all
+
+logger = logging.getLogger(__name__)
+
+
+def finish_import(
+    destination: str | Path,
+    candidates: Iterable[Candidate],
+    left_out: Iterable[LeftOut] = (),
+    *,
+    importer: str,
+    source: str | Path,
+    licence: str = "",
+    options: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    convert: bool = False,
+    progress: bool = True,
+) -> ImportResult:
+    """Open every image of an import, write what has to be written, then the manifest and the log.
+
+    A knee whose files are damaged or contradict each other is left out with its reason. What was found is
+    kept in ``destination/.import``: an interrupted import goes on where it stopped, a finished one has
+    nothing to do, and after a change of the source or the options only what changed is opened again. The
+    source is only read. The manifest is written last.
+
+    Args:
+        destination: folder for ``manifest.csv``, ``left-out.csv``, ``import.json`` and ``data.yaml``; made
+            if missing.
+        candidates: knees that the source promises.
+        left_out: what the source holds and the importer could not use.
+        importer: its name, ``oaizib-cm`` for example.
+        source: the folder, archive or table that was imported.
+        licence: terms that the data came under.
+        options: of the importer, for the record; ``mirror_left`` and ``n4`` are handed on to training in
+            ``data.yaml``.
+        workers: processes that open images; 0 opens them in this one.
+        convert: also write every image as NIfTI under ``destination/images``.
+        progress: show a bar on standard error.
+
+    Returns:
+        the manifest and what is not in it.
+
+    Raises:
+        ValueError: nothing could be imported, the knees contradict each other as a table, or the folder
+            holds something else.
+        OSError: the destination cannot be written, is full, or is being written by another import.
+    """
+    folder, source, options = Path(destination), Path(source), dict(options or {})
+    with locked(folder):
+        check_destination(folder, importer)
+        remove_temporary_files(folder)
+        knees, apart = _named_apart(candidates, source)
+        out = [*left_out, *apart]
+        records = _records(folder, knees, convert, workers, progress)
+        kept: list[tuple[Candidate, Record]] = []
+        for candidate in knees:
+            record = records[candidate.knee]
+            reason = record.reason or _contradiction(candidate, record)
+            if reason:
+                out.append(_leave_out(candidate, source, reason))
+            else:
+                kept.append((candidate, record))
+            for note in record.notes:
+                logger.info("%s: %s", candidate.knee, note)
+        out = sorted(set(out), key=lambda item: (item.knee, item.source, item.reason))
+        table = manifest_table(folder, kept, source, licence)
+        return write_outputs(folder, table, out, records, importer, source, licence, options)
+
+
+def _records(
+    folder: Path, knees: list[Candidate], convert: bool, workers: int, progress: bool
+) -> dict[str, Record]:
+    """The records of all knees: those that still hold, and new ones of the others."""
+    journal, records, waiting = Journal(folder), {}, []
+    for candidate in knees:
+        try:
+            print_ = fingerprint(candidate, convert)
+        except OSError as error:
+            missing = error.filename or candidate.mri
+            records[candidate.knee] = Record("", f"{missing} cannot be read: {error.strerror or error}")
+            continue
+        known = journal.valid(candidate.knee, print_)
+        if known is None:
+            waiting.append((candidate, print_))
+        else:
+            records[candidate.knee] = known
+    records |= examine_all(folder, waiting, convert, workers, progress, done=len(records))
+    return records
+
+
+def _named_apart(candidates: Iterable[Candidate], source: Path) -> tuple[list[Candidate], list[LeftOut]]:
+    """Candidates by name; those that cannot have the name they were given are left out."""
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.knee, []).append(candidate)
+    knees, out = [], []
+    for name in sorted(groups):
+        group = groups[name]
+        reason = _bad_name(name)
+        if not reason and len(group) > 1:
+            files = ", ".join(sorted(_shown(item, source) for item in group))
+            reason = (
+                f"{len(group)} images would be the knee {name!r} ({files}); choose between them, "
+                "or tell them apart by side and visit"
+            )
+        if reason:
+            out += [_leave_out(item, source, reason) for item in group]
+        else:
+            knees += group
+    return knees, out
+
+
+def _bad_name(name: str) -> str:
+    if not name or not name.isprintable() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
+        return f"the name {name!r} cannot be a file name: use letters, digits, '-', '_' and '.'"
+    if len(name.encode()) > 120:
+        return f"the name {name!r} is too long for a file name: use at most 120 characters"
+    return ""
+
+
+def _contradiction(candidate: Candidate, record: Record) -> str:
+    if candidate.side and record.side and candidate.side != record.side:
+        return (
+            f"side: the table says {candidate.side}, the image's header says {record.side}; "
+            "find out which is right"
+        )
+    return ""
+
+
+def _leave_out(candidate: Candidate, source: Path, reason: str) -> LeftOut:
+    root = source if source.is_dir() else source.parent
+    for path in (f"{root}/", f"{root.absolute()}/"):
+        reason = reason.replace(path, "") if len(path) > 2 else reason
+    return LeftOut(_shown(candidate, source), candidate.knee, candidate.subject, reason)
+
+
+def _shown(candidate: Candidate, source: Path) -> str:
+    from oahier.data.importers.outputs import shown_source
+
+    return shown_source(candidate, source)

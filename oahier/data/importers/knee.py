@@ -1,0 +1,115 @@
+"""Opening the files of one knee: what is wrong with them, what they are, and what has to be written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from oahier.data.content import label_findings, volume_faults
+from oahier.data.importers.candidates import Candidate
+from oahier.data.importers.journal import Journal, Record
+from oahier.data.reading import Image, UnreadableImage, read_image, write_image
+
+
+def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
+    """Open a knee, write what has to be written, and keep a record of it.
+
+    Raises:
+        OSError: the destination cannot be written.
+    """
+    try:
+        record = _examined(candidate, destination, convert, fingerprint)
+    except UnreadableImage as error:
+        record = Record(fingerprint, reason=str(error))
+    Journal(destination).write(candidate.knee, record)
+    return record
+
+
+def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
+    image = _image(candidate)
+    faults = volume_faults(image.data)
+    if faults:
+        raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
+    labels, notes = _labels(candidate, image)
+    written = {}
+    if convert or candidate.series is not None:
+        written["mri"] = (f"images/{candidate.knee}.nii.gz", image.data)
+    if labels is not None:
+        written["cartilage"] = (f"cartilage/{candidate.knee}.nii.gz", labels)
+    sizes = {}
+    for name, voxels in written.values():
+        path = write_image(destination / name, image.in_source_axes(voxels), image.source.affine)
+        sizes[name] = path.stat().st_size
+    return Record(fingerprint, "", _header_side(candidate), _hash(candidate), sizes, notes)
+
+
+def _image(candidate: Candidate) -> Image:
+    if candidate.series is None:
+        return read_image(candidate.mri)
+    from oahier.data.reading.dicom import read_series
+
+    return read_series(candidate.series)
+
+
+def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list[str]]:
+    """The label map to write, ``None`` if the one that exists can be used as it is."""
+    path = candidate.cartilage
+    if path is None:
+        return None, []
+    if candidate.mask is not None:
+        labels, notes = candidate.mask(path, image)
+        _check_ids(path, labels)
+        return labels, notes
+    found = read_image(path)
+    _check_ids(path, found.data)
+    if not found.grid.same_as(image.grid):
+        raise UnreadableImage(
+            f"{path}: mask of another grid: expected that of {candidate.mri.name} ({_words(image)}), "
+            f"got {_words(found)}"
+        )
+    return None, []
+
+
+def _check_ids(path: Path, labels: np.ndarray) -> None:
+    for finding in label_findings(path, labels):
+        if finding.severity == "error":
+            raise UnreadableImage(finding.message)
+
+
+def _words(image: Image) -> str:
+    shape = "x".join(map(str, image.grid.shape))
+    spacing = "x".join(f"{length:.3f}" for length in image.grid.spacing)
+    origin = ", ".join(f"{value:.1f}" for value in image.grid.affine[:3, 3])
+    return f"{shape} voxels of {spacing} mm from ({origin})"
+
+
+def _header_side(candidate: Candidate) -> str:
+    if candidate.series is None and not candidate.mri.is_dir():
+        return ""
+    from oahier.data.reading.dicom import header_side
+
+    return str(header_side(candidate.series if candidate.series is not None else candidate.mri))
+
+
+def _hash(candidate: Candidate) -> str:
+    """SHA-256 of the image's file; of a series, of its files' hashes in the order of the slices."""
+    if candidate.series is not None:
+        files = list(candidate.series.files)
+    elif candidate.mri.is_dir():
+        files = sorted(path for path in candidate.mri.iterdir() if path.is_file())
+    else:
+        return _file_hash(candidate.mri)
+    return hashlib.sha256("".join(map(_file_hash, files)).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UnreadableImage(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()

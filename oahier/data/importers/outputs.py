@@ -1,0 +1,225 @@
+"""The files that an import leaves: manifest, log, provenance and a fragment of configuration."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
+from oahier.data.importers.journal import Journal, Record
+from oahier.data.manifest import Manifest, read_manifest
+from oahier.data.table import COLUMNS
+from oahier.files import write_atomically
+
+PROVENANCE = ("source", "source_hash", "licence")
+"""Last columns of an imported manifest."""
+
+
+def check_destination(folder: Path, importer: str) -> None:
+    """Refuse a folder whose manifest is not of this kind of import.
+
+    Raises:
+        ValueError: says what the folder holds.
+    """
+    if not (folder / "manifest.csv").exists():
+        return
+    try:
+        report = json.loads((folder / "import.json").read_text(encoding="utf-8"))
+        found = str(report["importer"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{folder} holds a manifest.csv that no import wrote; it would be replaced. Choose another folder"
+        ) from None
+    if found != importer:
+        raise ValueError(
+            f"{folder} holds an import of {found!r}, which {importer!r} would replace; choose another folder"
+        )
+
+
+def shown_source(candidate: Candidate, source: Path) -> str:
+    """Where an image came from: relative to the source if it lies there."""
+    if candidate.source:
+        return candidate.source
+    root, path = (source if source.is_dir() else source.parent).absolute(), candidate.mri.absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def manifest_table(
+    folder: Path, kept: Sequence[tuple[Candidate, Record]], source: Path, licence: str
+) -> pd.DataFrame:
+    """The manifest as text, a row per knee.
+
+    Raises:
+        ValueError: a covariate has the name of another column.
+    """
+    names = list(dict.fromkeys(name for candidate, _ in kept for name in candidate.covariates))
+    taken = [name for name in names if name.lower() in (*COLUMNS, *PROVENANCE)]
+    if taken:
+        raise ValueError(f"expected other names for covariates than those of the manifest, got {taken[0]!r}")
+    rows = []
+    for candidate, record in kept:
+        rows.append(
+            {
+                "knee": candidate.knee,
+                "subject": candidate.subject,
+                "side": candidate.side or record.side,
+                "visit": candidate.visit,
+                "mri": _mri(folder, candidate, record),
+                "cartilage": _cartilage(folder, candidate, record),
+                "kl": "" if candidate.kl is None else str(candidate.kl),
+                "oa": "" if candidate.oa is None else str(candidate.oa),
+                "split": candidate.split,
+                **{name: candidate.covariates.get(name, "") for name in names},
+                "source": shown_source(candidate, source),
+                "source_hash": record.source_hash,
+                "licence": licence,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*COLUMNS, *names, *PROVENANCE], dtype=str)
+
+
+def _mri(folder: Path, candidate: Candidate, record: Record) -> str:
+    name = f"images/{candidate.knee}.nii.gz"
+    return name if name in record.written else relative(candidate.mri, folder)
+
+
+def _cartilage(folder: Path, candidate: Candidate, record: Record) -> str:
+    name = f"cartilage/{candidate.knee}.nii.gz"
+    if name in record.written:
+        return name
+    return "" if candidate.cartilage is None else relative(candidate.cartilage, folder)
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as the manifest in ``folder`` writes it; links in the folder's own path are resolved."""
+    try:
+        return Path(os.path.relpath(path.absolute(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.absolute().as_posix()
+
+
+def write_outputs(
+    folder: Path,
+    table: pd.DataFrame,
+    left_out: list[LeftOut],
+    records: Mapping[str, Record],
+    importer: str,
+    source: Path,
+    licence: str,
+    options: Mapping[str, Any],
+) -> ImportResult:
+    """Write the log, the provenance and the configuration, and last the manifest; then tidy up.
+
+    Raises:
+        ValueError: no knee is left, or the knees contradict each other.
+        OSError: the folder cannot be written.
+    """
+    _write_changed(folder / "left-out.csv", _left_out_csv(left_out))
+    if table.empty:
+        raise ValueError(_nothing(folder, source, left_out))
+    checked = Manifest.from_table(table, folder, folder / "manifest.csv").table
+    table = table.assign(oa=["" if value < 0 else str(value) for value in checked["oa"]])
+    written = {name: size for knee in table["knee"] for name, size in records[knee].written.items()}
+    report = {
+        "importer": importer,
+        "oahier": _version(),
+        "source": str(source.absolute()),
+        "licence": licence,
+        "options": {name: _plain(value) for name, value in options.items()},
+        "counts": counts(checked, left_out),
+        "written": {"files": len(written), "bytes": sum(written.values())},
+    }
+    _write_changed(folder / "import.json", json.dumps(report, indent=2) + "\n")
+    _write_changed(folder / "data.yaml", _fragment(folder, options))
+    _write_changed(folder / "manifest.csv", table.to_csv(index=False, lineterminator="\n"))
+    _tidy(folder, records)
+    return ImportResult(read_manifest(folder / "manifest.csv"), left_out, folder, report)
+
+
+def counts(table: pd.DataFrame, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Numbers of knees, subjects, and knees per grade, side, visit and split; ``unknown`` where empty."""
+    grades = ["unknown" if value < 0 else str(value) for value in table["kl"]]
+    return {
+        "knees": len(table),
+        "subjects": int(table["subject"].nunique()),
+        "cartilage": int((table["cartilage"] != "").sum()),
+        "kl": dict(sorted(Counter(grades).items())),
+        **{
+            name: dict(sorted(Counter(value or "unknown" for value in table[name]).items()))
+            for name in ("side", "visit", "split")
+        },
+        "left_out": len(left_out),
+    }
+
+
+def _tidy(folder: Path, records: Mapping[str, Record]) -> None:
+    """Remove the records of knees that are gone, and the files that were written for them."""
+    journal = Journal(folder)
+    for knee in journal.knees():
+        if knee in records:
+            continue
+        record = journal.read(knee)
+        for name in record.written if record else ():
+            if name in (f"images/{knee}.nii.gz", f"cartilage/{knee}.nii.gz"):
+                (folder / name).unlink(missing_ok=True)
+        journal.forget(knee)
+
+
+def _write_changed(path: Path, text: str) -> None:
+    try:
+        if path.read_bytes() == text.encode():
+            return
+    except OSError:
+        pass
+    write_atomically(path, text)
+
+
+def _left_out_csv(left_out: Sequence[LeftOut]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["source", "knee", "subject", "reason"])
+    writer.writerows([item.source, item.knee, item.subject, item.reason] for item in left_out)
+    return stream.getvalue()
+
+
+def _nothing(folder: Path, source: Path, left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return f"{source}: expected at least one knee, found none; is it the right folder?"
+    first = left_out[0]
+    return (
+        f"{source}: none of {len(left_out)} could be imported; {folder / 'left-out.csv'} says why, "
+        f"for the first, {first.source}: {first.reason}"
+    )
+
+
+def _fragment(folder: Path, options: Mapping[str, Any]) -> str:
+    data = {
+        "manifest": str((folder / "manifest.csv").absolute()),
+        "mirror_left": bool(options.get("mirror_left", False)),
+        "bias_correction": bool(options.get("n4", False)),
+    }
+    note = "# for `oahier fit --config data.yaml --config mine.yaml`\n"
+    return note + yaml.safe_dump({"data": data}, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _version() -> str:
+    from oahier import __version__
+
+    return __version__
