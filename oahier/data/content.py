@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ def read_knee(mri: Path, cartilage: Path | None) -> tuple[KneeImages | None, lis
     if volume is None or any(finding.severity == "error" for finding in findings):
         return None, findings
     if labels is not None:
-        labels = Image(labels.data.astype(np.uint8), labels.grid)
+        labels = replace(labels, data=labels.data.astype(np.uint8))
     return KneeImages(volume, labels), findings
 
 

@@ -1,0 +1,137 @@
+"""DICOM series: found in folders, judged by their headers, read as volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from oahier.data.reading.dicom import pixels
+from oahier.data.reading.dicom.faults import faults_of
+from oahier.data.reading.dicom.headers import NoImage, Side, Slice, read_slices
+from oahier.data.reading.dicom.series import Series, by_uid, make_series, split_volumes, without_copies
+from oahier.data.reading.dicom.walk import files_in
+from oahier.data.reading.errors import UnreadableImage, reason
+from oahier.data.reading.grid import Affine
+from oahier.data.reading.image import Image, three_axes, turned_to_ras
+
+__all__ = ["Series", "find_series", "header_side", "read_series", "read_single", "series_faults"]
+
+
+def find_series(folder: Path, *, recursive: bool = True) -> list[Series]:
+    """All series below a folder, from their headers; other files are passed over.
+
+    Args:
+        folder: the top of a tree; links to folders are not followed, nor links out of the tree.
+        recursive: also look into the folders in it.
+
+    Returns:
+        series sorted by folder, description and part; broken ones too, with their ``problems``.
+
+    Raises:
+        UnreadableImage: no such folder, or a folder that cannot be listed.
+    """
+    return _series_of(files_in(folder, recursive=recursive))
+
+
+def series_faults(series: Series) -> list[str]:
+    """Why a series is no volume: missing, doubled, uneven or differing slices, not MR; empty if it is one."""
+    return list(series.problems)
+
+
+def read_series(series: Series) -> Image:
+    """Read the voxels of a series without faults; slices are ordered along their normal.
+
+    Raises:
+        UnreadableImage: the series has faults, or a file is damaged.
+    """
+    where = _where(series)
+    if series.problems:
+        raise UnreadableImage(f"{where}: {series} is no volume: {'; '.join(series.problems)}")
+    data = pixels.stack(series.slices)
+    three_axes(where, data.shape)
+    return turned_to_ras(where, data, _affine(series))
+
+
+def read_single(path: Path) -> Image:
+    """Read a folder with exactly one series (not looking into its folders), or a file of many frames.
+
+    Raises:
+        UnreadableImage: none or several series, or one with faults.
+    """
+    found = find_series(path, recursive=False) if path.is_dir() else _series_of([path])
+    if not found:
+        raise UnreadableImage(f"{path}: expected a folder with one DICOM series, got 0; no DICOM image in it")
+    if len(found) > 1:
+        listed = "".join(f"\n  {number}: {series}" for number, series in enumerate(found))
+        raise UnreadableImage(
+            f"{path}: expected a folder with one DICOM series, got {len(found)}; keep one series per folder, "
+            f"or choose with read_series(find_series(folder)[number]):{listed}"
+        )
+    if path.is_file() and len(found[0].slices) == 1:
+        raise UnreadableImage(f"{path}: expected a volume, got one slice of a DICOM series; give its folder")
+    return read_series(found[0])
+
+
+def header_side(source: Path | Series) -> Side:
+    """``"left"`` or ``"right"`` as the DICOM header says, ``""`` if it does not or the path is no DICOM.
+
+    Laterality, ImageLaterality and FrameLaterality come first, then the words right and left in the
+    descriptions of the series, the protocol, the body part and the study.
+    """
+    if isinstance(source, Series):
+        return source.laterality
+    try:
+        found = find_series(source, recursive=False) if source.is_dir() else _series_of([source])
+    except UnreadableImage:
+        return ""
+    sides = {series.laterality for series in found}
+    return sides.pop() if len(sides) == 1 else ""
+
+
+def _series_of(files: Iterable[Path]) -> list[Series]:
+    slices: list[Slice] = []
+    broken: dict[Path, str] = {}
+    for file in files:
+        try:
+            slices += read_slices(file)
+        except NoImage:
+            continue
+        except Exception as error:  # pydicom raises many kinds for damaged files
+            broken[file] = reason(error)
+    series = [one for group in by_uid(slices) for one in _volumes(group, broken)]
+    return sorted(series, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
+
+
+def _volumes(group: list[Slice], broken: dict[Path, str]) -> list[Series]:
+    folders = {slice_.path.parent for slice_ in group}
+    damaged = [
+        f"{file.name} is a damaged DICOM file that may belong here: {why}"
+        for file, why in broken.items()
+        if file.parent in folders
+    ]
+    group, notes = without_copies(group)
+    return [
+        make_series(slices, part, [*faults_of(slices, group), *damaged], notes)
+        for part, slices in split_volumes(group)
+    ]
+
+
+def _where(series: Series) -> Path:
+    return series.files[0] if len(series.files) == 1 else series.folder
+
+
+def _affine(series: Series) -> Affine:
+    """Column, row and slice to millimetres RAS+; the third axis leads from the first to the last slice."""
+    first, last = series.slices[0], series.slices[-1]
+    if first.position is None or last.position is None or first.orientation is None or first.spacing is None:
+        raise UnreadableImage(
+            f"{_where(series)}: {series} has slices without position, orientation or spacing"
+        )
+    affine = np.eye(4)
+    affine[:3, 0] = np.array(first.orientation[:3]) * first.spacing[1]
+    affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
+    affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (len(series.slices) - 1)
+    affine[:3, 3] = first.position
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -1,0 +1,262 @@
+"""What the headers of a DICOM file say of its slices, read without their pixels."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Side = str
+"""``"left"``, ``"right"`` or ``""`` where the header does not say."""
+
+_NAMES = {
+    "patient": "PatientID",
+    "study_date": "StudyDate",
+    "study_uid": "StudyInstanceUID",
+    "description": "SeriesDescription",
+    "protocol": "ProtocolName",
+    "manufacturer": "Manufacturer",
+    "body_part": "BodyPartExamined",
+    "modality": "Modality",
+}
+_TAGS = [
+    *_NAMES.values(),
+    *("SOPClassUID", "SeriesInstanceUID", "ImageType", "SOPInstanceUID", "Laterality", "ImageLaterality"),
+    *("FrameLaterality", "AcquisitionNumber", "EchoNumbers", "EchoTime", "TemporalPositionIdentifier"),
+    *(
+        "TriggerTime",
+        "InstanceNumber",
+        "ImagesInAcquisition",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+    ),
+    *("PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "Rows", "Columns", "NumberOfFrames"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "SpecificCharacterSet", "StudyDescription"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+]
+
+
+class NoImage(Exception):
+    """A file that is no DICOM image: another kind of file, or DICOM without pixels."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What all slices of a series share."""
+
+    uid: str
+    study_uid: str = ""
+    patient: str = ""
+    study_date: str = ""
+    description: str = ""
+    protocol: str = ""
+    manufacturer: str = ""
+    body_part: str = ""
+    modality: str = ""
+    laterality: Side = ""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice: a file, or a frame of it.
+
+    Args:
+        path: the file.
+        frame: position in the file, from 0.
+        frames: frames of the file.
+        identity: of its series.
+        shape: rows and columns.
+        position: centre of the first pixel in millimetres to left, posterior, superior.
+        orientation: directions of a row (growing column) and of a column (growing row), in the same axes.
+        spacing: millimetres between rows, between columns.
+        distance: millimetres between slices that the header announces.
+        thickness: of the slice in millimetres.
+        instance: InstanceNumber.
+        announced: ImagesInAcquisition of an original image.
+        parts: what tells volumes of a series apart: echo, time, acquisition, image type.
+        sample: samples per pixel and their photometric interpretation.
+    """
+
+    path: Path
+    frame: int
+    frames: int
+    identity: Identity
+    shape: tuple[int, int]
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    distance: float | None
+    thickness: float | None
+    instance: int | None
+    announced: int | None
+    parts: tuple[tuple[str, str], ...]
+    sample: tuple[int, str]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Neither warnings nor log lines of pydicom, which tells of every value that bends the standard."""
+    logger = logging.getLogger("pydicom")
+    was = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """True for the mark of DICOM, and for files without preamble that start with group 8."""
+    with path.open("rb") as stream:
+        start = stream.read(132)
+    return start[128:] == b"DICM" or (
+        start[:2] == b"\x08\x00" and start[3:4] == b"\x00" and len(start) == 132
+    )
+
+
+def read_slices(path: Path) -> list[Slice]:
+    """The slices of a file.
+
+    Raises:
+        NoImage: no DICOM file, or one without pixels (a report, a directory of a disk).
+        Exception: a DICOM file that is damaged; pydicom raises many kinds.
+    """
+    import pydicom
+
+    if not looks_like_dicom(path):
+        raise NoImage
+    with quietly():
+        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+        if "SOPClassUID" not in data and "Rows" not in data:
+            raise ValueError("neither SOPClassUID nor Rows in its header")
+        if "Rows" not in data or "Columns" not in data:
+            raise NoImage
+        frames = max(1, int(data.get("NumberOfFrames") or 1))
+        if frames > 1 << 16:
+            raise ValueError(f"{frames} frames")
+        return [_slice(path, data, number, frames) for number in range(frames)]
+
+
+def _slice(path: Path, data: Any, number: int, frames: int) -> Slice:
+    place = _Groups(data, number)
+    instance = _whole(data.get("InstanceNumber"))
+    original = str((_texts(data.get("ImageType")) or [""])[0]) == "ORIGINAL"
+    orientation = _numbers(place.get("ImageOrientationPatient"), 6)
+    return Slice(
+        path=path,
+        frame=number,
+        frames=frames,
+        identity=_identity(data, place),
+        shape=(int(data.Rows), int(data.Columns)),
+        position=_numbers(place.get("ImagePositionPatient"), 3),
+        orientation=orientation,
+        spacing=_numbers(place.get("PixelSpacing"), 2),
+        distance=_number(place.get("SpacingBetweenSlices")),
+        thickness=_number(place.get("SliceThickness")),
+        instance=instance if frames == 1 else number + 1,
+        announced=_whole(data.get("ImagesInAcquisition")) if original else None,
+        parts=_parts(data, place),
+        sample=(int(data.get("SamplesPerPixel") or 1), _text(data.get("PhotometricInterpretation"))),
+    )
+
+
+class _Groups:
+    """Elements of one frame: its own functional groups, those of all frames, then the file's."""
+
+    def __init__(self, data: Any, number: int) -> None:
+        per_frame = data.get("PerFrameFunctionalGroupsSequence") or []
+        shared = data.get("SharedFunctionalGroupsSequence") or []
+        own = [per_frame[number]] if number < len(per_frame) else []
+        self._groups = [
+            item
+            for group in (*own, *shared[:1])
+            for element in group
+            if element.VR == "SQ"
+            for item in element.value
+        ]
+        self._data = data
+
+    def get(self, name: str) -> Any:
+        for group in (*self._groups, self._data):
+            if name in group:
+                return group.get(name)
+        return None
+
+
+def _identity(data: Any, place: _Groups) -> Identity:
+    words = {field: _text(data.get(name)) for field, name in _NAMES.items()}
+    laterality = next(
+        (
+            side
+            for name in ("Laterality", "ImageLaterality", "FrameLaterality")
+            if (side := {"L": "left", "R": "right"}.get(_text(place.get(name)).upper()[:1], ""))
+        ),
+        "",
+    )
+    told = (words["description"], words["protocol"], words["body_part"], _text(data.get("StudyDescription")))
+    return Identity(
+        uid=_text(data.get("SeriesInstanceUID")), laterality=laterality or side_in_words(told), **words
+    )
+
+
+def side_in_words(texts: Sequence[str]) -> Side:
+    """The side that a text names, the first that names exactly one.
+
+    >>> side_in_words(["SAG_3D_DESS_RIGHT"]), side_in_words(["BRIGHT", "left/right"])
+    ('right', '')
+    """
+    for text in texts:
+        named = {side for side in ("left", "right") if re.search(rf"(?<![a-z]){side}(?![a-z])", text.lower())}
+        if len(named) == 1:
+            return named.pop()
+    return ""
+
+
+def _parts(data: Any, place: _Groups) -> tuple[tuple[str, str], ...]:
+    echo = _text(data.get("EchoNumbers"))
+    kinds = _texts(place.get("FrameType")) or _texts(data.get("ImageType"))
+    return (
+        ("echo", echo),
+        ("echo time", _text(place.get("EffectiveEchoTime")) or _text(place.get("EchoTime"))),
+        (
+            "temporal position",
+            _text(place.get("TemporalPositionIdentifier") or place.get("TemporalPositionIndex")),
+        ),
+        ("trigger time", _text(place.get("TriggerTime"))),
+        ("acquisition", _text(data.get("AcquisitionNumber"))),
+        ("image type", "/".join(kinds)),
+    )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip().strip("\0")
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None or isinstance(value, str):
+        return [_text(value)] if value else []
+    return [_text(part) for part in value]
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None or _text(value) == "" else int(float(_text(value)))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or _text(value) == "" else float(_text(value))
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) == 0:
+        return None
+    numbers = tuple(float(part) for part in value)
+    if len(numbers) != count:
+        raise ValueError(f"expected {count} numbers, got {len(numbers)}")
+    return numbers

@@ -1,0 +1,175 @@
+"""Slices grouped into volumes."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from oahier.data.reading.dicom.headers import Identity, Side, Slice
+
+
+@dataclass(frozen=True)
+class Series:
+    """One volume in DICOM files; made by :func:`find_series`.
+
+    Where a series of DICOM holds several volumes at the same positions (echoes, time points, acquisitions),
+    each is a series here, with the same ``uid`` and another ``part``.
+
+    Args:
+        uid: SeriesInstanceUID.
+        folder: deepest folder that holds all files.
+        files: sorted along the normal of the slices; one file if it holds all frames.
+        patient: PatientID.
+        study_date: ``YYYYMMDD``.
+        study_uid: StudyInstanceUID.
+        description: SeriesDescription.
+        protocol: ProtocolName.
+        manufacturer: of the scanner.
+        laterality: ``"left"``, ``"right"`` or ``""``; from the header's fields, else from words.
+        body_part: BodyPartExamined.
+        modality: ``"MR"`` for magnetic resonance.
+        echo: EchoNumbers, ``""`` if unknown.
+        part: what tells it from the other volumes of the same ``uid``, such as ``"echo 2"``; ``""`` if alone.
+        problems: why it cannot be read as one volume.
+        notes: what was put right: copies of the same slice that were left out.
+        slices: every slice, sorted as ``files``.
+    """
+
+    uid: str
+    folder: Path
+    files: tuple[Path, ...]
+    patient: str
+    study_date: str
+    study_uid: str
+    description: str
+    protocol: str
+    manufacturer: str
+    laterality: Side
+    body_part: str
+    modality: str
+    echo: str
+    part: str
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    slices: tuple[Slice, ...]
+
+    def __str__(self) -> str:
+        words = [self.description or self.protocol or "no description", self.part]
+        name = ", ".join(word for word in words if word)
+        return f"series {self.uid} ({name}; {len(self.slices)} slices in {self.folder})"
+
+
+def make_series(group: Sequence[Slice], part: str, problems: Iterable[str], notes: Iterable[str]) -> Series:
+    """A series of slices that belong together, sorted along their normal."""
+    slices = along_normal(group)
+    files = tuple(dict.fromkeys(slice_.path for slice_ in slices))
+    identity = slices[0].identity
+    echoes = {dict(slice_.parts)["echo"] for slice_ in slices}
+    return Series(
+        **{name: getattr(identity, name) for name in Identity.__dataclass_fields__ if name != "laterality"},
+        laterality=_shared_side(slices),
+        folder=Path(os.path.commonpath([file.parent for file in files])),
+        files=files,
+        echo=echoes.pop() if len(echoes) == 1 else "",
+        part=part,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        slices=slices,
+    )
+
+
+def _shared_side(slices: Sequence[Slice]) -> Side:
+    sides = {slice_.identity.laterality for slice_ in slices}
+    return sides.pop() if len(sides) == 1 else ""
+
+
+def normal_of(slice_: Slice) -> Float64[np.ndarray, "3"] | None:
+    """Unit vector across the slice, towards left, posterior, superior; ``None`` without orientation."""
+    if slice_.orientation is None:
+        return None
+    normal = np.cross(slice_.orientation[:3], slice_.orientation[3:])
+    length = np.linalg.norm(normal)
+    return np.asarray(normal / length, dtype=np.float64) if np.isfinite(length) and length > 0.5 else None
+
+
+def along_normal(slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """Slices by their place along the normal, by instance number where there is none; never by file name."""
+    normal = normal_of(slices[0])
+
+    def key(slice_: Slice) -> tuple[float, int, str, int]:
+        placed = normal is not None and slice_.position is not None
+        place = round(float(np.dot(normal, slice_.position)), 4) if placed else 0.0  # type: ignore[arg-type]
+        return place, slice_.instance or 0, str(slice_.path), slice_.frame
+
+    return tuple(sorted(slices, key=key))
+
+
+def by_uid(slices: Iterable[Slice]) -> list[list[Slice]]:
+    """Slices of each SeriesInstanceUID, in order of appearance."""
+    groups: dict[str, list[Slice]] = defaultdict(list)
+    for slice_ in slices:
+        groups[slice_.identity.uid].append(slice_)
+    return list(groups.values())
+
+
+def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
+    """Slices without files that are byte for byte the same as another at the same position."""
+    places: dict[object, list[Slice]] = defaultdict(list)
+    for slice_ in slices:
+        places[(slice_.position, slice_.frame, slice_.parts)].append(slice_)
+    copies: set[Path] = set()
+    for group in places.values():
+        if len(group) > 1 and group[0].frame == 0:
+            seen: set[bytes] = set()
+            for slice_ in sorted(group, key=lambda one: str(one.path)):
+                content = slice_.path.read_bytes()
+                if content in seen:
+                    copies.add(slice_.path)
+                seen.add(content)
+    kept = [slice_ for slice_ in slices if slice_.path not in copies]
+    note = (
+        f"{len(copies)} files that are copies of others were left out, such as {min(copies).name}"
+        if copies
+        else ""
+    )
+    return kept, [note] if note else []
+
+
+def split_volumes(slices: Sequence[Slice]) -> list[tuple[str, list[Slice]]]:
+    """Volumes that lie at the same positions, each with the words that tell it from the others.
+
+    The fewest properties (echo, time, acquisition, image type) that give groups with the same positions and
+    no position twice; one group if there are none.
+    """
+    if len({_place(slice_) for slice_ in slices}) == len(slices) or any(s.position is None for s in slices):
+        return [("", list(slices))]
+    names = [name for name, _ in slices[0].parts if len({dict(slice_.parts)[name] for slice_ in slices}) > 1]
+    for count in range(1, len(names) + 1):
+        for chosen in combinations(names, count):
+            groups = _grouped(slices, chosen)
+            places = [frozenset(map(_place, group)) for group in groups.values()]
+            if len(set(places)) == 1 and all(len(g) == len(places[0]) for g in groups.values()):
+                return [(words, groups[words]) for words in groups]
+    return [("", list(slices))]
+
+
+def _grouped(slices: Sequence[Slice], names: Sequence[str]) -> dict[str, list[Slice]]:
+    groups: dict[str, list[Slice]] = defaultdict(list)
+    for slice_ in sorted(slices, key=lambda one: (one.instance or 0, one.frame)):
+        values = dict(slice_.parts)
+        groups[", ".join(f"{name} {values[name] or 'unknown'}" for name in names)].append(slice_)
+    return groups
+
+
+def _place(slice_: Slice) -> tuple[object, ...]:
+    """Position and direction, to a hundredth of a millimetre."""
+    position = None if slice_.position is None else tuple(round(value, 2) + 0.0 for value in slice_.position)
+    normal = normal_of(slice_)
+    return position, None if normal is None else tuple(round(float(value), 2) + 0.0 for value in normal)
