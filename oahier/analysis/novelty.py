@@ -67,8 +67,9 @@ class MahalanobisDistance:
 def conformal_p(
     distance: Float[Tensor, " knees"], held_out: Float[Tensor, " others"]
 ) -> Float[Tensor, " knees"]:
-    r"""Conformal p value :math:`(1 + \#\{h : d_h \ge d\}) / (n + 1)` (Vovk et al. 2005; Bates et al. 2023,
-    arXiv:2104.08279).
+    r"""Conformal p value :math:`(1 + \#\{h : d_h \ge d\}) / (n + 1)`.
+
+    Vovk et al. 2005, doi:10.1007/b106715; for outliers Bates et al. 2023, arXiv:2104.08279.
 
     If the knee is exchangeable with the ``n`` held-out knees, ``p <= a`` happens with a probability of at
     most ``a``, whatever the distance is. A distance that is not finite counts as the largest.

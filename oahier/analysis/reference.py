@@ -27,7 +27,7 @@ class Place:
     percentile: Tensor
     """``(knees,)`` share of the training knees below on the axis, in percent (ties count half)."""
     nearest_grade: Tensor
-    """``(knees,)`` grade whose mean training coordinate is nearest on the axis; ``MISSING`` without grades."""
+    """``(knees,)`` grade with the nearest mean training coordinate; ``MISSING`` without grades."""
     neighbours: Tensor
     """``(knees, k)`` int64 rows of the nearest training knees, nearest first."""
     distance: Tensor

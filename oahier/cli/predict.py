@@ -58,7 +58,8 @@ def run_predict_command(words: list[str]) -> int:
     )
     console = Console()
     if len(result.table):
-        rows = result.table.astype(object).where(result.table.notna(), None).to_dict("records")
+        known = result.table.astype(object).where(result.table.notna(), None)
+        rows = [{str(name): cell for name, cell in row.items()} for row in known.to_dict("records")]
         console.print(_table(rows))
         for warning, knees in _by_warning(rows).items():
             named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
@@ -129,7 +130,11 @@ def predict_parser() -> ArgumentParser:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a model trained with oahier")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scans to predict")
     parser.add_argument(
-        "--output", type=Path, default=Path("predictions"), metavar="DIR", help="folder to write (%(default)s)"
+        "--output",
+        type=Path,
+        default=Path("predictions"),
+        metavar="DIR",
+        help="folder to write (%(default)s)",
     )
     parser.add_argument("--side", choices=SIDES, default="", help="of the scans that do not say theirs")
     parser.add_argument(
@@ -139,9 +144,7 @@ def predict_parser() -> ArgumentParser:
     parser.add_argument(
         "--method", choices=(*CAM_METHODS, "smoothgrad"), default="gradcam", help="of saliency (%(default)s)"
     )
-    parser.add_argument(
-        "--pages", action=BooleanOptionalAction, default=True, help="pictures and HTML pages"
-    )
+    parser.add_argument("--pages", action=BooleanOptionalAction, default=True, help="pictures and HTML pages")
     parser.add_argument(
         "--overlays", action=BooleanOptionalAction, default=True, help="saliency on the grid of each scan"
     )

@@ -67,9 +67,7 @@ class OahierCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's commands but ``predict``: ours starts from scans instead (``oahier predict``)."""
-        return {
-            name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"
-        }
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -41,7 +41,7 @@ def axis_view(reference: EmbeddingReference | None, row: Row) -> dict[str, Any] 
         "here": round(100 * place, 2),
         "anchor": "from-left" if place < 0.2 else "from-right" if place > 0.8 else "",
         "label": f"{words} ({here:.1f})" if off else words,
-        "alt": f"Training knees along the severity axis by grade; this knee is at {100 * place:.0f} % of its width",
+        "alt": f"Training knees along the severity axis; this knee at {100 * place:.0f} % of its width",
     }
 
 
@@ -63,9 +63,8 @@ def _row(name: str, values: npt.NDArray[np.float64], low: float, high: float) ->
     across = np.linspace(0, 100, _POINTS)
     top = 0.92 * _HEIGHT * density / density.max()
     points = "".join(f"L{x:.2f} {_HEIGHT - y:.2f}" for x, y in zip(across, top, strict=True))
-    return {
-        "name": name, "count": len(values), "kind": "area", "path": f"M0 {_HEIGHT:.0f}{points}L100 {_HEIGHT:.0f}Z"
-    }  # fmt: skip
+    outline = f"M0 {_HEIGHT:.0f}{points}L100 {_HEIGHT:.0f}Z"
+    return {"name": name, "count": len(values), "kind": "area", "path": outline}
 
 
 def _density(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

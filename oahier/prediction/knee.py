@@ -160,7 +160,8 @@ def _disagreements(model: HierarchicalClassifier, row: Row) -> list[str]:
     implied = int(oa_from_kl(torch.tensor(grades))[0])
     if implied == decisions[0]:
         return []
-    return [f"the heads disagree: grade {grades[0]} is {'' if implied else 'no '}OA, the OA head says the opposite"]
+    means = "OA" if implied else "no OA"
+    return [f"the heads disagree: grade {grades[0]} is {means}, the OA head says the opposite"]
 
 
 def _placed(reference: EmbeddingReference | None, embedding: Tensor) -> Row:

@@ -107,7 +107,9 @@ def input_warnings(image: Image, seen: Grid) -> list[str]:
             f"({extent} mm): another field of view than at training"
         )
     if unseen > UNSEEN:
-        found.append(f"the model looks at the middle {100 * (1 - unseen):.0f} % of the scan ({extent} mm) only")
+        found.append(
+            f"the model looks at the middle {100 * (1 - unseen):.0f} % of the scan ({extent} mm) only"
+        )
     ratio = np.array(image.grid.spacing) / np.array(seen.spacing)
     if ratio.max() > COARSE:
         found.append(

@@ -39,7 +39,7 @@ def knee_page(
         labels=_labels(row),
         planes=planes,
         looked=looked,
-        looked_note=_looked_note(trained, prediction, options),
+        looked_note=_looked_note(prediction, options),
         unusual=row["ood_flag"] == 1,
         boxed=any(plane["box"] for plane in planes),
         outlined=any(plane["outline"] for plane in planes),
@@ -154,7 +154,7 @@ def _labels(row: Row) -> str:
     return ", ".join(known)
 
 
-def _looked_note(trained: TrainedModel, prediction: KneePrediction, options: Mapping[str, object]) -> str:
+def _looked_note(prediction: KneePrediction, options: Mapping[str, object]) -> str:
     saliency, row = prediction.saliency, prediction.row
     if saliency is None:
         return "The encoder has no feature map with a spatial grid: nothing to show but the scan."
@@ -209,7 +209,10 @@ def _facts(trained: TrainedModel, loaded: LoadedScan) -> list[tuple[str, str]]:
     ]
     return [
         ("Scan", f"{shape} voxels of {spacing} mm"),
-        ("As the model sees it", f"{network[0]} voxels of {network[1]} mm" + "".join(f", {s}" for s in steps)),
+        (
+            "As the model sees it",
+            f"{network[0]} voxels of {network[1]} mm" + "".join(f", {s}" for s in steps),
+        ),
         ("Of that outside the scan", f"{100 * loaded.outside:.0f} %"),
         ("Model", f"{trained.path.name} ({type(trained.model.encoder).__name__})"),
         ("Hash of the model", trained.identity[:12]),

@@ -28,16 +28,15 @@ _OUTLINE = (37, 224, 224)
 
 
 def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[Plane, ...]:
-    """A sagittal, a coronal and an axial slice through the peak; without one, through the middle of what
-    the network sees.
+    """A sagittal, a coronal and an axial slice through the peak.
 
-    Sagittal slices have anterior at the left; coronal and axial ones the patient's right at the left.
+    Without a peak they go through the middle of what the network sees. Sagittal slices have anterior at the
+    left; coronal and axial ones the patient's right at the left.
     """
     image = loaded.image
     where = _centre(image.grid, loaded.seen) if saliency is None or saliency.strength <= 0 else saliency.peak
     heat = np.zeros(image.grid.shape, dtype=np.float32) if saliency is None else saliency.values
-    inside = np.zeros(1, dtype=bool)
-    inside = np.broadcast_to(inside, image.grid.shape)
+    inside: npt.NDArray[Any] = np.broadcast_to(np.zeros(1, dtype=bool), image.grid.shape)
     if loaded.cartilage is not None:
         inside = np.isin(loaded.cartilage.data, CARTILAGE_LABELS)
     codes = _codes(image.grid)
@@ -71,11 +70,15 @@ def _codes(grid: Grid) -> tuple[str, ...]:
     return tuple(str(code) for code in aff2axcodes(grid.affine))
 
 
-def write_picture(path: Path, loaded: LoadedScan, prediction: KneePrediction, planes: tuple[Plane, ...]) -> Path:
+def write_picture(
+    path: Path, loaded: LoadedScan, prediction: KneePrediction, planes: tuple[Plane, ...]
+) -> Path:
     """Three planes with saliency, letters at the edges and the cartilage outlined where it is known."""
     row = prediction.row
     parts = [str(row["knee"]), str(row["side"] or "side unknown")]
-    parts += [f"{key.removeprefix('severity_')}: severity {row[key]:.2f}" for key in row if key[:9] == "severity_"]
+    parts += [
+        f"{key.removeprefix('severity_')}: severity {row[key]:.2f}" for key in row if key[:9] == "severity_"
+    ]
     parts += [
         f"P({key.removeprefix('prob_')}) {row[key]:.2f}"
         for key in row
@@ -85,7 +88,9 @@ def write_picture(path: Path, loaded: LoadedScan, prediction: KneePrediction, pl
         parts.append("no saliency")
     outlined = "; cartilage outlined" if loaded.cartilage is not None else ""
     title = f"Where the model looked{outlined}. Research use only"
-    return write_figure(path, saliency_picture([KneePicture(str(row["knee"]), "    ".join(parts), planes)], title))
+    return write_figure(
+        path, saliency_picture([KneePicture(str(row["knee"]), "    ".join(parts), planes)], title)
+    )
 
 
 def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[str, Any]]:

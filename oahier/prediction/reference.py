@@ -17,7 +17,7 @@ from oahier.data.manifest import Manifest, read_manifest
 from oahier.files import write_atomically
 from oahier.prediction.knee import as_batch
 from oahier.prediction.loading import UnusableScan
-from oahier.prediction.scans import Scan
+from oahier.prediction.scans import Scan, manifest_scan
 from oahier.prediction.trained import TrainedModel, file_hash, reference_path
 from oahier.types import MISSING
 
@@ -89,13 +89,9 @@ def _scans(trained: TrainedModel, manifest: Manifest, split: str) -> list[Scan]:
             f"reference: {manifest.name}: expected the manifest of the training, but the checkpoint "
             f"{trained.path.name} names {what}; give the manifest that the model was trained with"
         )
-    scans = []
+    scans: list[Scan] = []
     for knee in wanted:
-        row = manifest.table.iloc[rows[knee]]
-        mri = manifest.file(rows[knee], "mri")
-        if mri is not None:
-            labels = {name: int(row[name]) for name in ("kl", "oa") if row[name] != MISSING}
-            scans.append(Scan(knee, str(mri), mri, row["subject"], row["side"], labels=labels))
+        scans += [replace(scan, cartilage=None) for scan in manifest_scan(manifest, rows[knee])]
     return scans
 
 
@@ -117,9 +113,7 @@ def _embedded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progre
         return _Embedded(torch.cat(rows).clone(), columns[:, 0], columns[:, 1])
 
 
-def _loaded(
-    trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool
-) -> Iterator[Any]:
+def _loaded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool) -> Iterator[Any]:
     from oahier.prediction.run import load_scans, tracked
 
     loader = load_scans(scans, trained.preprocessing, workers)

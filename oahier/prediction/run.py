@@ -175,8 +175,8 @@ class _Scans(Dataset[Any]):
 def load_ahead(dataset: Dataset[Any], workers: int) -> Iterator[Any]:
     """Items in order, made by other processes ahead of time; no random state is read."""
     return iter(DataLoader(
-        dataset, batch_size=None, num_workers=workers, collate_fn=_as_is, prefetch_factor=1 if workers else None,
-        generator=torch.Generator().manual_seed(0),
+        dataset, batch_size=None, num_workers=workers, collate_fn=_as_is,
+        prefetch_factor=1 if workers else None, generator=torch.Generator().manual_seed(0),
     ))  # fmt: skip
 
 
@@ -205,9 +205,7 @@ def _predict_and_write(
 ) -> Record | LeftOut:
     explain = options.pages or options.overlays
     try:
-        prediction = predict_knee(
-            trained, loaded, head=options.head, method=options.method, explain=explain
-        )
+        prediction = predict_knee(trained, loaded, head=options.head, method=options.method, explain=explain)
     except torch.OutOfMemoryError as error:
         reason = f"not enough memory on {options.device} ({str(error).splitlines()[0]}); try --device cpu"
         return LeftOut(loaded.scan.source, loaded.scan.knee, reason)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pandas as pd
+
 from oahier.data.manifest import Manifest, read_cells
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.reading import UnreadableImage
@@ -118,29 +120,28 @@ def _from_manifest(path: Path) -> list[Scan | LeftOut]:
     by_row: dict[int, list[Problem]] = {}
     for problem in faulty:
         by_row.setdefault(problem.row or 0, []).append(problem)
-    for row, listed in sorted(by_row.items()):
-        where = f"row {row}: " if row else ""
+    for number, listed in sorted(by_row.items()):
+        where = f"row {number}: " if number else ""
         reason = where + "; ".join(f"{item.column}: {item.message}" for item in listed)
         found.append(LeftOut(str(path), next((item.knee for item in listed if item.knee), ""), reason))
     if manifest is None:
         return found
-    for position, (_, row) in enumerate(manifest.table.iterrows()):
-        labels = {name: int(row[name]) for name in ("kl", "oa") if row[name] != MISSING}
-        mri = manifest.file(position, "mri")
-        if mri is not None:
-            cartilage = manifest.file(position, "cartilage")
-            found.append(Scan(
-                row["knee"], f"{path}: {row['mri']}", mri, row["subject"], row["side"], row["visit"],
-                cartilage, labels,
-            ))  # fmt: skip
-    return found
+    return found + [scan for position in range(len(manifest)) for scan in manifest_scan(manifest, position)]
 
 
-def _sound_rows(file: Path, cells: object) -> tuple[Manifest | None, list[Problem]]:
+def manifest_scan(manifest: Manifest, position: int) -> list[Scan]:
+    """The scan in a row of a manifest; none if the row has no volume."""
+    row = manifest.table.iloc[position]
+    mri = manifest.file(position, "mri")
+    if mri is None:
+        return []
+    labels = {name: int(row[name]) for name in ("kl", "oa") if row[name] != MISSING}
+    source, cartilage = f"{manifest.name}: {row['mri']}", manifest.file(position, "cartilage")
+    return [Scan(row["knee"], source, mri, row["subject"], row["side"], row["visit"], cartilage, labels)]
+
+
+def _sound_rows(file: Path, table: pd.DataFrame) -> tuple[Manifest | None, list[Problem]]:
     """The manifest of the rows without errors, and the errors of the others."""
-    import pandas as pd
-
-    table = pd.DataFrame(cells)
     faulty: list[Problem] = []
     while len(table):
         try:
@@ -205,7 +206,9 @@ def _series_name(root: Path, series: Series, *, alone: bool) -> str:
 
 
 def _image_name(path: Path) -> str:
-    ending = next((end for end in sorted(IMAGE_ENDINGS, key=len)[::-1] if path.name.lower().endswith(end)), "")
+    ending = next(
+        (end for end in sorted(IMAGE_ENDINGS, key=len)[::-1] if path.name.lower().endswith(end)), ""
+    )
     return _legal(path.name[: len(path.name) - len(ending)] if ending else path.stem)
 
 

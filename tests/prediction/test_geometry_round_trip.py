@@ -42,7 +42,11 @@ CASES = {
         permuted(oblique((4.5, 1.2, 1.25), (5, 8, -6), (-1, -1, -1)), (1, 2, 0)),
         (44, 20, 12),
     ),
-    "oblique coronal": ((48, 40, 30), permuted(oblique((1.7, 2.6, 1.8), (20, 14, -25)), (0, 2, 1)), (12, 30, 8)),
+    "oblique coronal": (
+        (48, 40, 30),
+        permuted(oblique((1.7, 2.6, 1.8), (20, 14, -25)), (0, 2, 1)),
+        (12, 30, 8),
+    ),
     "larger than the view": ((70, 60, 64), oblique((1.6, 1.9, 1.8), (0, 11, 4), (1, -1, 1)), (40, 24, 38)),
 }
 
@@ -164,7 +168,7 @@ def test_interpolation_equals_scipy() -> None:
     grid = Grid((5, 6, 4), oblique((3.0, 2.0, 4.0), (10, 20, 30), (-1, 1, 1)))
     shift = np.array([0.7, -1.1, 2.0])
     target = Grid((12, 9, 14), grid.affine @ np.diag([-0.4, 0.6, 0.25, 1.0]))
-    target.affine[:3, 3] += grid.affine[:3, :3] @ (shift + (4.0, 0.0, 0.0))
+    target.affine[:3, 3] += grid.affine[:3, :3] @ ((*shift, 4.0, 0.0, 0.0))
     places = np.stack(np.meshgrid(*(np.arange(n) for n in target.shape), indexing="ij")).reshape(3, -1)
     across = np.linalg.inv(grid.affine) @ target.affine
     there = across[:3, :3] @ places + across[:3, 3:]

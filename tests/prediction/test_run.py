@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import random
 from pathlib import Path
 
 import nibabel as nib
@@ -158,10 +157,10 @@ def test_workers_give_the_same_files(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_random_states_are_left_alone(checkpoint: Path, tmp_path: Path) -> None:
     path = scan(tmp_path / "one.nii.gz")
-    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     predict_scans(checkpoint, path, tmp_path / "out", method="smoothgrad")
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert (np.random.get_state()[1] == states[1]).all()
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
 
 
 def test_mirrored_models_need_the_side(tmp_path: Path) -> None:
@@ -186,10 +185,12 @@ def test_unusual_knees_are_flagged_and_their_grade_is_not_offered(tmp_path: Path
     checkpoint = write_bright_checkpoint(tmp_path / "model.ckpt", reference=a_reference(40.0), **NETWORK)
     result = predict_scans(checkpoint, scan(tmp_path / "one.nii.gz"), tmp_path / "out")
     row = result.table.iloc[0]
-    assert row["ood_flag"] == 1 and row["ood_p"] == pytest.approx(1 / 31)
+    assert row["ood_flag"] == 1
+    assert row["ood_p"] == pytest.approx(1 / 31)
     assert "unlike the training knees" in row["warnings"]
     page = (tmp_path / "out" / "pages" / "one.html").read_text()
-    assert "not reliable here" in page and "do not rely on the grade" in page
+    assert "not reliable here" in page
+    assert "do not rely on the grade" in page
 
 
 def test_a_field_of_view_that_does_not_fit_is_warned_of(checkpoint: Path, tmp_path: Path) -> None:
@@ -200,7 +201,10 @@ def test_a_field_of_view_that_does_not_fit_is_warned_of(checkpoint: Path, tmp_pa
         checkpoint, [tmp_path / "half.nii.gz", tmp_path / "mask.nii.gz"], tmp_path / "out", pages=False
     ).table
     assert table["outside_share"].tolist() == pytest.approx([2 / 3, 0])
-    assert "67 % of the volume that the model looks at lies outside the scan (8 x 32 x 36 mm)" in table["warnings"][0]
+    assert (
+        "67 % of the volume that the model looks at lies outside the scan (8 x 32 x 36 mm)"
+        in table["warnings"][0]
+    )
     for words in ("middle 6 % of the scan", "4.0 times as coarse", "only 2 different intensities"):
         assert words in table["warnings"][1]
 
@@ -218,7 +222,8 @@ def test_the_mask_of_a_manifest_is_outlined_and_a_bad_one_is_done_without(
     )
     table = predict_scans(checkpoint, tmp_path / "knees.csv", tmp_path / "out").table
     pages = [(tmp_path / "out" / "pages" / f"{knee}.html").read_text() for knee in ("one", "two")]
-    assert "cartilage</span>" in pages[0] and "cartilage</span>" not in pages[1]
+    assert "cartilage</span>" in pages[0]
+    assert "cartilage</span>" not in pages[1]
     assert "label map not used" in table["warnings"][1]
 
 
@@ -229,7 +234,8 @@ def test_pages_hold_no_address_and_escape_names(checkpoint: Path, tmp_path: Path
     (page,) = (tmp_path / "out" / "pages").iterdir()
     text = page.read_text()
     assert "&amp;amp;b&#39;s 100%" in text
-    assert "secret-subject" not in text and str(tmp_path) not in text
+    assert "secret-subject" not in text
+    assert str(tmp_path) not in text
     assert "http" not in text.replace("http-equiv", "")
     assert "Research use only, not a medical device" in text
     index = (tmp_path / "out" / "index.html").read_text()
@@ -293,7 +299,8 @@ def test_reference_in_evaluation_mode(tmp_path: Path) -> None:
     assert reference_path(checkpoint).is_file()
     assert result.without_reference == ""
     trained = load_trained(checkpoint)
-    assert trained.reference is not None and trained.reference.origin == "evaluation"
+    assert trained.reference is not None
+    assert trained.reference.origin == "evaluation"
     assert trained.reference.kl.tolist() == [index % 5 for index in range(8)]
     embedding = np.load(tmp_path / "out" / "embeddings.npz")["embedding"]
     np.testing.assert_allclose(trained.reference.embeddings[3], embedding[0], atol=1e-6)
@@ -326,5 +333,6 @@ def test_overlays_are_zero_outside_what_the_network_sees(checkpoint: Path, tmp_p
     write_nifti(tmp_path / "wide.nii.gz", blob(shape, AFFINE, (20, 8, 8), width=9), AFFINE)
     predict_scans(checkpoint, tmp_path / "wide.nii.gz", tmp_path / "out", pages=False)
     values = np.asarray(nib.load(tmp_path / "out" / "overlays" / "wide.nii.gz").dataobj)
-    assert not values[:14].any() and not values[26:].any()
+    assert not values[:14].any()
+    assert not values[26:].any()
     assert values[14:26, 1:17, 1:17].any()

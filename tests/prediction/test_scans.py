@@ -53,11 +53,14 @@ def test_a_faulty_row_of_a_manifest_is_left_out_alone(tmp_path: Path) -> None:
     scans, left_out = find_scans([tmp_path / "knees.csv"])
     assert names(scans) == ["one", "four"]
     assert scans[0].labels == {"kl": 3, "oa": 1}
-    assert scans[0].side == "left" and scans[0].subject == "s1"
+    assert scans[0].side == "left"
+    assert scans[0].subject == "s1"
     assert scans[1].labels == {}
     assert [item.knee for item in left_out] == ["two", "three"]
-    assert "row 3" in left_out[0].reason and "missing file" in left_out[0].reason
-    assert "row 4" in left_out[1].reason and "0-4" in left_out[1].reason
+    assert "row 3" in left_out[0].reason
+    assert "missing file" in left_out[0].reason
+    assert "row 4" in left_out[1].reason
+    assert "0-4" in left_out[1].reason
 
 
 @pytest.mark.parametrize("text", ["", "knee,mri\na,b\n", "knee,subject,mri\na,b\n"])
@@ -65,7 +68,8 @@ def test_a_table_that_is_no_manifest(text: str, tmp_path: Path) -> None:
     (tmp_path / "knees.csv").write_text(text)
     scans, left_out = find_scans([tmp_path / "knees.csv"])
     assert not scans
-    assert len(left_out) == 1 and left_out[0].reason
+    assert len(left_out) == 1
+    assert left_out[0].reason
 
 
 def test_a_folder_with_a_manifest_is_that_manifest(tmp_path: Path) -> None:
@@ -121,7 +125,8 @@ def test_a_folder_without_dicom(tmp_path: Path) -> None:
     touch(tmp_path / "a.nii.gz")
     scans, left_out = find_scans([tmp_path])
     assert not scans
-    assert "no DICOM series" in left_out[0].reason and "*.nii.gz" in left_out[0].reason
+    assert "no DICOM series" in left_out[0].reason
+    assert "*.nii.gz" in left_out[0].reason
 
 
 def test_a_series_that_is_no_regular_expression(tmp_path: Path) -> None:
