@@ -137,11 +137,21 @@ def read_slices(path: Path) -> list[Slice]:
         if "SOPClassUID" not in data and "Rows" not in data:
             raise ValueError("neither SOPClassUID nor Rows in its header")
         if "Rows" not in data or "Columns" not in data:
+            _check_no_image(data)
             raise NoImage
         frames = max(1, int(data.get("NumberOfFrames") or 1))
         if frames > 1 << 16:
             raise ValueError(f"{frames} frames")
         return [_slice(path, data, number, frames) for number in range(frames)]
+
+
+def _check_no_image(data: Any) -> None:
+    """A report has no pixels; an image that has none was cut off."""
+    from pydicom.uid import UID
+
+    kinds = {_text(data.get("SOPClassUID")), _text(data.file_meta.get("MediaStorageSOPClassUID"))} - {""}
+    if len(kinds) != 1 or any("Image Storage" in UID(kind).name for kind in kinds):
+        raise ValueError("its header ends before Rows and Columns")
 
 
 def _slice(path: Path, data: Any, number: int, frames: int) -> Slice:

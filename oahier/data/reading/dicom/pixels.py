@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,17 @@ import numpy as np
 from jaxtyping import Shaped
 
 from oahier.data.reading.content import LARGEST, check_size, damaged
+from oahier.data.reading.dicom import gdcm_worker
 from oahier.data.reading.dicom.headers import Slice, quietly
 from oahier.data.reading.errors import UnreadableImage, reason
 
-_PLAIN = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
+_BIG = "1.2.840.10008.1.2.2"
+_RLE = "1.2.840.10008.1.2.5"
+_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", _BIG)
 """Transfer syntaxes without compressed pixels."""
+
+_SECONDS = 600
+"""Until unpacking of a series is given up."""
 
 
 def stack(slices: Sequence[Slice]) -> Shaped[np.ndarray, "columns rows slices"]:
@@ -31,21 +40,28 @@ def stack(slices: Sequence[Slice]) -> Shaped[np.ndarray, "columns rows slices"]:
     size = rows * columns * len(slices) * 2
     if size > LARGEST:
         raise UnreadableImage(
-            f"{slices[0].path}: the headers ask for {size} bytes of voxels, more than a knee has"
+            f"{slices[0].path}: its headers ask for {size} bytes of voxels, a knee has less"
         )
-    planes = [
-        plane
-        for path, group in groupby(slices, key=lambda one: one.path)
-        for plane in _planes(path, list(group))
-    ]
+    files = {path: list(group) for path, group in groupby(slices, key=lambda one: one.path)}
+    stored = {path: _stored(path, group) for path, group in files.items()}
+    packed = [path for path, frames in stored.items() if frames is None]
+    stored |= _unpacked(packed, (rows, columns)) if packed else {}
+    planes: list[np.ndarray] = []
+    for path, group in files.items():
+        frames = stored[path]
+        if frames is None or len(frames) != group[0].frames:
+            raise damaged(path, f"expected {group[0].frames} frames")
+        planes += [frames[one.frame] for one in group]
     kind = np.result_type(*{plane.dtype for plane in planes})
+    kind = np.dtype(np.float32) if kind.kind == "f" else kind
     volume = np.empty((columns, rows, len(slices)), dtype=kind, order="F")
     for number, plane in enumerate(planes):
         volume[:, :, number] = plane.T
     return volume
 
 
-def _planes(path: Path, wanted: Sequence[Slice]) -> Iterator[np.ndarray]:
+def _stored(path: Path, wanted: Sequence[Slice]) -> Shaped[np.ndarray, "frames rows columns"] | None:
+    """Pixels of a file, ``None`` where GDCM has to unpack them."""
     import pydicom
 
     try:
@@ -53,17 +69,19 @@ def _planes(path: Path, wanted: Sequence[Slice]) -> Iterator[np.ndarray]:
             data: Any = pydicom.dcmread(path, force=True)
             if (int(data.Rows), int(data.Columns)) != wanted[0].shape:
                 raise ValueError(f"{data.Rows} x {data.Columns} pixels, its header said {wanted[0].shape}")
-            syntax = str(data.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
-            frames = _plain(path, data, syntax) if syntax in _PLAIN else _compressed(path, wanted[0].shape)
-            for one in wanted:
-                yield frames[one.frame]
+            syntax = str(data.file_meta.get("TransferSyntaxUID", _PLAIN[0]))
+            if syntax == _RLE:
+                data.decompress(decoding_plugin="pydicom")
+            elif syntax not in _PLAIN:
+                return None
+            return _plain(path, data, ">" if syntax == _BIG else "<")
     except UnreadableImage:
         raise
     except Exception as error:  # pydicom raises many kinds for damaged files
         raise damaged(path, reason(error)) from error
 
 
-def _plain(path: Path, data: Any, syntax: str) -> Shaped[np.ndarray, "frames rows columns"]:
+def _plain(path: Path, data: Any, order: str) -> Shaped[np.ndarray, "frames rows columns"]:
     """Pixels as they are stored, without bits that are no part of them, scaled as the header says."""
     bits = int(data.BitsAllocated)
     stored, high = int(data.get("BitsStored", bits)), int(data.get("HighBit", bits - 1))
@@ -73,9 +91,8 @@ def _plain(path: Path, data: Any, syntax: str) -> Shaped[np.ndarray, "frames row
     count = math.prod(shape) * bits // 8
     raw = data.PixelData
     check_size(path, count, len(raw))
-    if len(raw) > count + 1:  # an odd number of bytes is filled up to an even one
+    if len(raw) > count + count % 2:  # filled up to an even number of bytes
         raise ValueError(f"expected {count} bytes of pixels, got {len(raw)}")
-    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
     signed = bool(int(data.get("PixelRepresentation", 0)))
     kind = np.dtype(f"{order}{'i' if signed else 'u'}{bits // 8}")
     pixels = np.frombuffer(raw, dtype=kind, count=math.prod(shape)).reshape(shape)
@@ -87,9 +104,8 @@ def _plain(path: Path, data: Any, syntax: str) -> Shaped[np.ndarray, "frames row
 
 
 def _scaled(data: Any, pixels: np.ndarray) -> np.ndarray:
-    slope, offset = (
-        float(data.get(name) if data.get(name) is not None else default) for name, default in _RESCALE
-    )
+    slope, offset = data.get("RescaleSlope"), data.get("RescaleIntercept")
+    slope, offset = (1.0 if slope is None else float(slope)), (0.0 if offset is None else float(offset))
     if (slope, offset) == (1.0, 0.0):
         return pixels
     if not (math.isfinite(slope) and math.isfinite(offset) and slope):
@@ -97,25 +113,35 @@ def _scaled(data: Any, pixels: np.ndarray) -> np.ndarray:
     scaled = pixels * slope + offset
     if slope == int(slope) and offset == int(offset) and np.abs(scaled).max() < 1 << 31:
         return scaled.astype(np.int32)
-    return scaled.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite values are reported with the other contents
+        return scaled.astype(np.float32)
 
 
-_RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-
-
-def _compressed(path: Path, shape: tuple[int, int]) -> Shaped[np.ndarray, "frames rows columns"]:
-    """Pixels unpacked and scaled by GDCM."""
-    import SimpleITK as sitk
-
-    display = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.GlobalWarningDisplayOff()  # what it warns of is checked here
-    try:
-        frames = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
-    except RuntimeError as error:
-        raise damaged(path, reason(error)) from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(display)
-    if frames.shape[-2:] != shape:
-        raise damaged(path, f"expected {shape} pixels, got {frames.shape[-2:]}")
-    frames = frames.reshape(-1, *shape)
-    return frames.astype(np.float32) if frames.dtype == np.float64 else frames
+def _unpacked(paths: Sequence[Path], shape: tuple[int, int]) -> dict[Path, np.ndarray]:
+    """Pixels unpacked and scaled by GDCM, in a process of its own that damaged files may take down."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            str(gdcm_worker.__file__),
+            folder,
+            *(str(path.absolute()) for path in paths),
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise damaged(paths[0], f"its compressed pixels: {reason(error)}") from error
+        if done.returncode:
+            made = len(list(Path(folder).iterdir()))
+            lines = done.stdout.decode(errors="replace").strip().splitlines()
+            why = lines[-1] if lines else f"GDCM ended with {done.returncode}"
+            raise damaged(
+                paths[min(made, len(paths) - 1)], f"its compressed pixels cannot be unpacked: {why}"
+            )
+        frames = [np.load(Path(folder, f"{number}.npy")) for number in range(len(paths))]
+    found = {}
+    for path, pixels in zip(paths, frames, strict=True):
+        if pixels.shape[-2:] != shape or pixels.dtype.kind not in "iuf":
+            raise damaged(path, f"expected {shape} pixels, got {pixels.shape[-2:]}")
+        pixels = pixels.reshape(-1, *shape)
+        found[path] = pixels.astype(np.float32) if pixels.dtype == np.float64 else pixels
+    return found
