@@ -51,6 +51,8 @@ class Batch(TypedDict):
     subject: list[str]
     affine: Tensor
     """``(batch, 4, 4)`` float64, voxel index to millimetres of the preprocessed grid (RAS+)."""
+    seed: NotRequired[Tensor]
+    """``(batch,)`` int64, of the random augmentation of each knee; in training batches only."""
 
 
 class StepOutput(TypedDict):

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oahier.data.augmentation import AugmentationRanges, BatchAugmentation
 from oahier.data.cache import CacheError, KneeCache
 from oahier.data.check import check_manifest
 from oahier.data.datamodule import KneeMRIDataModule
 from oahier.data.manifest import Manifest, read_manifest
+from oahier.data.preprocessing import Preprocessing
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.splits import Folds, SplitFractions, SplitPlan
 
 if TYPE_CHECKING:
+    from oahier.data.augmentation import TorchIOAugmentation
     from oahier.data.phantom import make_phantoms
-    from oahier.data.transforms import MildAugmentation
 
 __all__ = [
+    "AugmentationRanges",
+    "BatchAugmentation",
     "CacheError",
     "Folds",
     "KneeCache",
     "KneeMRIDataModule",
     "Manifest",
     "ManifestError",
-    "MildAugmentation",
+    "Preprocessing",
     "Problem",
     "SplitFractions",
     "SplitPlan",
+    "TorchIOAugmentation",
     "check_manifest",
     "make_phantoms",
     "read_manifest",
@@ -38,8 +43,8 @@ def __getattr__(name: str) -> Any:
         from oahier.data.phantom import make_phantoms
 
         return make_phantoms
-    if name == "MildAugmentation":
-        from oahier.data.transforms import MildAugmentation
+    if name == "TorchIOAugmentation":
+        from oahier.data.augmentation import TorchIOAugmentation
 
-        return MildAugmentation
+        return TorchIOAugmentation
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

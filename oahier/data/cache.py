@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,39 +14,18 @@ from torch.utils.data import DataLoader, Dataset
 from oahier.data.content import Finding, read_knee
 from oahier.data.entry import DamagedEntry, verify_entry, write_entry
 from oahier.data.manifest import Manifest
+from oahier.data.preprocessing import Preprocessing, preprocess
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.reading import UnreadableImage
 from oahier.data.sources import Sources
 from oahier.data.table import row_number
 from oahier.files import write_atomically
 
-FORMAT = 1
-"""Goes into every name: raise it when preprocessing gives other voxels."""
-
 logger = logging.getLogger(__name__)
 
 
 class CacheError(RuntimeError):
     """The cache folder cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Parameters of the deterministic part: voxels and millimetres along right, anterior, superior."""
-
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...]
-
-    def entry_name(self, mri_hash: str, cartilage_hash: str | None) -> str:
-        """File name of the knee with these source files."""
-        key = [
-            FORMAT,
-            list(self.shape),
-            [round(value, 6) for value in self.spacing],
-            mri_hash,
-            cartilage_hash,
-        ]
-        return hashlib.blake2b(json.dumps(key).encode(), digest_size=20).hexdigest() + ".knee"
 
 
 class KneeCache:
@@ -113,7 +90,8 @@ class KneeCache:
         mri, cartilage = manifest.file(position, "mri"), manifest.file(position, "cartilage")
         try:
             labels = None if cartilage is None else self._sources.content_hash(_existing(cartilage))
-            name = preprocessing.entry_name(self._sources.content_hash(_existing(mri)), labels)
+            mirror = preprocessing.mirrors(str(manifest.table["side"].iloc[position]))
+            name = preprocessing.entry_name(self._sources.content_hash(_existing(mri)), labels, mirror=mirror)
         except OSError as error:
             raise ManifestError(
                 manifest.name, [_problem(manifest, position, Finding("mri", str(error)))]
@@ -126,7 +104,9 @@ class KneeCache:
             if path in jobs or _is_whole(path):
                 continue
             mri = _existing(manifest.file(position, "mri"))
-            jobs[path] = _Job(position, path, mri, manifest.file(position, "cartilage"), preprocessing)
+            mirror = preprocessing.mirrors(str(manifest.table["side"].iloc[position]))
+            cartilage = manifest.file(position, "cartilage")
+            jobs[path] = _Job(position, path, mri, cartilage, preprocessing, mirror)
         return list(jobs.values())
 
     def _run(self, manifest: Manifest, jobs: list[_Job], num_workers: int) -> None:
@@ -170,14 +150,13 @@ class _Job:
     mri: Path
     cartilage: Path | None
     preprocessing: Preprocessing
+    mirror: bool
 
     def run(self) -> list[Finding] | OSError:
-        from oahier.data.transforms import preprocess
-
         try:
             images, findings = read_knee(self.mri, self.cartilage)
             if images is not None:
-                knee = preprocess(images, self.preprocessing.shape, self.preprocessing.spacing)
+                knee = preprocess(images, self.preprocessing, mirror=self.mirror)
                 write_entry(self.entry, knee)
         except OSError as error:
             return error

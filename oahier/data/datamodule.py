@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,12 @@ import torch
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from oahier.data.cache import KneeCache, Preprocessing
+from oahier.data.arguments import cache_folder, check_arguments, require_sides
+from oahier.data.augmentation import BatchAugmentation
+from oahier.data.cache import KneeCache
 from oahier.data.dataset import KneeDataset, collate
 from oahier.data.manifest import Manifest, read_manifest
+from oahier.data.preprocessing import Preprocessing
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.sampling import TrainingSampler, balanced_weights, seed_worker
 from oahier.data.splits import SplitFractions, SplitPlan
@@ -42,8 +44,12 @@ class KneeMRIDataModule(L.LightningDataModule):
             one of several folds. A split column is respected; if it has no validation knees, fractions take
             their ``val`` share from the training knees.
         targets: label columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest.
-        augmentation: maps a TorchIO Subject to a Subject, on the training knees; ``"mild"`` is
-            :class:`~oahier.data.MildAugmentation`, ``None`` is none.
+        mirror_left: flip left knees, so that medial is on the same side in every volume.
+        bias_correction: remove the bias field of every scan (N4), once.
+        augmentation: of the training knees: a :class:`~oahier.data.BatchAugmentation` (``"mild"`` is its
+            default), which works on the device after the transfer; anything that maps a TorchIO Subject to
+            a Subject, in the loading processes (:class:`~oahier.data.TorchIOAugmentation` for example);
+            ``None`` is none.
         balanced: draw training knees such that all KL grades (OA where there is no KL) are equally frequent.
         batch_size: knees per batch. A last training batch of one knee is left out (it breaks batch norm).
         num_workers: processes that load and preprocess; 0 for the main one.
@@ -63,7 +69,9 @@ class KneeMRIDataModule(L.LightningDataModule):
         spacing: tuple[float, float, float] | None = None,
         split: SplitPlan | None = None,
         targets: Sequence[str] = ("oa", "kl"),
-        augmentation: Literal["mild"] | Callable[[Any], Any] | None = "mild",
+        mirror_left: bool = False,
+        bias_correction: bool = False,
+        augmentation: Literal["mild"] | BatchAugmentation | Callable[[Any], Any] | None = "mild",
         balanced: bool = False,
         batch_size: int = 4,
         num_workers: int = 0,
@@ -71,7 +79,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check_arguments(shape, spacing, targets, batch_size, num_workers)
+        check_arguments(shape, spacing, targets, batch_size, num_workers)
         self.manifest = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
         self.batch_size = batch_size
         self.seed = seed
@@ -79,10 +87,13 @@ class KneeMRIDataModule(L.LightningDataModule):
         self._spacing = None if spacing is None else tuple(float(length) for length in spacing)
         self._targets = tuple(targets)
         self._labels = {name: self.manifest.labels(name) for name in self._targets}
-        self._augmentation = augmentation
+        self._mirror_left, self._bias_correction = mirror_left, bias_correction
+        if mirror_left:
+            require_sides(self.manifest)
+        self._augmentation = BatchAugmentation() if augmentation == "mild" else augmentation
         self._balanced = balanced
         self._num_workers = num_workers
-        self._cache = KneeCache(_cache_folder(cache, self.manifest))
+        self._cache = KneeCache(cache_folder(cache, self.manifest))
         self._entries: list[Path] | None = None
         self._predicting = False
         self._unsplit: ManifestError | None = None
@@ -119,6 +130,11 @@ class KneeMRIDataModule(L.LightningDataModule):
         return self._spacing
 
     @property
+    def preprocessing(self) -> Preprocessing:
+        """Everything that decides which voxels a knee becomes."""
+        return Preprocessing(self._shape, self.spacing, self._mirror_left, self._bias_correction)
+
+    @property
     def target_names(self) -> tuple[str, ...]:
         """Targets that a head can learn from or be tested on; when predicting, labels are not needed."""
         if self._predicting:
@@ -143,8 +159,7 @@ class KneeMRIDataModule(L.LightningDataModule):
             ManifestError: every knee whose files cannot be used.
             CacheError: the cache folder cannot be written.
         """
-        preprocessing = Preprocessing(self._shape, self.spacing)
-        self._entries = self._cache.build(self.manifest, preprocessing, self._num_workers)
+        self._entries = self._cache.build(self.manifest, self.preprocessing, self._num_workers)
 
     @override
     def setup(self, stage: str) -> None:
@@ -161,7 +176,8 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def train_dataloader(self) -> Loader:
         seed = self._stream()
-        dataset = self.dataset("train", self._augment())
+        on_device = isinstance(self._augmentation, BatchAugmentation)
+        dataset = self.dataset("train", None if on_device else self._augmentation)
         weights = balanced_weights(self._balance_labels()) if self._balanced else None
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         singleton = self.batch_size > 1 and len(dataset) % self.batch_size == 1
@@ -171,6 +187,16 @@ class KneeMRIDataModule(L.LightningDataModule):
             drop_last=singleton and len(dataset) > 1,
             generator=torch.Generator().manual_seed(seed),
         )
+
+    @override
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment a training batch where it lies; others, and batches of other modules, pass."""
+        augmentation = self._augmentation
+        if not isinstance(augmentation, BatchAugmentation) or "seed" not in batch:
+            return batch
+        spacing = batch["affine"][:, :3, :3].norm(dim=1)
+        mri, cartilage = augmentation(batch["mri"], batch.get("cartilage"), spacing, batch["seed"])
+        return {**batch, "mri": mri, **({} if cartilage is None else {"cartilage": cartilage})}
 
     @override
     def val_dataloader(self) -> Loader | list[Loader]:
@@ -205,15 +231,15 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint records: volume size, spacing and who was in which split."""
+        """What a checkpoint records: how volumes were preprocessed and who was in which split."""
         knees = {split: self.manifest.subset(split).table["knee"].tolist() for split in SPLITS}
-        return {"shape": list(self._shape), "spacing": list(self.spacing), "splits": knees}
+        return {"preprocessing": self.preprocessing.as_dict(), "splits": knees}
 
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Warn where a checkpoint was trained on other voxels, or on knees that are test knees here."""
-        for name, here in (("shape", self._shape), ("spacing", self.spacing)):
-            there = tuple(state_dict[name])
+        for name, here in self.preprocessing.as_dict().items():
+            there = state_dict["preprocessing"][name]
             if not np.allclose(there, here, rtol=1e-3):
                 warn(
                     f"the checkpoint was trained with {name}={there}, the data module has {here}",
@@ -236,13 +262,6 @@ class KneeMRIDataModule(L.LightningDataModule):
         sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63])
         return int(sequence.generate_state(1)[0])
 
-    def _augment(self) -> Callable[[Any], Any] | None:
-        if self._augmentation == "mild":
-            from oahier.data.transforms import MildAugmentation
-
-            return MildAugmentation()
-        return self._augmentation
-
     def _balance_labels(self) -> np.ndarray:
         training = (self.manifest.table["split"] == "train").to_numpy()
         for name in ("kl", "oa"):
@@ -264,27 +283,3 @@ class KneeMRIDataModule(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **{"generator": torch.Generator().manual_seed(self.seed), **arguments},
         )
-
-
-def _cache_folder(cache: str | Path | None, manifest: Manifest) -> Path:
-    chosen = cache or os.environ.get("OAHIER_CACHE") or manifest.root / ".oahier-cache"
-    return Path(chosen).expanduser().absolute()
-
-
-def _check_arguments(
-    shape: Sequence[int],
-    spacing: Sequence[float] | None,
-    targets: Sequence[str],
-    batch_size: int,
-    num_workers: int,
-) -> None:
-    if len(shape) != 3 or any(int(count) != count or count < 1 for count in shape):
-        raise ValueError(f"shape: expected three whole numbers of voxels above 0, got {tuple(shape)}")
-    if spacing is not None and (len(spacing) != 3 or not all(0 < length < np.inf for length in spacing)):
-        raise ValueError(f"spacing: expected three lengths in mm above 0 (or None), got {tuple(spacing)}")
-    if isinstance(targets, str) or not targets:
-        raise ValueError(f"targets: expected a list of columns such as ['oa', 'kl'], got {targets!r}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected 1 or more knees, got {batch_size}")
-    if num_workers < 0:
-        raise ValueError(f"num_workers: expected 0 or more processes, got {num_workers}")

@@ -34,6 +34,8 @@ class Sample(TypedDict):
     subject: str
     affine: Tensor
     """``(4, 4)`` float64."""
+    seed: NotRequired[int]
+    """Of the knee's augmentation, where it is drawn for training."""
 
 
 class KneeDataset(Dataset[Sample]):
@@ -44,7 +46,8 @@ class KneeDataset(Dataset[Sample]):
         entries: their cache entries, in the same order.
         targets: class of every knee per target, ``MISSING`` where unknown.
         with_cartilage: deliver label maps, all zero for a knee without one.
-        augmentation: maps a TorchIO Subject to a Subject; ``None`` leaves the volumes as cached.
+        augmentation: maps a TorchIO Subject to a Subject; ``None`` leaves the volumes as cached (batches are
+            then augmented on the device, or not at all).
     """
 
     def __init__(
@@ -67,13 +70,13 @@ class KneeDataset(Dataset[Sample]):
         return len(self.knees)
 
     def __getitem__(self, draw: int | Draw) -> Sample:
-        """A knee by its index, or by index and seed of its augmentation (0 when not given)."""
-        index, seed = draw if isinstance(draw, tuple) else (draw, 0)
+        """A knee by its index, or by index and seed of its augmentation."""
+        index, seed = draw if isinstance(draw, tuple) else (draw, None)
         entry = read_entry(self._entries[index])
         mri = torch.from_numpy(entry.mri)[None]
         cartilage = None if entry.cartilage is None else torch.from_numpy(entry.cartilage)[None]
         if self._augmentation is not None:
-            mri, cartilage = self._augmented(mri, cartilage, entry.affine, seed)
+            mri, cartilage = self._augmented(mri, cartilage, entry.affine, seed or 0)
         sample = Sample(
             mri=mri,
             targets={name: labels[index] for name, labels in self.targets.items()},
@@ -81,6 +84,8 @@ class KneeDataset(Dataset[Sample]):
             subject=self.subjects[index],
             affine=torch.from_numpy(entry.affine),
         )
+        if seed is not None:
+            sample["seed"] = seed
         if self._with_cartilage:
             sample["cartilage"] = (
                 torch.zeros(mri.shape, dtype=torch.uint8) if cartilage is None else cartilage
@@ -90,7 +95,7 @@ class KneeDataset(Dataset[Sample]):
     def _augmented(
         self, mri: Tensor, cartilage: Tensor | None, affine: np.ndarray, seed: int
     ) -> tuple[Tensor, Tensor | None]:
-        from oahier.data.transforms import augment
+        from oahier.data.augmentation.subject import augment
 
         if self._augmentation is None:
             return mri, cartilage
@@ -112,6 +117,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         subject=[sample["subject"] for sample in samples],
         affine=torch.stack([sample["affine"] for sample in samples]),
     )
+    if "seed" in first:
+        batch["seed"] = torch.tensor([sample["seed"] for sample in samples], dtype=torch.int64)
     if "cartilage" in first:
         batch["cartilage"] = _stack([sample["cartilage"] for sample in samples], torch.uint8)
     return batch

@@ -23,7 +23,7 @@ from oahier.data.reading import Affine
 from oahier.files import write_atomically
 
 if TYPE_CHECKING:
-    from oahier.data.transforms import PreparedKnee
+    from oahier.data.preprocessing import PreparedKnee
 
 MAGIC = b"OAHIER01"
 HEADER_BYTES = 4096

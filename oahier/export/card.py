@@ -99,8 +99,8 @@ def _figures(checkpoint: Path) -> str:
             interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if known else ""
             rows.append(f"| {head} | {_NAMES[measure]} | {value:.3f} | {interval} |")
     header = (
-        f"## Figures\n\nOn {content.get('knees', 'the')} test knees of the run, intervals by resampling subjects."
-        "\n\n| head | measure | value | 95 % interval |\n|---|---|---|---|\n"
+        f"## Figures\n\nOn {content.get('knees', 'the')} test knees of the run, intervals by resampling "
+        "subjects.\n\n| head | measure | value | 95 % interval |\n|---|---|---|---|\n"
     )
     return header + "\n".join(rows)
 
@@ -111,8 +111,8 @@ def _formats(agreements: Mapping[str, Agreement]) -> str:
         for name, agreement in agreements.items()
     ]
     return (
-        "## Files\n\nEach was read back and compared with the checkpoint on smooth random volumes; outputs are "
-        "`probability_<head>`, `severity_<head>` (the expected grade) and `embedding`.\n\n"
+        "## Files\n\nEach was read back and compared with the checkpoint on smooth random volumes; outputs "
+        "are `probability_<head>`, `severity_<head>` (the expected grade) and `embedding`.\n\n"
         "| file | largest difference | batch sizes |\n|---|---|---|\n" + "\n".join(rows)
     )
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from oahier.data import CacheError, KneeCache, ManifestError, read_manifest
-from oahier.data.cache import Preprocessing
 from oahier.data.entry import HEADER_BYTES, DamagedEntry, read_entry, verify_entry
+from oahier.data.preprocessing import Preprocessing
 from oahier.data.sources import Sources
 
 SMALL = Preprocessing((8, 10, 12), (2.0, 1.5, 1.0))

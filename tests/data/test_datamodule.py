@@ -13,11 +13,12 @@ import torchio as tio
 from jsonargparse import ArgumentParser
 
 from oahier.data import (
+    AugmentationRanges,
+    BatchAugmentation,
     Folds,
     KneeMRIDataModule,
     Manifest,
     ManifestError,
-    MildAugmentation,
     SplitFractions,
     read_manifest,
 )
@@ -213,7 +214,9 @@ def test_label_maps_of_some_knees_only(
 ) -> None:
     path = some_knees(6)
     path.write_text(path.read_text().replace("004-labels.nii.gz", ""))
-    data = make(path, cache=tmp_path / "cache", augmentation=MildAugmentation(degrees=3.0))
+    data = make(
+        path, cache=tmp_path / "cache", augmentation=BatchAugmentation(AugmentationRanges(degrees=3.0))
+    )
     for loader in (data.train_dataloader(), data.predict_dataloader()):
         for batch in loader:
             for knee, labels in zip(batch["knee"], batch["cartilage"], strict=True):
@@ -302,7 +305,7 @@ data:
   shape: [8, 10, 12]
   spacing: [2.0, 1.5, 1.0]
   split: {{class_path: oahier.data.Folds, init_args: {{test: 2, count: 4}}}}
-  augmentation: {{class_path: oahier.data.MildAugmentation, init_args: {{degrees: 2.0}}}}
+  augmentation: {{class_path: oahier.data.BatchAugmentation, init_args: {{ranges: {{degrees: 2.0}}}}}}
   targets: [oa]
   cache: {cache}
 """
