@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
 from oahier.data.importers.journal import Journal, Record, fingerprint, locked, remove_temporary_files
-from oahier.data.importers.outputs import check_destination, manifest_table, write_outputs
+from oahier.data.importers.outputs import Origin, check_destination, write_outputs
 from oahier.data.importers.parallel import examine_all
-
-logger = logging.getLogger(__name__)
 
 
 def finish_import(
@@ -27,6 +24,7 @@ def finish_import(
     workers: int = 0,
     convert: bool = False,
     progress: bool = True,
+    notes: Sequence[str] = (),
 ) -> ImportResult:
     """Open every image of an import, write what has to be written, then the manifest and the log.
 
@@ -48,6 +46,7 @@ def finish_import(
         workers: processes that open images; 0 opens them in this one.
         convert: also write every image as NIfTI under ``destination/images``.
         progress: show a bar on standard error.
+        notes: what the importer had to decide, for the record.
 
     Returns:
         the manifest and what is not in it.
@@ -72,11 +71,9 @@ def finish_import(
                 out.append(_leave_out(candidate, source, reason))
             else:
                 kept.append((candidate, record))
-            for note in record.notes:
-                logger.info("%s: %s", candidate.knee, note)
         out = sorted(set(out), key=lambda item: (item.knee, item.source, item.reason))
-        table = manifest_table(folder, kept, source, licence)
-        return write_outputs(folder, table, out, records, importer, source, licence, options)
+        origin = Origin(importer, source, licence, options, tuple(notes))
+        return write_outputs(folder, kept, out, records, origin)
 
 
 def _records(

@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,24 @@ import pandas as pd
 import yaml
 
 from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
-from oahier.data.importers.journal import Journal, Record
+from oahier.data.importers.journal import Journal, Record, size_of
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.data.table import COLUMNS
 from oahier.files import write_atomically
 
 PROVENANCE = ("source", "source_hash", "licence")
 """Last columns of an imported manifest."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an import is of: importer, source, terms, options, and what had to be decided."""
+
+    importer: str
+    source: Path
+    licence: str
+    options: Mapping[str, Any]
+    notes: tuple[str, ...]
 
 
 def check_destination(folder: Path, importer: str) -> None:
@@ -64,7 +76,9 @@ def manifest_table(
     names = list(dict.fromkeys(name for candidate, _ in kept for name in candidate.covariates))
     taken = [name for name in names if name.lower() in (*COLUMNS, *PROVENANCE)]
     if taken:
-        raise ValueError(f"expected other names for covariates than those of the manifest, got {taken[0]!r}")
+        raise ValueError(
+            f"expected other names for covariates than those of the manifest, got {taken[0]!r}; rename it"
+        )
     rows = []
     for candidate, record in kept:
         rows.append(
@@ -109,13 +123,10 @@ def relative(path: Path, folder: Path) -> str:
 
 def write_outputs(
     folder: Path,
-    table: pd.DataFrame,
+    kept: Sequence[tuple[Candidate, Record]],
     left_out: list[LeftOut],
     records: Mapping[str, Record],
-    importer: str,
-    source: Path,
-    licence: str,
-    options: Mapping[str, Any],
+    origin: Origin,
 ) -> ImportResult:
     """Write the log, the provenance and the configuration, and last the manifest; then tidy up.
 
@@ -124,25 +135,40 @@ def write_outputs(
         OSError: the folder cannot be written.
     """
     _write_changed(folder / "left-out.csv", _left_out_csv(left_out))
-    if table.empty:
-        raise ValueError(_nothing(folder, source, left_out))
+    if not kept:
+        raise ValueError(_nothing(folder, origin.source, left_out))
+    table = manifest_table(folder, kept, origin.source, origin.licence)
     checked = Manifest.from_table(table, folder, folder / "manifest.csv").table
     table = table.assign(oa=["" if value < 0 else str(value) for value in checked["oa"]])
-    written = {name: size for knee in table["knee"] for name, size in records[knee].written.items()}
     report = {
-        "importer": importer,
+        "importer": origin.importer,
         "oahier": _version(),
-        "source": str(source.absolute()),
-        "licence": licence,
-        "options": {name: _plain(value) for name, value in options.items()},
+        "source": str(origin.source.absolute()),
+        "licence": origin.licence,
+        "options": {name: _plain(value) for name, value in origin.options.items()},
+        "notes": [*origin.notes, *_mask_notes(kept)],
         "counts": counts(checked, left_out),
-        "written": {"files": len(written), "bytes": sum(written.values())},
+        "written": _written(folder, kept),
     }
-    _write_changed(folder / "import.json", json.dumps(report, indent=2) + "\n")
-    _write_changed(folder / "data.yaml", _fragment(folder, options))
+    _write_changed(folder / "import.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    _write_changed(folder / "data.yaml", _fragment(folder, origin.options))
     _write_changed(folder / "manifest.csv", table.to_csv(index=False, lineterminator="\n"))
     _tidy(folder, records)
     return ImportResult(read_manifest(folder / "manifest.csv"), left_out, folder, report)
+
+
+def _mask_notes(kept: Sequence[tuple[Candidate, Record]]) -> list[str]:
+    return [f"{candidate.knee}: {note}" for candidate, record in kept for note in record.notes]
+
+
+def _written(folder: Path, kept: Sequence[tuple[Candidate, Record]]) -> dict[str, int]:
+    """Number and bytes of the images in the destination: written, or extracted from archives."""
+    sizes = {name: size for _, record in kept for name, size in record.written.items()}
+    for candidate, _ in kept:
+        for path in (candidate.mri, candidate.cartilage):
+            if candidate.source and path is not None and path.is_relative_to(folder):
+                sizes[path.relative_to(folder).as_posix()] = size_of(path)
+    return {"files": len(sizes), "bytes": sum(sizes.values())}
 
 
 def counts(table: pd.DataFrame, left_out: Sequence[LeftOut]) -> dict[str, Any]:
