@@ -283,16 +283,22 @@ def test_a_damaged_file_is_no_missing_slice(tmp_path: Path, volume: np.ndarray) 
     files[-1].write_bytes(files[-1].read_bytes()[:400])
     with pytest.raises(UnreadableImage, match="010"):
         read_image(tmp_path)
-    files[-1].write_bytes(files[0].read_bytes()[:-40])
-    with pytest.raises(UnreadableImage):
-        read_image(tmp_path)
+    for content in (b"", b"hello" * 100, files[0].read_bytes()[:-40]):
+        files[-1].write_bytes(content)
+        with pytest.raises(UnreadableImage, match="010"):
+            read_image(tmp_path)
 
 
 def test_truncated_pixels(tmp_path: Path, volume: np.ndarray) -> None:
     files = write_dicom_series(tmp_path, volume, OBLIQUE)
+    series = only(tmp_path)
     files[4].write_bytes(files[4].read_bytes()[:-10])
-    with pytest.raises(UnreadableImage, match=r"005 is truncated or damaged"):
+    with pytest.raises(
+        UnreadableImage, match=r"005 is a damaged DICOM file .* expected 104 or more of pixels"
+    ):
         read_image(tmp_path)
+    with pytest.raises(UnreadableImage, match=r"005 is truncated or damaged"):
+        read_series(series)
 
 
 def rewrite(files: list[Path], change: Callable[[Dataset, int], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from oahier.data.reading.dicom import pixels
 from oahier.data.reading.dicom.faults import faults_of
-from oahier.data.reading.dicom.headers import NoImage, Side, Slice, read_slices
+from oahier.data.reading.dicom.headers import NoDicom, NoImage, Side, Slice, read_slices
 from oahier.data.reading.dicom.series import Series, by_uid, make_series, split_volumes, without_copies
 from oahier.data.reading.dicom.walk import files_in
 from oahier.data.reading.errors import UnreadableImage, reason
@@ -93,15 +94,27 @@ def header_side(source: Path | Series) -> Side:
 def _series_of(files: Iterable[Path]) -> list[Series]:
     slices: list[Slice] = []
     broken: dict[Path, str] = {}
+    others: list[Path] = []
     for file in files:
         try:
             slices += read_slices(file)
+        except NoDicom:
+            others.append(file)
         except NoImage:
             continue
         except Exception as error:  # pydicom raises many kinds for damaged files
             broken[file] = reason(error)
+    names = {(slice_.path.parent, _pattern(slice_.path)) for slice_ in slices}
+    for file in others:
+        if (file.parent, _pattern(file)) in names:
+            broken[file] = "it has no mark of DICOM, but a name as its neighbours"
     series = [one for group in by_uid(slices) for one in _volumes(group, broken)]
     return sorted(series, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
+
+
+def _pattern(file: Path) -> str:
+    """The name with every number as ``0``, by which a slice that became empty is told from a note."""
+    return re.sub(r"\d+", "0", file.name)
 
 
 def _volumes(group: list[Slice], broken: dict[Path, str]) -> list[Series]:

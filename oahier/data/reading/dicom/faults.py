@@ -55,9 +55,9 @@ def _agreement_faults(slices: Sequence[Slice]) -> list[str]:
     ]
     for name, get, tolerance in checks:
         values = [get(slice_) for slice_ in slices]
-        missing = sum(value is None for value in values)
+        missing = [slice_.path.name for slice_, value in zip(slices, values, strict=True) if value is None]
         if missing:
-            faults.append(f"{missing} of {len(slices)} slices without {name}")
+            faults.append(f"{len(missing)} of {len(slices)} slices without {name}, such as {missing[0]}")
             continue
         table = np.array(values, dtype=np.float64)
         if not np.isfinite(table).all() or np.abs(table - table[0]).max() > tolerance:

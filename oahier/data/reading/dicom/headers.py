@@ -14,6 +14,10 @@ from typing import Any
 Side = str
 """``"left"``, ``"right"`` or ``""`` where the header does not say."""
 
+BIG_ENDIAN, DEFLATED, RLE = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN)
+"""Transfer syntaxes, by their UID; the plain ones hold pixels as they are."""
+
 _NAMES = {
     "patient": "PatientID",
     "study_date": "StudyDate",
@@ -37,12 +41,17 @@ _TAGS = [
     ),
     *("PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "PhotometricInterpretation", "SpecificCharacterSet", "StudyDescription"),
+    "BitsAllocated",
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 
 
 class NoImage(Exception):
-    """A file that is no DICOM image: another kind of file, or DICOM without pixels."""
+    """A DICOM file without pixels: a report, a directory of a disk."""
+
+
+class NoDicom(NoImage):
+    """Another kind of file."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +134,18 @@ def read_slices(path: Path) -> list[Slice]:
     """The slices of a file.
 
     Raises:
-        NoImage: no DICOM file, or one without pixels (a report, a directory of a disk).
+        NoDicom: no DICOM file.
+        NoImage: one without pixels (a report, a directory of a disk).
         Exception: a DICOM file that is damaged; pydicom raises many kinds.
     """
     import pydicom
 
     if not looks_like_dicom(path):
-        raise NoImage
+        raise NoDicom
     with quietly():
-        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+        with path.open("rb") as stream:
+            data = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+            left = path.stat().st_size - stream.tell()
         if "SOPClassUID" not in data and "Rows" not in data:
             raise ValueError("neither SOPClassUID nor Rows in its header")
         if "Rows" not in data or "Columns" not in data:
@@ -142,6 +154,7 @@ def read_slices(path: Path) -> list[Slice]:
         frames = max(1, int(data.get("NumberOfFrames") or 1))
         if frames > 1 << 16:
             raise ValueError(f"{frames} frames")
+        _check_pixels(data, left, frames)
         return [_slice(path, data, number, frames) for number in range(frames)]
 
 
@@ -152,6 +165,14 @@ def _check_no_image(data: Any) -> None:
     kinds = {_text(data.get("SOPClassUID")), _text(data.file_meta.get("MediaStorageSOPClassUID"))} - {""}
     if len(kinds) != 1 or any("Image Storage" in UID(kind).name for kind in kinds):
         raise ValueError("its header ends before Rows and Columns")
+
+
+def _check_pixels(data: Any, left: int, frames: int) -> None:
+    """Compare the bytes behind the header with what the pixels need, as far as they are not compressed."""
+    needed = int(data.Rows) * int(data.Columns) * frames * (int(data.get("BitsAllocated") or 8) // 8)
+    needed = needed + 8 if str(data.file_meta.get("TransferSyntaxUID", PLAIN[0])) in PLAIN else 9
+    if left < needed:
+        raise ValueError(f"{left} bytes behind the header, expected {needed} or more of pixels")
 
 
 def _slice(path: Path, data: Any, number: int, frames: int) -> Slice:

@@ -16,13 +16,8 @@ from jaxtyping import Shaped
 
 from oahier.data.reading.content import LARGEST, check_size, damaged
 from oahier.data.reading.dicom import gdcm_worker
-from oahier.data.reading.dicom.headers import Slice, quietly
+from oahier.data.reading.dicom.headers import BIG_ENDIAN, DEFLATED, PLAIN, RLE, Slice, quietly
 from oahier.data.reading.errors import UnreadableImage, reason
-
-_BIG = "1.2.840.10008.1.2.2"
-_RLE = "1.2.840.10008.1.2.5"
-_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", _BIG)
-"""Transfer syntaxes without compressed pixels."""
 
 _SECONDS = 600
 """Until unpacking of a series is given up."""
@@ -69,12 +64,12 @@ def _stored(path: Path, wanted: Sequence[Slice]) -> Shaped[np.ndarray, "frames r
             data: Any = pydicom.dcmread(path, force=True)
             if (int(data.Rows), int(data.Columns)) != wanted[0].shape:
                 raise ValueError(f"{data.Rows} x {data.Columns} pixels, its header said {wanted[0].shape}")
-            syntax = str(data.file_meta.get("TransferSyntaxUID", _PLAIN[0]))
-            if syntax == _RLE:
+            syntax = str(data.file_meta.get("TransferSyntaxUID", PLAIN[0]))
+            if syntax == RLE:
                 data.decompress(decoding_plugin="pydicom")
-            elif syntax not in _PLAIN:
+            elif syntax not in (*PLAIN, DEFLATED):
                 return None
-            return _plain(path, data, ">" if syntax == _BIG else "<")
+            return _plain(path, data, ">" if syntax == BIG_ENDIAN else "<")
     except UnreadableImage:
         raise
     except Exception as error:  # pydicom raises many kinds for damaged files
