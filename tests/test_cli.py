@@ -14,6 +14,9 @@ import yaml
 import oahier as oh
 from oahier.cli import main
 
+KNEES = [f"knee-{index:02d}" for index in range(10)]
+"""The training knees of the manifest."""
+
 HEAD = """
 from torch.nn import functional as F
 import torch
@@ -110,8 +113,34 @@ def test_fit_then_test_then_predict(config: Path, tmp_path: Path, capsys: pytest
     assert main(words) == 0
     assert (out / "predictions.csv").read_text().count("\n") == 1 + 20
     printed = capsys.readouterr().out
-    assert "Predictions (research use only)" in printed and "trained without SeverityAxis" in printed
+    assert "Predictions (research use only)" in printed
+    assert "trained without SeverityAxis" in printed
     assert len(list((out / "overlays").glob("*.nii.gz"))) == 20
+
+
+def test_fit_keeps_its_knees_for_prediction(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With SeverityAxis, new knees have a place among the training knees, seen as prediction sees them."""
+    axis = [
+        "--trainer.callbacks+=oahier.callbacks.SeverityAxis",
+        "--trainer.callbacks.picture_every_n_epochs=0",
+    ]
+    assert main(["fit", f"--config={config}", *axis]) == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    assert checkpoint.with_name("best.reference.pt").is_file()
+    manifest, out = config.parent / "knees.csv", tmp_path / "out"
+    options = [f"--output={out}", "--no-pages", "--no-overlays"]
+    assert main(["predict", str(checkpoint), str(manifest), *options]) == 0
+    with (out / "predictions.csv").open(newline="") as file:
+        rows = {row["knee"]: row for row in csv.DictReader(file)}
+    kept = torch.load(checkpoint.with_name("best.reference.pt"), weights_only=True)["reference"]
+    assert kept["origin"] == "evaluation"
+    assert kept["embeddings"].shape[0] == 10
+    found = np.load(out / "embeddings.npz")
+    training = torch.from_numpy(found["embedding"][[name in KNEES for name in found["knee"]]])
+    assert torch.cdist(training, kept["embeddings"]).amin(dim=1).max() < 1e-4, "the same embeddings"
+    assert float(rows["knee-00"]["ood_p"]) > 0
 
 
 def test_lightnings_predict_is_gone(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

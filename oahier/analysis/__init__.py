@@ -16,9 +16,11 @@ from oahier.analysis.correction import adjust_comparisons, adjust_p_values
 from oahier.analysis.discordance import mcnemar
 from oahier.analysis.gradients import smoothgrad_times_input
 from oahier.analysis.marginal import marginal_homogeneity
+from oahier.analysis.novelty import MahalanobisDistance, conformal_p
 from oahier.analysis.overlap import dilate, iou_bound, saliency_overlap
 from oahier.analysis.paired import paired_difference, paired_statistic, summarise_values
 from oahier.analysis.predictions import Predictions, parse_predictions, read_predictions
+from oahier.analysis.reference import EmbeddingReference, Place
 from oahier.analysis.resampling import mask_footprint, resample
 from oahier.analysis.roc_covariance import delong
 from oahier.analysis.tables import write_table
@@ -29,6 +31,9 @@ __all__ = [
     "AxisKind",
     "CamMethod",
     "Comparison",
+    "EmbeddingReference",
+    "MahalanobisDistance",
+    "Place",
     "Predictions",
     "SeverityAxisFit",
     "Summary",
@@ -37,6 +42,7 @@ __all__ = [
     "axis_measures",
     "class_activation_map",
     "compare_predictions",
+    "conformal_p",
     "delong",
     "dilate",
     "fit_severity_axis",

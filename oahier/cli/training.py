@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
+from oahier.callbacks import SeverityAxis
 from oahier.callbacks.keys import run_directory, stage_of
 from oahier.cli.report import print_results
 from oahier.data import KneeMRIDataModule
@@ -90,7 +91,27 @@ class OahierCLI(LightningCLI):
         self._require_checkpoint("test")
 
     def after_fit(self) -> None:
+        self._embed_reference()
         print_results(self.trainer, "val")
+
+    def _embed_reference(self) -> None:
+        """Keep the knees' embeddings beside the best checkpoint, in evaluation mode, for ``oahier predict``.
+
+        One pass over the training and validation knees, from the cache; only for a run whose
+        :class:`~oahier.SeverityAxis` keeps embeddings.
+        """
+        keeps = any(
+            isinstance(callback, SeverityAxis) and callback.reference is not None
+            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
+        )
+        best = Path(getattr(self.trainer.checkpoint_callback, "best_model_path", "") or ".")
+        if not (keeps and best.is_file() and self.trainer.is_global_zero):
+            return
+        from oahier.prediction.reference import reference_from_batches
+        from oahier.prediction.trained import load_trained
+
+        batches = [self.datamodule.evaluation_dataloader(split) for split in ("train", "val")]
+        reference_from_batches(load_trained(best, self.model.device), *batches)
 
     def after_validate(self) -> None:
         print_results(self.trainer, "val")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Shaped
 
 from oahier.data.content import KneeImages, read_knee, volume_faults
 from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess
@@ -23,6 +24,10 @@ UNSEEN = 0.6
 COARSE = 2.0
 """Ratio of the scan's voxels to the network's from which a warning is given."""
 FEW_INTENSITIES = 16
+"""Number of different intensities up to which a warning is given."""
+_MIDDLE = 32
+NOISE = 0.2
+"""Correlation of neighbouring voxels below which a warning is given."""
 
 
 class UnusableScan(ValueError):
@@ -116,7 +121,24 @@ def input_warnings(image: Image, seen: Grid) -> list[str]:
             f"voxels of {max(image.grid.spacing):.1f} mm, {ratio.max():.1f} times as coarse as those that "
             "the model was given"
         )
+    likeness = _likeness(image.data)
+    if likeness < NOISE:
+        found.append(
+            f"neighbouring voxels are hardly alike (correlation {likeness:.2f}): noise, not an image?"
+        )
     different = len(np.unique(image.data[::2, ::2, ::2]))
     if different <= FEW_INTENSITIES:
         found.append(f"only {different} different intensities: is this a label map instead of an MRI?")
     return found
+
+
+def _likeness(values: Shaped[np.ndarray, "i j k"]) -> float:
+    """Largest correlation of voxels with their next neighbours along an axis, in the middle of the volume."""
+    middle = tuple(slice(max(0, count // 2 - _MIDDLE), count // 2 + _MIDDLE + 1) for count in values.shape)
+    volume = values[middle].astype(np.float64)
+    volume -= volume.mean()
+    variance = float(np.mean(volume**2))
+    if not variance > 0:
+        return 1.0
+    pairs = ((np.delete(volume, -1, axis), np.delete(volume, 0, axis)) for axis in range(3))
+    return max(float(np.mean(first * second)) / variance for first, second in pairs)

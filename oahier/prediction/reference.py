@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from oahier.analysis import AxisKind
 from oahier.analysis.reference import EmbeddingReference
+from oahier.callbacks.batch_recorder import labels_of
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.files import write_atomically
 from oahier.prediction.knee import as_batch
 from oahier.prediction.loading import UnusableScan
 from oahier.prediction.scans import Scan, manifest_scan
 from oahier.prediction.trained import TrainedModel, file_hash, reference_path
-from oahier.types import MISSING
+from oahier.types import MISSING, Batch
 
 _log = logging.getLogger("oahier.prediction")
 
@@ -63,6 +64,44 @@ def compute_reference(
     train, held_out = (
         _embedded(trained, _scans(trained, table, split), workers, progress) for split in ("train", "val")
     )
+    return _kept_beside(trained, train, held_out, kind)
+
+
+def reference_from_batches(
+    trained: TrainedModel, training: Iterable[Batch], held_out: Iterable[Batch]
+) -> TrainedModel:
+    """As :func:`compute_reference`, from batches of preprocessed knees without augmentation.
+
+    Args:
+        trained: the model.
+        training: batches of the training knees.
+        held_out: batches of the validation knees.
+
+    Raises:
+        ValueError: no knees.
+        OSError: the folder of the checkpoint cannot be written.
+    """
+    parts = [_embedded_batches(trained, batches) for batches in (training, held_out)]
+    return _kept_beside(trained, parts[0], parts[1], _kind(trained))
+
+
+def _embedded_batches(trained: TrainedModel, batches: Iterable[Batch]) -> _Embedded:
+    device = next(trained.model.parameters()).device
+    rows: list[_Embedded] = []
+    for batch in batches:
+        with torch.inference_mode():
+            embedding = trained.model.encoder(batch["mri"].to(device)).flatten(1).float().cpu()
+        labels = [labels_of(batch, name).cpu() for name in ("kl", "oa")]
+        with torch.inference_mode(False):
+            rows.append(_Embedded(embedding.clone(), labels[0].clone(), labels[1].clone()))
+    if not rows:
+        raise ValueError("reference: expected batches of knees, got none")
+    return _Embedded(*(torch.cat([getattr(row, name) for row in rows]) for name in ("embedding", "kl", "oa")))
+
+
+def _kept_beside(
+    trained: TrainedModel, train: _Embedded, held_out: _Embedded, kind: AxisKind
+) -> TrainedModel:
     reference = EmbeddingReference.fit(
         train.embedding, train.kl, train.oa, held_out.embedding, kind=kind, origin="evaluation"
     )

@@ -181,9 +181,13 @@ def _from_dicom(path: Path, wanted: re.Pattern[str] | None) -> list[Scan | LeftO
             continue
         other = () if _may_be_a_knee(item) else (f"the header says body part {item.body_part!r}",)
         notes = (*item.notes, *other)
-        side = header_side(item)
+        side = _as_side(header_side(item))
         found.append(Scan(name, source, Path(item.folder), side=side, series=item, notes=notes))
     return found
+
+
+def _as_side(word: str) -> Side:
+    return "left" if word == "left" else "right" if word == "right" else ""
 
 
 def _title(series: Series) -> str:

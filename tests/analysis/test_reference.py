@@ -82,7 +82,9 @@ def test_place_follows_the_grade() -> None:
     place = found.place(new, neighbours=7)
     assert place.neighbours.shape == (200, 7)
     means = [float(place.percentile[grades == grade].mean()) for grade in range(5)]
-    assert means == sorted(means) and means[0] < 20 and means[4] > 80
+    assert means == sorted(means)
+    assert means[0] < 20
+    assert means[4] > 80
     assert float((place.nearest_grade - grades).abs().double().mean()) < 0.7
     nearest = found.kl[place.neighbours].double().mean(dim=1)
     assert np.corrcoef(nearest.numpy(), grades.numpy())[0, 1] > 0.5

@@ -168,7 +168,7 @@ def test_interpolation_equals_scipy() -> None:
     grid = Grid((5, 6, 4), oblique((3.0, 2.0, 4.0), (10, 20, 30), (-1, 1, 1)))
     shift = np.array([0.7, -1.1, 2.0])
     target = Grid((12, 9, 14), grid.affine @ np.diag([-0.4, 0.6, 0.25, 1.0]))
-    target.affine[:3, 3] += grid.affine[:3, :3] @ ((*shift, 4.0, 0.0, 0.0))
+    target.affine[:3, 3] += grid.affine[:3, :3] @ (shift + np.array([4.0, 0.0, 0.0]))
     places = np.stack(np.meshgrid(*(np.arange(n) for n in target.shape), indexing="ij")).reshape(3, -1)
     across = np.linalg.inv(grid.affine) @ target.affine
     there = across[:3, :3] @ places + across[:3, 3:]

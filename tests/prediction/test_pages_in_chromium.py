@@ -42,8 +42,9 @@ def test_pages(folder: Path, tmp_path: Path) -> None:
         page.run("(() => { const s = document.getElementById('heat'); s.value = 0;"
                  " s.dispatchEvent(new Event('input')); })()")  # fmt: skip
         assert page.run(heat) == "0"
-        letters = page.run("[...document.querySelectorAll('.slice')].map(s => "
-                           "['left', 'right', 'top', 'bottom'].map(c => s.querySelector('b.' + c).textContent).join(''))")  # fmt: skip
+        letters = page.run("""[...document.querySelectorAll('.slice')].map(slice =>
+            ['left', 'right', 'top', 'bottom'].map(name =>
+            slice.querySelector('b.' + name).textContent).join(''))""")
         assert letters == ["APSI", "RLSI", "RLAP"]
         boxes = page.run("[...document.querySelectorAll('.slice')].map(s => s.clientWidth / s.clientHeight)")
         assert boxes == pytest.approx([60 / 66, 90 / 66, 90 / 60], rel=0.02), "true to scale"

@@ -205,6 +205,7 @@ def test_a_field_of_view_that_does_not_fit_is_warned_of(checkpoint: Path, tmp_pa
         "67 % of the volume that the model looks at lies outside the scan (8 x 32 x 36 mm)"
         in table["warnings"][0]
     )
+    assert "noise, not an image?" in table["warnings"][0]
     for words in ("middle 6 % of the scan", "4.0 times as coarse", "only 2 different intensities"):
         assert words in table["warnings"][1]
 
