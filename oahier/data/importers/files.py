@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from oahier.data.importers.archives import Archive
-from oahier.data.importers.parallel import bar
-
-logger = logging.getLogger(__name__)
+from oahier.data.importers.parallel import announce, bar
 
 
 class SourceFiles:
@@ -121,13 +116,6 @@ def size_words(count: int) -> str:
         if count >= length:
             return f"{count / length:.1f} {unit}"
     return f"{count} bytes"
-
-
-def announce(message: str, progress: bool) -> None:
-    """Say what is going to be written: on standard error, or in the log where nothing is shown."""
-    logger.info("%s", message)
-    if progress:
-        Console(stderr=True).print(message, soft_wrap=True, highlight=False, markup=False)
 
 
 def _walked(source: Path, destination: Path) -> dict[str, Path]:

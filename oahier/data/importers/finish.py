@@ -9,7 +9,7 @@ from typing import Any
 from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
 from oahier.data.importers.journal import Journal, Record, fingerprint, locked, remove_temporary_files
 from oahier.data.importers.outputs import Origin, check_destination, write_outputs
-from oahier.data.importers.parallel import examine_all
+from oahier.data.importers.parallel import announce, examine_all
 
 
 def finish_import(
@@ -93,8 +93,16 @@ def _records(
             waiting.append((candidate, print_))
         else:
             records[candidate.knee] = known
+    _announce(folder, [candidate for candidate, _ in waiting], convert, progress)
     records |= examine_all(folder, waiting, convert, workers, progress, done=len(records))
     return records
+
+
+def _announce(folder: Path, waiting: list[Candidate], convert: bool, progress: bool) -> None:
+    images = sum(convert or item.series is not None for item in waiting)
+    masks = sum(item.cartilage is not None and item.mask is not None for item in waiting)
+    if images or masks:
+        announce(f"writing {images} images and {masks} label maps to {folder}", progress)
 
 
 def _named_apart(candidates: Iterable[Candidate], source: Path) -> tuple[list[Candidate], list[LeftOut]]:

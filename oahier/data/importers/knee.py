@@ -13,6 +13,10 @@ from oahier.data.importers.journal import Journal, Record
 from oahier.data.reading import Image, UnreadableImage, read_image, write_image
 
 
+_FEW = 12
+"""Different values up to which a volume is no image."""
+
+
 def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
     """Open a knee, write what has to be written, and keep a record of it.
 
@@ -30,6 +34,7 @@ def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint:
 def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
     image = _image(candidate)
     faults = volume_faults(image.data)
+    faults += _label_map_faults(image.data)
     if faults:
         raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
     labels, notes = _labels(candidate, image)
@@ -60,22 +65,33 @@ def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list
         return None, []
     if candidate.mask is not None:
         labels, notes = candidate.mask(path, image)
-        _check_ids(path, labels)
-        return labels, notes
+        return labels, [*notes, *_check_ids(path, labels)]
     found = read_image(path)
-    _check_ids(path, found.data)
+    notes = _check_ids(path, found.data)
     if not found.grid.same_as(image.grid):
         raise UnreadableImage(
             f"{path}: mask of another grid: expected that of {candidate.mri.name} ({_words(image)}), "
             f"got {_words(found)}"
         )
-    return None, []
+    return None, notes
 
 
-def _check_ids(path: Path, labels: np.ndarray) -> None:
+def _check_ids(path: Path, labels: np.ndarray) -> list[str]:
+    """Refuse ids that are not ours; what is only strange is a note."""
+    notes = []
     for finding in label_findings(path, labels):
+        message = finding.message.replace(str(path), path.name)
         if finding.severity == "error":
-            raise UnreadableImage(finding.message)
+            raise UnreadableImage(message)
+        notes.append(message)
+    return notes
+
+
+def _label_map_faults(data: np.ndarray) -> list[str]:
+    """Refuse a label map that was taken for an image: it has a handful of different values."""
+    if len(np.unique(data[::3, ::3, ::3])) > _FEW or len(found := np.unique(data)) > _FEW:
+        return []
+    return [f"expected an image, got only {len(found)} different values: is it a label map?"]
 
 
 def _words(image: Image) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,8 @@ from oahier.data.importers.candidates import Candidate
 from oahier.data.importers.journal import Record
 from oahier.data.importers.knee import examine
 
+logger = logging.getLogger(__name__)
+
 
 class ImportInterrupted(OSError):
     """A process that read images ended before its time."""
@@ -30,6 +33,13 @@ def bar(progress: bool) -> Progress:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), disable=not progress,
     )  # fmt: skip
+
+
+def announce(message: str, progress: bool) -> None:
+    """Say what is going to be written: on standard error, or in the log where nothing is shown."""
+    logger.info("%s", message)
+    if progress:
+        Console(stderr=True).print(message, soft_wrap=True, highlight=False, markup=False)
 
 
 def examine_all(

@@ -1,0 +1,165 @@
+"""``oahier data import``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from docstring_parser import parse
+from jsonargparse import ActionYesNo, ArgumentParser
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from oahier.data.importers.candidates import ImportResult, LeftOut
+from oahier.data.importers.files import size_words
+
+IMPORTERS = {
+    "oaizib-cm": ("oaizib_cm", "OAIZIB-CM: 507 knees with label maps, unpacked or zipped"),
+    "oai": ("oai", "the DICOM tree of the Osteoarthritis Initiative with its reading tables"),
+    "oai-zib": ("oai_zib", "label maps of the Zuse Institute for OAI images"),
+    "dicom": ("dicom", "a tree of DICOM series, such as a hospital's export"),
+    "table": ("table", "any CSV, Excel or SAS table that says where the images are"),
+}
+"""Module and description of each importer; its function is ``import_`` and the module's name."""
+
+_USAGE = "\n".join(
+    [
+        "usage: oahier data import NAME SOURCE DEST [options]   (oahier data import NAME --help)", "",
+        *(f"  {name:<10} {text}" for name, (_, text) in IMPORTERS.items()), "",
+        "Opens every image, and writes DEST/manifest.csv, left-out.csv, import.json and data.yaml.",
+        "The source is only read. Nothing is downloaded.",
+    ]
+)  # fmt: skip
+_REASONS, _WORKERS, _INTERRUPTED = 12, 8, 130
+
+
+def run(words: list[str]) -> int:
+    """Import, and say what came of it and what to do next.
+
+    Returns:
+        the exit status: 2 for an unknown importer, 130 if interrupted.
+    """
+    if words[:1] in ([], ["-h"], ["--help"]):
+        print(_USAGE)
+        return 0
+    if words[0] not in IMPORTERS:
+        print(f"oahier data import: unknown importer {words[0]!r}\n{_USAGE}", file=sys.stderr)
+        return 2
+    function = importer(words[0])
+    options = import_parser(words[0], function).parse_args(words[1:]).as_dict()
+    destination = options["destination"]
+    try:
+        result = function(options.pop("source"), options.pop("destination"), **options)
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted; what was done is kept in {destination}: run it again to go on", file=sys.stderr
+        )
+        return _INTERRUPTED
+    report(result, Console())
+    return 0
+
+
+def importer(name: str) -> Callable[..., ImportResult]:
+    """The function of an importer."""
+    module = IMPORTERS[name][0]
+    function: Callable[..., ImportResult] = getattr(
+        importlib.import_module(f"oahier.data.importers.{module}"), f"import_{module}"
+    )
+    return function
+
+
+def import_parser(name: str, function: Callable[..., Any]) -> ArgumentParser:
+    """A parser with the options that the function has, described as its docstring does."""
+    document = parse(function.__doc__ or "")
+    texts = {item.arg_name: " ".join((item.description or "").split()) for item in document.params}
+    parser = ArgumentParser(prog=f"oahier data import {name}", description=document.description)
+    parser.add_argument("source", metavar="SOURCE", type=str, help=texts.get("source"))
+    parser.add_argument("destination", metavar="DEST", type=str, help=texts.get("destination"))
+    hints = get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in ("source", "destination"):
+            continue
+        flag = f"--{parameter.name.replace('_', '-')}"
+        extra: dict[str, Any] = {"type": hints[parameter.name]}
+        if hints[parameter.name] is bool:
+            extra = {"action": ActionYesNo(no_prefix="no-")}
+        default = min(os.cpu_count() or 1, _WORKERS) if parameter.name == "workers" else parameter.default
+        needed = {"required": True} if default is parameter.empty else {"default": default}
+        parser.add_argument(flag, help=_help(texts.get(parameter.name, "")), **extra, **needed)
+    return parser
+
+
+def _help(text: str) -> str:
+    return text.replace("``", "").replace("%", "%%")
+
+
+def report(result: ImportResult, console: Console) -> None:
+    """Print counts, what was left out by reason, where the files are and the next command."""
+    counts = result.report["counts"]
+    subjects = (
+        f"{counts['knees']} knees of {counts['subjects']} subjects, {counts['cartilage']} with label maps"
+    )
+    _line(console, subjects)
+    table = Table(show_header=False)
+    for title, name in (("KL", "kl"), ("side", "side"), ("visit", "visit"), ("split", "split")):
+        if set(counts[name]) != {"unknown"} or name == "kl":
+            table.add_row(title, ", ".join(f"{escape(key)}: {value}" for key, value in counts[name].items()))
+    console.print(table)
+    for note in _shortened(result.report["notes"]):
+        _line(console, f"note: {note}")
+    if result.left_out:
+        _line(console, f"left out: {len(result.left_out)}, listed in {result.folder / 'left-out.csv'}")
+        for reason, items in _by_reason(result.left_out):
+            named = ", ".join(item.knee or item.source for item in items[:4])
+            more = f" and {len(items) - 4} more" * (len(items) > 4)
+            _line(console, f"  {len(items)} x {reason}  [{named}{more}]")
+    written: Mapping[str, int] = result.report["written"]
+    if written["files"]:
+        _line(
+            console, f"written: {written['files']} images, {size_words(written['bytes'])}, in {result.folder}"
+        )
+    else:
+        _line(console, "no image was copied; the manifest points to the source")
+    if result.report["licence"]:
+        _line(console, f"terms: {result.report['licence']}")
+    manifest = result.folder / "manifest.csv"
+    _line(console, f"manifest: {manifest}")
+    _line(console, f"next: oahier data check {manifest}")
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _shortened(notes: list[str]) -> list[str]:
+    shown = notes[:_REASONS]
+    return (
+        [*shown, f"and {len(notes) - len(shown)} more in import.json"] if len(notes) > len(shown) else shown
+    )
+
+
+def _by_reason(left_out: list[LeftOut]) -> list[tuple[str, list[LeftOut]]]:
+    """Reasons that differ in names and numbers only are one; the most frequent first."""
+    groups: dict[str, list[LeftOut]] = {}
+    for item in left_out:
+        groups.setdefault(_kind(item), []).append(item)
+    sizes = Counter({kind: len(items) for kind, items in groups.items()})
+    ordered = [(groups[kind][0].reason, groups[kind]) for kind, _ in sizes.most_common(_REASONS)]
+    if len(sizes) > _REASONS:
+        rest = [item for kind, _ in sizes.most_common()[_REASONS:] for item in groups[kind]]
+        ordered.append(("other reasons", rest))
+    return ordered
+
+
+def _kind(item: LeftOut) -> str:
+    reason = item.reason
+    for name in (item.knee, item.subject, item.source, Path(item.source).name):
+        reason = reason.replace(name, "") if name else reason
+    return "".join(character for character in reason if not character.isdecimal())

@@ -1,0 +1,99 @@
+"""Paths written as patterns: ``scans/{ID}_{side}*.nii.gz`` names a file for every row of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from glob import escape, glob
+from pathlib import Path
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_WILD = re.compile(r"\*\*|\*|\?|\[[^\]]*\]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pattern of paths, relative to a folder unless it is absolute.
+
+    Args:
+        pattern: text with ``{column}`` placeholders, and ``*``, ``?``, ``[...]`` and ``**`` as in a shell.
+        root: the folder.
+        skip: a folder whose files never match.
+
+    >>> Template("scans/{ID}.nii.gz", Path("knees")).columns
+    ['ID']
+    """
+
+    pattern: str
+    root: Path
+    skip: Path | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the placeholders."""
+        return list(dict.fromkeys(_PLACEHOLDER.findall(self.pattern)))
+
+    def find(self, cells: Mapping[str, str]) -> Path:
+        """The one file or folder for a row.
+
+        Raises:
+            ValueError: a cell is empty, or no file or several match; names them.
+        """
+        empty = [name for name in self.columns if not cells[name]]
+        if empty:
+            raise ValueError(f"the column {empty[0]!r}, which the path {self.pattern} needs, is empty")
+        wanted = _PLACEHOLDER.sub(lambda found: escape(cells[found[1]]), self.pattern)
+        found = self._glob(wanted)
+        shown = _PLACEHOLDER.sub(lambda found: cells[found[1]], self.pattern)
+        if not found:
+            raise ValueError(f"there is no file {shown} in {self.root}")
+        if len(found) > 1:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            raise ValueError(
+                f"{len(found)} files match {shown}: {', '.join(found[:3])}{more}; make the path more exact"
+            )
+        return self.root / found[0]
+
+    def values(self, column: str) -> set[str]:
+        """What stands in the place of a column in the names of files that exist; digits only."""
+        parts = _PLACEHOLDER.split(self.pattern)
+        expression, seen = "", False
+        for number, part in enumerate(parts):
+            if number % 2 == 0:
+                expression += _wild_expression(part)
+            elif part != column:
+                expression += "[^/]+"
+            else:
+                expression += "(?P=id)" if seen else r"(?P<id>\d+)"
+                seen = True
+        matches = (re.fullmatch(expression, name) for name in self._glob(_PLACEHOLDER.sub("*", self.pattern)))
+        return {match["id"] for match in matches if match}
+
+    def _glob(self, pattern: str) -> list[str]:
+        found = (name.replace("\\", "/") for name in self._matches(pattern))
+        if self.skip is None:
+            return sorted(found)
+        own = self.skip.resolve()
+        return sorted(name for name in found if not (self.root / name).resolve().is_relative_to(own))
+
+    def _matches(self, pattern: str) -> list[str]:
+        return glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207  (absolute patterns too)
+
+
+def exists(path: Path) -> bool:
+    """True if there is such a file or folder; a name that the system refuses is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _wild_expression(text: str) -> str:
+    """A regular expression for a piece of a shell pattern."""
+    expression, start = "", 0
+    for wild in _WILD.finditer(text):
+        expression += re.escape(text[start : wild.start()])
+        expression += {"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(wild[0], wild[0].replace("[!", "[^"))
+        start = wild.end()
+    return expression + re.escape(text[start:])
