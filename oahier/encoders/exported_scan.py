@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,11 @@ def exporting() -> bool:
     """True while ``torch.export`` or the ONNX exporter looks at a model."""
     known: Any = getattr(torch.compiler, "is_exporting", None)  # PyTorch 2.7 and newer
     return bool(known is not None and known())
+
+
+def without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Full precision, whatever surrounds it; a program that is being exported has no autocast to leave."""
+    return nullcontext() if exporting() else torch.autocast(device, enabled=False)
 
 
 def looped_scan(
@@ -31,6 +37,7 @@ def looped_scan(
 
     decay = A.T.contiguous()
 
+    @no_type_check  # checks at run time would become part of the loop
     def step(hidden: Tensor, token: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         value, time_step, weight_in, weight_out = token
         kept = torch.exp(time_step[:, None] * decay) * hidden

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, linear, pad, silu, softplus
 from torch.utils.checkpoint import checkpoint
 
 from oahier.encoders.chunked_scan import Memory, chunks_at_once
-from oahier.encoders.exported_scan import exporting
+from oahier.encoders.exported_scan import exporting, without_autocast
 from oahier.encoders.selective_scan import fused_kernel, scan_from, selective_scan
 
 _ROUNDS = 16
@@ -87,7 +87,7 @@ class Mamba(nn.Module):
         before = x[:, x.shape[1] - behind :].clone()
         x = silu(self._convolve(x))
         low_rank, B, C = self.x_proj(x).split([self.rank, self.states, self.states], dim=-1)
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens.device.type):
             kind = self.dt_proj.weight.dtype
             delta = softplus(linear(low_rank.to(kind), self.dt_proj.weight, self.dt_proj.bias))
             arguments = (x, delta, -self.A_log.exp(), B, C, self.D)

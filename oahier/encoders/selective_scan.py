@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from oahier.encoders.chunked_scan import ChunkedScan, Memory
-from oahier.encoders.exported_scan import exporting, looped_scan
+from oahier.encoders.exported_scan import exporting, looped_scan, without_autocast
 
 
 def selective_scan(
@@ -78,7 +78,7 @@ def scan_from(
     x_wide, *others = (item.to(kind) for item in (x, delta, A, B, C))
     if state is None:
         state = x_wide.new_zeros(x.shape[0], A.shape[1], A.shape[0])
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device.type):
         if exporting():
             y, last = looped_scan(state.to(kind), x_wide, *others)
         else:

@@ -45,7 +45,7 @@ def check_agreement(
     for mri in batches:
         with torch.no_grad():
             expected: Outputs = inference(mri)
-        found = run(mri)
+            found = run(mri)
         if set(found) != set(expected):
             raise ExportError(f"{format_name}: expected outputs {sorted(expected)}, got {sorted(found)}")
         for name, value in expected.items():

@@ -39,7 +39,7 @@ def _head(trained: TrainedModel) -> str:
         "**For research only; not a medical device.** From a knee MRI it estimates whether there is "
         "radiographic osteoarthritis (OA, KL >= 2) and the Kellgren-Lawrence (KL) grade that readers of the "
         "radiograph would give. Trained and exported with "
-        f"[oahier](https://arxiv.org/abs/2605.00718) {oahier.__version__}. Add a licence before you publish "
+        f"oahier {oahier.__version__}. Add a licence before you publish "
         "it: weights trained on a data set are bound by the terms of that data set."
     )
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from oahier.export.agreement import Agreement, ExportError, check_agreement
@@ -43,12 +42,7 @@ def save_weights(
     write_atomically(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
     write_atomically(folder / WEIGHTS, save(state, metadata={"format": "pt"}))
     loaded = Inference(load_weights(folder))
-
-    def run(mri: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            return loaded(mri)  # type: ignore[no-any-return]
-
-    return check_agreement("safetensors", inference, run, trials)
+    return check_agreement("safetensors", inference, loaded, trials)
 
 
 def load_weights(folder: str | Path) -> HierarchicalClassifier:
