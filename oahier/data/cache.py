@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
-from oahier.data.content import Finding, read_knee
-from oahier.data.entry import DamagedEntry, verify_entry, write_entry
+from oahier.data.cache_jobs import Job, is_whole, run_jobs
+from oahier.data.content import Finding
+from oahier.data.entry import entry_size
 from oahier.data.manifest import Manifest
-from oahier.data.preprocessing import Preprocessing, preprocess
+from oahier.data.preprocessing import Preprocessing
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.reading import UnreadableImage
 from oahier.data.sources import Sources
@@ -22,6 +23,9 @@ from oahier.data.table import row_number
 from oahier.files import write_atomically
 
 logger = logging.getLogger(__name__)
+
+_STALE = 24 * 3600
+"""Seconds after which a temporary file is taken for that of a killed builder."""
 
 
 class CacheError(RuntimeError):
@@ -57,13 +61,32 @@ class KneeCache:
         middle = np.median(np.array(extents), axis=0) / np.array(shape)
         return tuple(round(float(value), 4) for value in middle)
 
-    def build(self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int = 0) -> list[Path]:
+    def plan(self, manifest: Manifest, preprocessing: Preprocessing, *, verify: bool = False) -> CachePlan:
+        """What :meth:`build` would do, and the disk that it would take.
+
+        Raises:
+            ManifestError: files are missing or cannot be read.
+        """
+        entries, jobs = [], {}
+        for position, side in enumerate(manifest.table["side"].astype(str)):
+            mirror = preprocessing.mirrors(side)
+            mri, cartilage, path = self._entry(manifest, position, preprocessing, mirror)
+            entries.append(path)
+            if path not in jobs and not is_whole(path, verify=verify):
+                jobs[path] = Job(position, path, mri, cartilage, preprocessing, mirror)
+        return CachePlan(entries, list(jobs.values()))
+
+    def build(
+        self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int = 0, *, verify: bool = False
+    ) -> list[Path]:
         """Make the entries that are absent or damaged.
 
         Args:
             manifest: the knees.
-            preprocessing: shape and spacing.
+            preprocessing: what decides about voxels.
             num_workers: processes that preprocess; 0 for this one.
+            verify: read every byte of the entries that are there; otherwise their content is trusted as long
+                as size and time stamp are those that were written.
 
         Returns:
             the entry of every knee, in the order of the manifest.
@@ -73,49 +96,41 @@ class KneeCache:
             CacheError: the folder cannot be written, or the disk is full.
         """
         try:
-            entries = [self._entry(manifest, position, preprocessing) for position in range(len(manifest))]
-            jobs = self._jobs(manifest, entries, preprocessing)
-            if jobs:
+            plan = self.plan(manifest, preprocessing, verify=verify)
+            if plan.jobs:
                 self._prepare_folder()
-                self._run(manifest, jobs, num_workers)
+                self._run(manifest, plan.jobs, num_workers)
             self._save_sources()
         except OSError as error:
             raise CacheError(
                 f"cache {self.folder}: {error}; free some space or choose another folder (`cache`, or the "
                 "environment variable OAHIER_CACHE)"
             ) from error
-        return entries
+        return plan.entries
 
-    def _entry(self, manifest: Manifest, position: int, preprocessing: Preprocessing) -> Path:
+    def unused(self, entries: Iterable[Path]) -> list[Path]:
+        """Entries of the folder other than these."""
+        used = set(entries)
+        return sorted(path for path in self.folder.glob("??/*.knee") if path not in used and _visible(path))
+
+    def _entry(
+        self, manifest: Manifest, position: int, preprocessing: Preprocessing, mirror: bool
+    ) -> tuple[Path, Path | None, Path]:
+        """Source files of a knee, and its entry."""
         mri, cartilage = manifest.file(position, "mri"), manifest.file(position, "cartilage")
         try:
             labels = None if cartilage is None else self._sources.content_hash(_existing(cartilage))
-            mirror = preprocessing.mirrors(str(manifest.table["side"].iloc[position]))
             name = preprocessing.entry_name(self._sources.content_hash(_existing(mri)), labels, mirror=mirror)
         except OSError as error:
             raise ManifestError(
                 manifest.name, [_problem(manifest, position, Finding("mri", str(error)))]
             ) from error
-        return self.folder / name[:2] / name
+        return _existing(mri), cartilage, self.folder / name[:2] / name
 
-    def _jobs(self, manifest: Manifest, entries: Sequence[Path], preprocessing: Preprocessing) -> list[_Job]:
-        jobs: dict[Path, _Job] = {}
-        for position, path in enumerate(entries):
-            if path in jobs or _is_whole(path):
-                continue
-            mri = _existing(manifest.file(position, "mri"))
-            mirror = preprocessing.mirrors(str(manifest.table["side"].iloc[position]))
-            cartilage = manifest.file(position, "cartilage")
-            jobs[path] = _Job(position, path, mri, cartilage, preprocessing, mirror)
-        return list(jobs.values())
-
-    def _run(self, manifest: Manifest, jobs: list[_Job], num_workers: int) -> None:
+    def _run(self, manifest: Manifest, jobs: list[Job], num_workers: int) -> None:
         problems = []
         logger.info("preprocessing %d of %d knees into %s", len(jobs), len(manifest), self.folder)
-        loader: Any = DataLoader(_Jobs(jobs), batch_size=None, num_workers=min(num_workers, len(jobs)))
-        for job, findings in zip(jobs, _progress(loader, len(jobs)), strict=True):
-            if isinstance(findings, OSError):
-                raise findings
+        for job, findings in run_jobs(jobs, num_workers):
             for problem in (_problem(manifest, job.position, finding) for finding in findings):
                 if problem.severity == "error":
                     problems.append(problem)
@@ -126,7 +141,7 @@ class KneeCache:
             raise ManifestError(manifest.name, problems)
 
     def _prepare_folder(self) -> None:
-        """Mark the folder as a cache, which backup tools and git leave out."""
+        """Mark the folder as a cache, which backups and git leave out; clear up after killed builders."""
         if not (self.folder / "CACHEDIR.TAG").exists():
             write_atomically(
                 self.folder / "CACHEDIR.TAG",
@@ -134,6 +149,10 @@ class KneeCache:
                 "# Preprocessed knees made by oahier; the folder can be deleted at any time.\n",
             )
             write_atomically(self.folder / ".gitignore", "*\n")
+        for path in self.folder.glob("??/.*.knee"):
+            with contextlib.suppress(OSError):  # another builder was quicker
+                if time.time() - path.stat().st_mtime > _STALE:
+                    path.unlink()
 
     def _save_sources(self) -> None:
         """The memory of hashes is a convenience: a read-only cache works without."""
@@ -144,58 +163,20 @@ class KneeCache:
 
 
 @dataclass(frozen=True)
-class _Job:
-    position: int
-    entry: Path
-    mri: Path
-    cartilage: Path | None
-    preprocessing: Preprocessing
-    mirror: bool
+class CachePlan:
+    """The entry of every knee in order, and those that have to be made."""
 
-    def run(self) -> list[Finding] | OSError:
-        try:
-            images, findings = read_knee(self.mri, self.cartilage)
-            if images is not None:
-                knee = preprocess(images, self.preprocessing, mirror=self.mirror)
-                write_entry(self.entry, knee)
-        except OSError as error:
-            return error
-        except ValueError as error:
-            return [Finding("mri", f"{self.mri}: {error}")]
-        return findings
+    entries: list[Path]
+    jobs: list[Job]
+
+    @property
+    def bytes_needed(self) -> int:
+        """Disk that the entries to be made will take."""
+        return sum(entry_size(job.preprocessing.shape, job.cartilage is not None) for job in self.jobs)
 
 
-class _Jobs(Dataset[Any]):
-    """Lets the loader's worker processes do the preprocessing."""
-
-    def __init__(self, jobs: list[_Job]) -> None:
-        self._jobs = jobs
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __getitem__(self, index: int) -> list[Finding] | OSError:
-        return self._jobs[index].run()
-
-
-def _progress(results: Any, total: int) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    disable = not console.is_terminal
-    yield from track(results, "Preprocessing knees", total=total, console=console, disable=disable)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        verify_entry(path)
-    except FileNotFoundError:
-        return False
-    except DamagedEntry as error:
-        logger.warning("cache entry is rebuilt: %s", error)
-        return False
-    return True
+def _visible(path: Path) -> bool:
+    return not path.name.startswith(".")
 
 
 def _existing(path: Path | None) -> Path:
