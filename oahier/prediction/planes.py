@@ -24,6 +24,7 @@ _LONGEST = 640
 """Pixels of the longer side of a picture in a page."""
 _FAINT = 0.05
 """Shares of the maximum below which nothing is painted."""
+_LEVELS = 100
 _OUTLINE = (37, 224, 224)
 
 
@@ -54,7 +55,7 @@ def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[
 
 def _slice(volume: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
     """Rows from bottom to top, columns from anterior to posterior or from right to left."""
-    return np.ascontiguousarray(np.flip(np.take(volume, index, axis=axis), axis=0).T)
+    return np.ascontiguousarray(np.flip(volume[(slice(None),) * axis + (index,)], axis=0).T)
 
 
 def _centre(grid: Grid, seen: Grid) -> tuple[int, ...]:
@@ -148,15 +149,16 @@ def _heat(plane: Plane) -> str:
     """Red over orange to yellow, the more opaque the larger; as in the other pictures of saliency."""
     from PIL import Image
 
+    width, height = _size(plane)  # saliency is smooth: half of the pixels will do
     fine = Image.fromarray(plane.saliency[::-1].astype(np.float32).copy()).resize(
-        _size(plane), Image.Resampling.BILINEAR
+        (width // 2, height // 2), Image.Resampling.BILINEAR
     )
-    share = np.clip(np.nan_to_num(np.asarray(fine)), 0, 1)
+    share = np.round(_LEVELS * np.clip(np.nan_to_num(np.asarray(fine)), 0, 1)) / _LEVELS
     colours = np.zeros((*share.shape, 4), dtype=np.uint8)
     colours[..., 0] = 255
     colours[..., 1] = np.round(255 * share)
     colours[..., 3] = np.where(share < _FAINT, 0, np.round(255 * 0.6 * share**0.8))
-    return _address(Image.fromarray(colours), "png", optimize=True)
+    return _address(Image.fromarray(colours), "png")
 
 
 def _outline(plane: Plane) -> str:

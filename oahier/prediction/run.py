@@ -112,7 +112,8 @@ def predict_scans(
     computed = 0
     for scan, found in tracked(zip(scans, loader, strict=True), len(scans), progress, "predicting"):
         if isinstance(found, UnusableScan):
-            left_out.append(LeftOut(scan.source, scan.knee, str(found)))
+            reason = str(found).removeprefix(f"{scan.source}: ")
+            left_out.append(LeftOut(scan.source, scan.knee, reason))
         elif isinstance(found, Record):
             records.append(found)
         else:
