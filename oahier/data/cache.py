@@ -28,7 +28,7 @@ _STALE = 24 * 3600
 """Seconds after which a temporary file is taken for that of a killed builder."""
 
 
-class CacheError(RuntimeError):
+class CacheError(OSError):
     """The cache folder cannot be used; the message says why and what to do."""
 
 
@@ -62,7 +62,13 @@ class KneeCache:
         return tuple(round(float(value), 4) for value in middle)
 
     def plan(self, manifest: Manifest, preprocessing: Preprocessing, *, verify: bool = False) -> CachePlan:
-        """What :meth:`build` would do, and the disk that it would take.
+        """The entries to be made, and the disk that they will take.
+
+        Args:
+            manifest: the knees.
+            preprocessing: what decides about voxels.
+            verify: read every byte of the entries that are there; otherwise their content is trusted as long
+                as size and time stamp are those that were written.
 
         Raises:
             ManifestError: files are missing or cannot be read.
@@ -76,17 +82,25 @@ class KneeCache:
                 jobs[path] = Job(position, path, mri, cartilage, preprocessing, mirror)
         return CachePlan(entries, list(jobs.values()))
 
-    def build(
-        self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int = 0, *, verify: bool = False
-    ) -> list[Path]:
-        """Make the entries that are absent or damaged.
+    def build(self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int = 0) -> list[Path]:
+        """Make the entries that are absent or damaged: :meth:`plan`, then :meth:`make`.
+
+        Returns:
+            the entry of every knee, in the order of the manifest.
+        """
+        try:
+            plan = self.plan(manifest, preprocessing)
+        except OSError as error:
+            raise self._unusable(error) from error
+        return self.make(manifest, plan, num_workers)
+
+    def make(self, manifest: Manifest, plan: CachePlan, num_workers: int = 0) -> list[Path]:
+        """Carry out a plan.
 
         Args:
-            manifest: the knees.
-            preprocessing: what decides about voxels.
+            manifest: the knees that the plan was made for.
+            plan: of :meth:`plan`.
             num_workers: processes that preprocess; 0 for this one.
-            verify: read every byte of the entries that are there; otherwise their content is trusted as long
-                as size and time stamp are those that were written.
 
         Returns:
             the entry of every knee, in the order of the manifest.
@@ -96,17 +110,19 @@ class KneeCache:
             CacheError: the folder cannot be written, or the disk is full.
         """
         try:
-            plan = self.plan(manifest, preprocessing, verify=verify)
             if plan.jobs:
                 self._prepare_folder()
                 self._run(manifest, plan.jobs, num_workers)
             self._save_sources()
         except OSError as error:
-            raise CacheError(
-                f"cache {self.folder}: {error}; free some space or choose another folder (`cache`, or the "
-                "environment variable OAHIER_CACHE)"
-            ) from error
+            raise self._unusable(error) from error
         return plan.entries
+
+    def _unusable(self, error: OSError) -> CacheError:
+        return CacheError(
+            f"cache {self.folder}: {error}; free some space or choose another folder (`cache`, or the "
+            "environment variable OAHIER_CACHE)"
+        )
 
     def unused(self, entries: Iterable[Path]) -> list[Path]:
         """Entries of the folder other than these."""

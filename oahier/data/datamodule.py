@@ -93,7 +93,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         self._augmentation = BatchAugmentation() if augmentation == "mild" else augmentation
         self._balanced = balanced
         self._num_workers = num_workers
-        self._cache = KneeCache(cache_folder(cache, self.manifest))
+        self.knee_cache = KneeCache(cache_folder(cache, self.manifest))
         self._entries: list[Path] | None = None
         self._predicting = False
         self._unsplit: ManifestError | None = None
@@ -124,7 +124,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         """Millimetres per voxel of every volume; found from the scans' headers if it was not given."""
         if self._spacing is None:
             training = self.manifest.subset("train")
-            self._spacing = self._cache.common_spacing(
+            self._spacing = self.knee_cache.common_spacing(
                 training if len(training) else self.manifest, self._shape
             )
         return self._spacing
@@ -159,7 +159,7 @@ class KneeMRIDataModule(L.LightningDataModule):
             ManifestError: every knee whose files cannot be used.
             CacheError: the cache folder cannot be written.
         """
-        self._entries = self._cache.build(self.manifest, self.preprocessing, self._num_workers)
+        self._entries = self.knee_cache.build(self.manifest, self.preprocessing, self._num_workers)
 
     @override
     def setup(self, stage: str) -> None:

@@ -1,0 +1,121 @@
+"""``oahier data cache``: preprocess ahead of training."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+
+from oahier.cli.options import checked
+from oahier.data import CacheError, KneeMRIDataModule
+
+
+def cache_parser() -> LightningArgumentParser:
+    """The parser of the command; ``--data.*`` are the options of ``oahier fit``."""
+    parser = LightningArgumentParser(
+        prog="oahier data cache",
+        description="Preprocess the knees of a configuration, as `oahier fit` with it would do first. "
+        "--config FILE is what `oahier fit` is given (several merge); --data.* replaces its values.",
+    )
+    parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    parser.add_argument("--workers", type=int, default=0, help="processes that preprocess; 0 for this one")
+    parser.add_argument("--verify", action="store_true", help="read every byte of the entries that are there")
+    parser.add_argument("--prune", action="store_true", help="list entries that this configuration lacks")
+    parser.add_argument("--yes", action="store_true", help="remove them")
+    return parser
+
+
+def run(words: list[str]) -> int:
+    """Build what is missing or damaged.
+
+    Raises:
+        ManifestError: every knee whose files cannot be used.
+        CacheError: the folder cannot be written, or the entries would not fit on the disk.
+    """
+    options = parse(words)
+    workers = checked("--workers", options.workers, 0)
+    console = Console()
+    data = options.data
+    cache, manifest = data.knee_cache, data.manifest
+    plan = cache.plan(manifest, data.preprocessing, verify=options.verify)
+    shape = " x ".join(map(str, data.preprocessing.shape))
+    spacing = " x ".join(f"{length:g}" for length in data.preprocessing.spacing)
+    console.print(f"{len(manifest)} knees of {shape} voxels, {spacing} mm, in {cache.folder}", soft_wrap=True)
+    if plan.jobs:
+        _check_room(cache.folder, plan.bytes_needed)
+        console.print(f"{len(plan.jobs)} to make, {_size(plan.bytes_needed)} of disk", soft_wrap=True)
+    start = time.monotonic()
+    cache.make(manifest, plan, workers)
+    seconds = time.monotonic() - start
+    if plan.jobs:
+        console.print(
+            f"made {len(plan.jobs)} in {seconds:.1f} s ({len(plan.jobs) / seconds:.1f} knees a second)"
+        )
+    else:
+        how = "every byte was read" if options.verify else "sizes and time stamps are as written"
+        console.print(f"all of them are there ({how})")
+    if options.prune:
+        _prune(console, cache.unused(plan.entries), options.yes)
+    return 0
+
+
+def parse(words: list[str]) -> Any:
+    """Options; the ``data`` sections of the configurations merged, under what the command line says."""
+    files, rest = [], []
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--config":
+            files.append(next(remaining, ""))
+        elif word.startswith("--config="):
+            files.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    parser = cache_parser()
+    for path in files:
+        section = _data_section(path)
+        parser.set_defaults({f"data.{name}": value for name, value in section.items()})
+    return parser.instantiate_classes(parser.parse_args(rest))
+
+
+def _data_section(path: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {path}: cannot be read: {error}") from error
+    section = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise ValueError(f"--config {path}: expected a section `data`, as `oahier fit` takes it")
+    return section
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise CacheError(
+            f"cache {folder}: {_size(needed)} are needed, {_size(free)} are free; make room, choose another "
+            "folder (--data.cache) or a smaller --data.shape"
+        )
+
+
+def _prune(console: Console, unused: list[Path], agreed: bool) -> None:
+    size = sum(path.stat().st_size for path in unused)
+    if not unused:
+        console.print("nothing to remove")
+        return
+    console.print(f"{len(unused)} entries ({_size(size)}) are not used by this configuration")
+    if not agreed:
+        console.print("add --yes to remove them; other configurations may use them")
+        return
+    for path in unused:
+        path.unlink(missing_ok=True)
+    console.print(f"removed {_size(size)}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
