@@ -35,7 +35,10 @@ def test_pages(folder: Path, tmp_path: Path) -> None:
             for name in ("pages/scan.html", "index.html"):
                 page.open(folder / name, width=width, dark=dark)
                 assert page.run("document.documentElement.scrollWidth") <= width, (name, width)
-                assert page.run("[...document.images].every(image => image.naturalWidth > 0)")
+                page.wait("[...document.images].every(i => i.loading === 'lazy' || i.naturalWidth > 0)")
+        page.open(folder / "index.html")
+        page.run("document.querySelector('table img').scrollIntoView()")
+        page.wait("document.querySelector('table img').naturalWidth > 0")
         page.open(folder / "pages" / "scan.html")
         heat = "getComputedStyle(document.querySelector('.heat')).opacity"
         assert page.run(heat) == "1"
