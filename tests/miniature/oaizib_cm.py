@@ -18,7 +18,9 @@ AXES = ("PIR", "RAS", "LPS", "ASR")
 """Orders in which volumes are stored, one after the other."""
 
 
-def knee_volume(grade: int, seed: int, shape: tuple[int, int, int] = (20, 28, 28)) -> tuple[np.ndarray, np.ndarray]:
+def knee_volume(
+    grade: int, seed: int, shape: tuple[int, int, int] = (20, 28, 28)
+) -> tuple[np.ndarray, np.ndarray]:
     """MRI (int16) and label map of a right knee in RAS order; the gap narrows with the grade."""
     i, j, k = (np.linspace(-1, 1, count)[:, None, None].swapaxes(0, axis) for axis, count in enumerate(shape))
     gap = 0.05 + 0.03 * (4 - grade)

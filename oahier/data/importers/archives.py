@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from oahier.data.importers.journal import FOLDER
 from oahier.files import write_atomically
@@ -25,7 +24,10 @@ _SMALL = 10 << 20
 """Bytes up to which a ratio says nothing."""
 
 _BLOCK = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError),
+    UnicodeDecodeError,  # a damaged name
+)
 
 
 class UnsafeArchive(ValueError):
@@ -142,7 +144,7 @@ class Archive:
         with target.open("wb") as stream:
             self._copy(archive, name, stream)
 
-    def _copy(self, archive: zipfile.ZipFile, name: str, target: IO[bytes]) -> None:
+    def _copy(self, archive: zipfile.ZipFile, name: str, target: io.BufferedIOBase) -> None:
         member, written = self._members[name], 0
         try:
             with archive.open(member) as stream:
@@ -167,7 +169,7 @@ class Archive:
 
 
 @contextmanager
-def _opened(path: Path, stream: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path, stream: io.BufferedIOBase) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(stream)
     except (*_DAMAGED, ValueError, OverflowError, OSError) as error:
@@ -179,6 +181,8 @@ def _opened(path: Path, stream: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 def _members(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
+        if not 0 <= member.header_offset < size:
+            raise ValueError(f"{path} is truncated: the member {member.filename!r} lies outside of it")
         name = member.filename.replace("\\", "/")
         why = _unsafe(member, name)
         if not why and name in members:

@@ -12,7 +12,6 @@ from oahier.data.importers.candidates import Candidate
 from oahier.data.importers.journal import Journal, Record
 from oahier.data.reading import Image, UnreadableImage, read_image, write_image
 
-
 _FEW = 12
 """Different values up to which a volume is no image."""
 
