@@ -9,12 +9,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float16, Float32, UInt8
 
 from oahier.data.bias_field import remove_bias
 from oahier.data.content import KneeImages
-from oahier.data.reading import Affine, Grid, Image
-from oahier.data.resampling import axis_position, nearest_indices, sampling_matrix
+from oahier.data.reading import Affine, Grid
+from oahier.data.resampling import (
+    along_axes,
+    axis_position,
+    forwards,
+    nearest_indices,
+    pick,
+    sampling_matrix,
+)
 
 FORMAT = 2
 """Goes into the name of every cache entry: raise it when preprocessing gives other voxels."""
@@ -124,66 +132,77 @@ def preprocess(images: KneeImages, settings: Preprocessing, *, mirror: bool = Fa
     """
     source = images.mri.grid
     grid = target_grid(source, settings.shape, settings.spacing)
-    values = images.mri.data
-    if settings.bias_correction:
-        values = remove_bias(Image(values, source))
-    resampled, inside = _resample(values, source, grid)
-    covered = resampled[inside]
-    deviation = float(covered.std(dtype=np.float64))
-    if not deviation > 0:
-        raise ValueError(f"constant volume once resampled to {grid.shape} voxels of {settings.spacing} mm")
-    mean = float(covered.mean(dtype=np.float64))
-    outside = (float(values.min()) - mean) / deviation
-    mri = np.full(grid.shape, np.float16(outside))
-    mri[inside] = (covered - np.float32(mean)) * np.float32(1 / deviation)
+    values = remove_bias(images.mri) if settings.bias_correction else images.mri.data
+    affine = _mirrored(grid) if mirror else grid.affine
+    direction = -1 if mirror else 1
+    scores, outside, box = _z_scored(values, source, grid)
+    mri = np.full(grid.shape, outside)
+    mri[::direction][box] = scores
     cartilage = None
     if images.cartilage is not None:
-        cartilage = _nearest(images.cartilage.data, source, grid)
-    affine = grid.affine
-    if mirror:
-        mri, affine = mri[::-1], _mirrored(grid)
-        cartilage = None if cartilage is None else cartilage[::-1]
-    if cartilage is not None:
-        cartilage = np.ascontiguousarray(cartilage)
-    return PreparedKnee(np.ascontiguousarray(mri), cartilage, affine)
+        cartilage = np.zeros(grid.shape, dtype=np.uint8)
+        picked, box = _nearest(images.cartilage.data, source, grid)
+        cartilage[::direction][box] = picked
+    return PreparedKnee(mri, cartilage, affine)
 
 
-def _resample(
+Box = tuple[slice, ...]
+"""The voxels of the target grid that the scan covers."""
+
+
+def _z_scored(
     values: np.ndarray, source: Grid, target: Grid
-) -> tuple[Float32[np.ndarray, "i j k"], tuple[slice, ...]]:
-    """Smoothing and linear sampling as one matrix an axis; and the box of the target that the scan covers."""
+) -> tuple[Float16[np.ndarray, "i j k"], np.float16, Box]:
+    """The covered voxels, what stands outside of them, and where they lie.
+
+    A z-score of n voxels is at most sqrt(n), which fits float16; the scan's minimum may lie far from what
+    is covered, and is cut off there.
+
+    Raises:
+        ValueError: all covered voxels are equal, or there are none.
+    """
     matrices, box = [], []
     for axis in range(3):
         first, step = axis_position(source, target, axis)
         matrix, covered = sampling_matrix(source.shape[axis], target.shape[axis], first, step)
         matrices.append(matrix)
         box.append(covered)
-    result = values
-    # the axis that shrinks most goes first, so that the others have least to do
-    order = sorted(range(3), key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1])
-    for axis in order:
-        result = _along(matrices[axis], result, axis)
-    full = np.zeros(target.shape, dtype=np.float32)
-    full[tuple(box)] = result
-    return full, tuple(box)
+    size = f"{target.shape} voxels of {' x '.join(f'{length:g}' for length in target.spacing)} mm"
+    if not all(len(matrix) for matrix in matrices):
+        raise ValueError(f"no voxel of the grid of {size} lies within the scan; choose a smaller spacing")
+    stored = forwards(values)
+    floor, ceiling = float(stored.min()), float(stored.max())
+    # counted from the median, in units of the range: float32 then resolves any kind of file
+    middle = float(np.median(stored[:: 1 + len(stored) // 64, ::4, ::4]))
+    unit = ceiling - floor or 1.0
+    resampled = along_axes(values, matrices, middle, 1 / unit)
+    mean = float(resampled.mean(dtype=np.float64))
+    resampled -= np.float32(mean)
+    deviation = _root_mean_square(resampled)
+    if not deviation > 0:
+        raise ValueError(f"constant volume once resampled to {size}")
+    resampled *= np.float32(1 / deviation)
+    outside = ((floor - middle) / unit - mean) / deviation
+    return _half(resampled), np.float16(max(outside, float(np.finfo(np.float16).min))), tuple(box)
 
 
-def _along(matrix: np.ndarray, values: np.ndarray, axis: int) -> Float32[np.ndarray, "i j k"]:
-    values = values.astype(np.float32, copy=False)
-    return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+def _root_mean_square(values: Float32[np.ndarray, "i j k"]) -> float:
+    squares = sum(float(np.vdot(plane, plane)) for plane in values)
+    return float(np.sqrt(squares / values.size))
 
 
-def _nearest(labels: np.ndarray, source: Grid, target: Grid) -> UInt8[np.ndarray, "i j k"]:
-    picked, box = [], []
+def _half(values: Float32[np.ndarray, "i j k"]) -> Float16[np.ndarray, "i j k"]:
+    return torch.from_numpy(values).half().numpy()  # five times as fast as numpy's
+
+
+def _nearest(labels: np.ndarray, source: Grid, target: Grid) -> tuple[UInt8[np.ndarray, "i j k"], Box]:
+    indices, box = [], []
     for axis in range(3):
-        indices, covered = nearest_indices(
-            source.shape[axis], target.shape[axis], *axis_position(source, target, axis)
-        )
-        picked.append(indices)
+        position = axis_position(source, target, axis)
+        nearest, covered = nearest_indices(source.shape[axis], target.shape[axis], *position)
+        indices.append(nearest)
         box.append(covered)
-    result = np.zeros(target.shape, dtype=np.uint8)
-    result[tuple(box)] = labels[np.ix_(*picked)]
-    return result
+    return pick(labels, indices), tuple(box)
 
 
 def _mirrored(grid: Grid) -> Affine:

@@ -6,8 +6,10 @@ axis, every target voxel is a weighted mean of a few source voxels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Shaped, UInt8
 
 from oahier.data.reading import Grid
 
@@ -72,6 +74,63 @@ def nearest_indices(
     covered = covered_range(size, count, first, step)
     positions = (first + step * np.arange(count))[covered]
     return np.clip(np.floor(positions + 0.5 + 1e-9), 0, size - 1).astype(np.int64), covered
+
+
+def along_axes(
+    values: Shaped[np.ndarray, "i j k"],
+    matrices: Sequence[Float32[np.ndarray, "_ _"]],
+    middle: float,
+    scale: float,
+) -> Float32[np.ndarray, "a b c"]:
+    """Apply a matrix to each axis of ``(values - middle) * scale``.
+
+    The volume is taken as it lies in memory, slice by slice: a slice is made float and small in both of its
+    axes while it is in the processor's cache, so that the volume is read once and never copied. Weights are
+    sparse; voxels that no target voxel needs are left out.
+    """
+    from scipy.sparse import csr_matrix
+
+    order = memory_order(values)
+    values, matrices = values.transpose(order), [matrices[axis] for axis in order]
+    weights, boxes = [], []
+    for axis, matrix in enumerate(matrices):
+        used = np.flatnonzero(matrix.any(axis=0))
+        box = slice(int(used[0]), int(used[-1]) + 1)
+        matrix = matrix[:, box]
+        weights.append(csr_matrix(matrix[:, ::-1] if values.strides[axis] < 0 else matrix))
+        boxes.append(box)
+    values = forwards(values[tuple(boxes)])
+    slow, second, fast = weights
+    slices = np.empty((len(values), fast.shape[0], second.shape[0]), dtype=np.float32)
+    for index, stored in enumerate(values):
+        slices[index] = fast @ (second @ _single(stored, middle, scale)).T
+    result = (slow @ slices.reshape(len(slices), -1)).reshape(-1, *slices.shape[1:])
+    return result.transpose(0, 2, 1).transpose(np.argsort(order))
+
+
+def pick(labels: UInt8[np.ndarray, "i j k"], indices: Sequence[np.ndarray]) -> UInt8[np.ndarray, "a b c"]:
+    """The voxels at an index range along every axis, read in the order of the memory."""
+    order = memory_order(labels)
+    picked = labels.transpose(order)
+    for axis, source in enumerate(order):
+        picked = picked.take(indices[source], axis=axis)
+    return picked.transpose(np.argsort(order))
+
+
+def forwards(values: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
+    """The same voxels, flipped where an axis runs backwards through memory."""
+    return values[tuple(slice(None, None, -1 if step < 0 else 1) for step in values.strides)]
+
+
+def memory_order(values: np.ndarray) -> list[int]:
+    """The axes of a volume from slow to fast in memory."""
+    return sorted(range(3), key=lambda axis: -abs(values.strides[axis]))
+
+
+def _single(stored: np.ndarray, middle: float, scale: float) -> np.ndarray:
+    if stored.dtype.kind in "iub" and stored.dtype.itemsize <= 2:  # exact, and three times as fast
+        return np.subtract(stored, np.float32(middle), dtype=np.float32) * np.float32(scale)
+    return ((stored.astype(np.float64) - middle) * scale).astype(np.float32)
 
 
 def _smoothing_matrix(size: int, step: float) -> np.ndarray:
