@@ -294,7 +294,7 @@ def test_truncated_pixels(tmp_path: Path, volume: np.ndarray) -> None:
     series = only(tmp_path)
     files[4].write_bytes(files[4].read_bytes()[:-10])
     with pytest.raises(
-        UnreadableImage, match=r"005 is a damaged DICOM file .* expected 104 or more of pixels"
+        UnreadableImage, match=r"005 is a damaged DICOM file .* expected 108 or more of pixels"
     ):
         read_image(tmp_path)
     with pytest.raises(UnreadableImage, match=r"005 is truncated or damaged"):

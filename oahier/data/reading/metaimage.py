@@ -187,7 +187,8 @@ def _affine(path: Path, fields: dict[str, str], count: int) -> Affine:
     with np.errstate(over="ignore", invalid="ignore"):  # infinite affines are refused later
         affine[:3, :3] = (turning.reshape(count, count).T * lengths)[:3, :3]
     affine[:3, 3] = origin[:3]
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    affine[:2] *= -1
+    return affine
 
 
 def _numbers(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from oahier.data.reading import content
 from oahier.data.reading.errors import UnreadableImage, reason
@@ -36,12 +37,15 @@ _TYPES = {
 }
 _TYPE = {word: name for name, words in _TYPES.items() for word in words.split(", ")}
 
-_TO_RAS = {"right": (0, 1), "left": (0, -1), "anterior": (1, 1), "posterior": (1, -1), "superior": (2, 1)}
-_LETTERS = {
-    "ras": "right-anterior-superior",
-    "las": "left-anterior-superior",
-    "lps": "left-posterior-superior",
+_SPACES = {
+    "ras": (1.0, 1.0, 1.0),
+    "las": (-1.0, 1.0, 1.0),
+    "lps": (-1.0, -1.0, 1.0),
+    "right-anterior-superior": (1.0, 1.0, 1.0),
+    "left-anterior-superior": (-1.0, 1.0, 1.0),
+    "left-posterior-superior": (-1.0, -1.0, 1.0),
 }
+"""Signs that turn coordinates of a space to right, anterior, superior."""
 
 _IGNORED = {
     "content", "number", "old min", "oldmin", "old max", "oldmax", "min", "max", "thicknesses", "axis mins",
@@ -217,7 +221,8 @@ def _affine(path: Path, fields: dict[str, str], count: int) -> Affine:
         raise _not_nrrd(
             path, f"its directions, origin or spacings cannot be read: {reason(error)}"
         ) from error
-    return _to_ras(path, fields) @ affine
+    affine[:3] *= _signs(path, fields)[:, np.newaxis]
+    return affine
 
 
 def _vectors(text: str) -> list[list[float]]:
@@ -226,22 +231,14 @@ def _vectors(text: str) -> list[list[float]]:
     return [[float(part) for part in vector.split(",")] for vector in re.findall(r"\(([^()]*)\)", text)]
 
 
-def _to_ras(path: Path, fields: dict[str, str]) -> Affine:
+def _signs(path: Path, fields: dict[str, str]) -> Float64[np.ndarray, "3"]:
     """From the header's space to RAS; without one ITK's is assumed, which counts to left and posterior."""
     if "space" not in fields and fields.get("space dimension", "3") != "3":
         raise UnreadableImage(f"{path}: expected space dimension 3, got {fields['space dimension']!r}")
     space = " ".join(fields.get("space", "lps").lower().split())
-    words = _LETTERS.get(space, space).split("-")
-    matrix = np.zeros((4, 4))
-    matrix[3, 3] = 1
-    if len(words) != 3 or [_TO_RAS.get(word, (-1, 0))[0] for word in words] != [0, 1, 2]:
-        raise UnreadableImage(
-            f"{path}: expected the space left-posterior-superior, right-anterior-superior or "
-            f"left-anterior-superior, got {space!r}"
-        )
-    for row, word in enumerate(words):
-        matrix[row, row] = _TO_RAS[word][1]
-    return matrix
+    if space not in _SPACES:
+        raise UnreadableImage(f"{path}: expected one of the spaces {', '.join(_SPACES)}, got {space!r}")
+    return np.array(_SPACES[space])
 
 
 def _not_nrrd(path: Path, why: str) -> UnreadableImage:

@@ -169,9 +169,11 @@ def _check_no_image(data: Any) -> None:
 
 def _check_pixels(data: Any, left: int, frames: int) -> None:
     """Compare the bytes behind the header with what the pixels need, as far as they are not compressed."""
+    syntax = str(data.file_meta.get("TransferSyntaxUID", PLAIN[0]))
     needed = int(data.Rows) * int(data.Columns) * frames * (int(data.get("BitsAllocated") or 8) // 8)
-    needed = needed + 8 if str(data.file_meta.get("TransferSyntaxUID", PLAIN[0])) in PLAIN else 9
-    if left < needed:
+    mark = 8 if syntax == PLAIN[0] else 12  # tag, type and length of the pixels
+    needed = mark + (needed if syntax in PLAIN else 1)
+    if left < needed and syntax != DEFLATED:
         raise ValueError(f"{left} bytes behind the header, expected {needed} or more of pixels")
 
 
