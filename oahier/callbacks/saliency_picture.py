@@ -34,6 +34,8 @@ class Plane:
     """Width and height in millimetres."""
     edges: tuple[str, str, str, str]
     """Anatomical direction at the left, right, bottom and top edge (of R L A P S I)."""
+    window: tuple[float, float] | None = None
+    """Intensities shown black and white; percentiles 1 and 99.5 of the slice when not given."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _draw_plane(axes: Axes, plane: Plane) -> Any:
 
     width, height = plane.size
     place: dict[str, Any] = {"extent": (0, width, 0, height), "origin": "lower", "aspect": "equal"}
-    low, high = np.percentile(plane.mri, (1, 99.5))
+    low, high = plane.window or np.percentile(plane.mri, (1, 99.5))
     axes.imshow(
         plane.mri, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear", **place
     )

@@ -16,6 +16,7 @@ from oahier.prediction.scans import LeftOut
 from oahier.prediction.trained import TrainedModel
 from oahier.types import KL_GRADES
 
+_CUTS = ("Through the most salient voxel", "Through the middle of what the model sees")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -24,10 +25,10 @@ def knee_page(
     trained: TrainedModel,
     loaded: LoadedScan,
     prediction: KneePrediction,
-    planes: Sequence[Mapping[str, Any]],
+    cuts: Sequence[Sequence[Mapping[str, Any]]],
     options: Mapping[str, object],
 ) -> Path:
-    """Write the page of a knee."""
+    """Write the page of a knee; ``cuts`` are planes through the peak and through the middle."""
     row, saliency = prediction.row, prediction.saliency
     looked = saliency is not None and saliency.strength > 0
     text = _render(
@@ -37,12 +38,12 @@ def knee_page(
         warnings=warnings_of(row),
         heads=[_head(name, row) for name in _ordered(trained, row)],
         labels=_labels(row),
-        planes=planes,
+        cuts=list(zip(_CUTS if looked else _CUTS[1:], cuts if looked else cuts[1:], strict=True)),
         looked=looked,
         looked_note=_looked_note(prediction, options),
         unusual=row["ood_flag"] == 1,
-        boxed=any(plane["box"] for plane in planes),
-        outlined=any(plane["outline"] for plane in planes),
+        boxed=any(plane["box"] for plane in cuts[0]),
+        outlined=any(plane["outline"] for cut in cuts for plane in cut),
         axis=axis_view(trained.reference, row),
         placed=_placed(trained, row),
         neighbours=str(row["neighbour_grades"] or "").split(),
@@ -163,8 +164,8 @@ def _looked_note(prediction: KneePrediction, options: Mapping[str, object]) -> s
     head = _title(str(options["head"]))
     r, a, s = (float(str(row[f"peak_{name}_mm"])) for name in ("right", "anterior", "superior"))
     return (
-        f"What speaks for a higher {head} severity ({options['method']}), in the planes through the most "
-        f"salient voxel, at {r:.1f} mm right, {a:.1f} anterior, {s:.1f} superior in the scanner's "
+        f"What speaks for a higher {head} severity ({options['method']}), strongest at "
+        f"{r:.1f} mm right, {a:.1f} anterior, {s:.1f} superior in the scanner's "
         "coordinates. A map of what this model uses, not of disease."
     )
 

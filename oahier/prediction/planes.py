@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,19 @@ def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[
     Without a peak they go through the middle of what the network sees. Sagittal slices have anterior at the
     left; coronal and axial ones the patient's right at the left.
     """
+    without = saliency is None or saliency.strength <= 0
+    where = _centre(loaded.image.grid, loaded.seen) if without or saliency is None else saliency.peak
+    return _planes(loaded, saliency, where)
+
+
+def planes_through_middle(loaded: LoadedScan, saliency: Saliency | None) -> tuple[Plane, ...]:
+    """The same through the middle of what the network sees, which is where the joint should be."""
+    return _planes(loaded, saliency, _centre(loaded.image.grid, loaded.seen))
+
+
+def _planes(loaded: LoadedScan, saliency: Saliency | None, where: Sequence[int]) -> tuple[Plane, ...]:
     image = loaded.image
-    where = _centre(image.grid, loaded.seen) if saliency is None or saliency.strength <= 0 else saliency.peak
+    low, high = (float(value) for value in np.percentile(image.data[::2, ::2, ::2], (1, 99.5)))
     heat = np.zeros(image.grid.shape, dtype=np.float32) if saliency is None else saliency.values
     inside: npt.NDArray[Any] = np.broadcast_to(np.zeros(1, dtype=bool), image.grid.shape)
     if loaded.cartilage is not None:
@@ -49,6 +61,7 @@ def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[
             name, where[axis], slices[0].astype(np.float32), slices[1], slices[2],
             (shape[across] * spacing[across], shape[up] * spacing[up]),
             (codes[across], _OPPOSITE[codes[across]], _OPPOSITE[codes[up]], codes[up]),
+            (low, max(high, low + 1e-6)),
         ))  # fmt: skip
     return tuple(planes)
 
@@ -100,7 +113,6 @@ def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[
     Percentiles 1 and 99.5 of the volume become black and white. ``box`` is what the network sees, in percent
     of the slice (left, top, width, height), or empty where it sees all of it.
     """
-    low, high = (float(value) for value in np.percentile(loaded.image.data[::2, ::2, ::2], (1, 99.5)))
     edges = _seen_edges(loaded.image.grid, loaded.seen)
     return [
         {
@@ -110,7 +122,7 @@ def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[
             "height": round(plane.size[1], 2),
             "left": plane.edges[0], "right": plane.edges[1], "bottom": plane.edges[2], "top": plane.edges[3],
             "box": _box(edges[across], edges[up]),
-            "mri": _grey(plane, low, high),
+            "mri": _grey(plane),
             "heat": _heat(plane),
             "outline": _outline(plane) if plane.cartilage.any() else "",
         }
@@ -137,9 +149,10 @@ def _box(across: tuple[float, float], up: tuple[float, float]) -> list[float]:
     return [round(100 * value, 2) for value in box]
 
 
-def _grey(plane: Plane, low: float, high: float) -> str:
+def _grey(plane: Plane) -> str:
     from PIL import Image
 
+    low, high = plane.window or (float(plane.mri.min()), float(plane.mri.max()))
     values = np.clip((plane.mri - low) / max(high - low, 1e-6), 0, 1)
     picture = Image.fromarray(np.round(255 * values).astype(np.uint8)[::-1].copy())
     return _address(picture.resize(_size(plane), Image.Resampling.BICUBIC), "jpeg", quality=88)

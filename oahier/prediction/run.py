@@ -17,7 +17,12 @@ from oahier.callbacks.tail import SaliencyMethod, head_to_explain
 from oahier.data.preprocessing import Preprocessing
 from oahier.prediction.knee import KneePrediction, predict_knee
 from oahier.prediction.loading import LoadedScan, UnusableScan, load_scan
-from oahier.prediction.planes import picture_sources, planes_through_peak, write_picture
+from oahier.prediction.planes import (
+    picture_sources,
+    planes_through_middle,
+    planes_through_peak,
+    write_picture,
+)
 from oahier.prediction.records import Record, finished_record, record_key
 from oahier.prediction.scans import LeftOut, Scan, Side, find_scans
 from oahier.prediction.trained import TrainedModel, load_trained
@@ -236,7 +241,8 @@ def _write_files(
         planes = planes_through_peak(loaded, prediction.saliency)
         files += [f"pictures/{name}.png", f"pages/{name}.html"]
         write_picture(folder / files[-2], loaded, prediction, planes)
-        pictures = picture_sources(planes, loaded)
+        middle = planes_through_middle(loaded, prediction.saliency)
+        pictures = [picture_sources(cut, loaded) for cut in (planes, middle)]
         knee_page(folder / files[-1], trained, loaded, prediction, pictures, options.of_record())
     return tuple(files)
 
