@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torchio as tio
+from miniature.dicom import write_dicom_series
 
-from oahier.data.reading import Grid, UnreadableImage, read_grid, read_image
+from oahier.data.reading import Grid, UnreadableImage, read_grid, read_image, write_image
 
 OBLIQUE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.3, -0.2, 0.15) @ np.array([[0, 0, 2.0], [-1.5, 0, 0], [0, -0.8, 0]]),
@@ -42,58 +44,174 @@ def test_axes_turn_to_ras_as_torchio_turns_them(
     np.testing.assert_allclose(header.affine, image.grid.affine)
 
 
-@pytest.mark.parametrize("suffix", ["nii", "nrrd", "mha"])
-def test_every_format_gives_the_same_grid(tmp_path: Path, volume: np.ndarray, suffix: str) -> None:
+@pytest.mark.parametrize("packed", [False, True], ids=["raw", "packed"])
+@pytest.mark.parametrize("suffix", ["nii", "nrrd", "nhdr", "mha", "mhd"])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint32, np.float32, np.float64])
+def test_every_format_gives_what_itk_reads(
+    tmp_path: Path, volume: np.ndarray, kind: type, suffix: str, packed: bool
+) -> None:
     import SimpleITK as sitk
 
-    reference = read_image(save(tmp_path / "a.nii.gz", volume))
-    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "a.nii.gz")), str(tmp_path / f"b.{suffix}"))
-    image = read_image(tmp_path / f"b.{suffix}")
+    reference = read_image(save(tmp_path / "a.nii", (volume % 250).astype(kind)))
+    written = sitk.ReadImage(str(tmp_path / "a.nii"))
+    for key in written.GetMetaDataKeys():
+        written.EraseMetaData(key)
+    path = tmp_path / f"b.{suffix}"
+    sitk.WriteImage(written, str(path), packed)
+    image = read_image(path)
+    assert image.data.dtype == (np.float32 if kind == np.float64 else kind)
     np.testing.assert_array_equal(image.data, reference.data)
+    np.testing.assert_array_equal(image.data, read_image(tmp_path / "a.nii").data)
     assert image.grid.same_as(reference.grid, tolerance=1e-3)
-    assert read_grid(tmp_path / f"b.{suffix}").same_as(reference.grid, tolerance=1e-3)
+    assert read_grid(path).same_as(image.grid, tolerance=1e-9)
+    assert image.data.flags.writeable
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("space", ["left-posterior-superior", "RAS", "left-anterior-superior"])
+def test_nrrd_of_another_writer(tmp_path: Path, volume: np.ndarray, order: str, space: str) -> None:
+    """Spaces and byte orders that ITK does not write."""
+    signs = {"left-posterior-superior": [-1, -1, 1], "RAS": [1, 1, 1], "left-anterior-superior": [-1, 1, 1]}
+    vectors = [f"({','.join(map(repr, map(float, row)))})" for row in (np.diag(signs[space]) @ OBLIQUE[:3]).T]
+    header = (
+        f"NRRD0005\r\n# a note\r\ntype: short\r\ndimension: 3\r\nspace: {space}\r\nsizes: 10 12 14\r\n"
+        f"space directions: {' '.join(vectors[:3])}\r\nkinds: domain domain domain\r\nencoding: gz\r\n"
+        f"endian: {'little' if order == '<' else 'big'}\r\nspace origin: {vectors[3]}\r\nkey:=value\r\n\r\n"
+    )
+    voxels = volume.astype(f"{order}i2").tobytes(order="F")
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + gzip.compress(voxels))
+    image = read_image(tmp_path / "a.nrrd")
+    reference = read_image(save(tmp_path / "b.nii", volume))
+    np.testing.assert_array_equal(image.data, reference.data)
+    np.testing.assert_allclose(image.grid.affine, reference.grid.affine, atol=1e-5)
+    assert image.data.dtype == np.int16
+
+
+def test_a_pair_of_files(tmp_path: Path, volume: np.ndarray) -> None:
+    nib.save(nib.Nifti1Pair(volume, OBLIQUE), tmp_path / "a.img")
+    reference = read_image(save(tmp_path / "b.nii", volume))
+    for name in ("a.img", "a.hdr"):
+        np.testing.assert_array_equal(read_image(tmp_path / name).data, reference.data)
+    (tmp_path / "a.img").unlink()
+    with pytest.raises(UnreadableImage, match=r"a\.img cannot be read"):
+        read_image(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("kind", ["nifti2", "big endian"])
+def test_other_nifti(tmp_path: Path, volume: np.ndarray, kind: str) -> None:
+    if kind == "nifti2":
+        nib.save(nib.Nifti2Image(volume, OBLIQUE), tmp_path / "a.nii.gz")
+    else:
+        header = nib.Nifti1Header(endianness=">")
+        header.set_data_dtype(np.dtype(">i2"))
+        nib.save(nib.Nifti1Image(volume.astype(">i2"), OBLIQUE, header), tmp_path / "a.nii.gz")
+    image = read_image(tmp_path / "a.nii.gz")
+    reference = read_image(save(tmp_path / "b.nii", volume))
+    np.testing.assert_array_equal(image.data, reference.data)
+    assert image.data.dtype == np.int16
+    assert read_grid(tmp_path / "a.nii.gz").same_as(reference.grid)
+
+
+def test_units_of_the_header(tmp_path: Path, volume: np.ndarray) -> None:
+    image = nib.Nifti1Image(volume, np.diag([400.0, 500.0, 3000.0, 1.0]))
+    image.header.set_xyzt_units("micron")
+    nib.save(image, tmp_path / "a.nii")
+    np.testing.assert_allclose(read_image(tmp_path / "a.nii").grid.spacing, (0.4, 0.5, 3.0))
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
+def test_one_number_per_voxel(tmp_path: Path, volume: np.ndarray, kind: type) -> None:
+    nib.save(nib.Nifti1Image(np.zeros(volume.shape, kind), np.eye(4)), tmp_path / "a.nii.gz")
+    for read in (read_image, read_grid):
+        with pytest.raises(UnreadableImage, match="expected one number per voxel"):
+            read(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha"])
+def test_colours_are_refused(tmp_path: Path, suffix: str) -> None:
+    import SimpleITK as sitk
+
+    colours = sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.uint8), isVector=True)
+    sitk.WriteImage(colours, str(tmp_path / f"a.{suffix}"))
+    with pytest.raises(UnreadableImage, match="expected one number per voxel, got 3"):
+        read_image(tmp_path / f"a.{suffix}")
+
+
+def test_gzip_in_blocks(tmp_path: Path, volume: np.ndarray) -> None:
+    """As bgzip and some parallel compressors write it."""
+    path = save(tmp_path / "a.nii", volume)
+    content, expected = path.read_bytes(), read_image(path)
+    blocks = [gzip.compress(content[start : start + 500]) for start in range(0, len(content), 500)]
+    (tmp_path / "a.nii.gz").write_bytes(b"".join(blocks) + bytes(512))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.nii.gz").data, expected.data)
+    (tmp_path / "a.nii.gz").write_bytes(b"".join(blocks) + b"garbage")
+    with pytest.raises(UnreadableImage, match="7 bytes follow the compressed data"):
+        read_image(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([-2.0, 1.5, -0.5, 1.0]), OBLIQUE])
+def test_back_to_the_axes_of_the_file(tmp_path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
+    image = read_image(save(tmp_path / "a.nii.gz", volume, affine))
+    np.testing.assert_array_equal(image.in_source_axes(image.data), volume)
+    assert image.source.shape == volume.shape
+    np.testing.assert_allclose(image.source.affine, affine, atol=1e-5)
+    with pytest.raises(ValueError, match="expected an array of the image's shape"):
+        image.in_source_axes(image.data[1:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        (np.uint8, np.uint8), (np.int16, np.int16), (np.float32, np.float32), (bool, np.uint8),
+        (np.float64, np.float32), (np.int64, np.int16), (np.uint32, np.int16),
+    ],
+)  # fmt: skip
+def test_writing(tmp_path: Path, volume: np.ndarray, kind: type, stored: type) -> None:
+    values = (volume % 2).astype(kind) if kind in (bool, np.uint8) else volume.astype(kind)
+    path = write_image(tmp_path / "new" / "a.nii.gz", values, OBLIQUE)
+    first = path.read_bytes()
+    found = nib.load(path)
+    assert found.get_data_dtype() == stored
+    np.testing.assert_array_equal(np.asanyarray(found.dataobj), values)
+    assert (int(found.header["sform_code"]), int(found.header["qform_code"])) == (1, 1)
+    np.testing.assert_allclose(found.affine, OBLIQUE, atol=1e-5)
+    np.testing.assert_allclose(found.get_qform(), OBLIQUE, atol=1e-5)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.in_source_axes(image.data), values)
+    assert write_image(path, values, OBLIQUE).read_bytes() == first
+    assert [file.name for file in path.parent.iterdir()] == ["a.nii.gz"]
+
+
+def test_what_cannot_be_written(tmp_path: Path, volume: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"ending in \.nii\.gz or \.nii, got 'a\.nrrd'"):
+        write_image(tmp_path / "a.nrrd", volume, OBLIQUE)
+    with pytest.raises(ValueError, match="whole numbers that 32 bits hold"):
+        write_image(tmp_path / "a.nii.gz", volume.astype(np.int64) << 40, OBLIQUE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pipes_and_missing_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nii.gz")
+    for name in ("a.nii.gz", "b.nii.gz", "b.nrrd", "b.mha", "b.dcm", "folder"):
+        for read in (read_image, read_grid):
+            with pytest.raises(UnreadableImage, match=f"{name}.*(no such file|regular file)"):
+                read(tmp_path / name)
 
 
 def test_a_dicom_folder(tmp_path: Path, volume: np.ndarray) -> None:
-    write_dicom(tmp_path / "series", volume)
-    image = read_image(tmp_path / "series")
-    assert image.grid.shape == (10, 12, 14)
-    np.testing.assert_allclose(image.grid.spacing, (3.0, 0.5, 0.4), atol=1e-6)
-    np.testing.assert_array_equal(np.sort(image.data.ravel()), np.sort(volume.ravel()))
     # Sagittal slices from left to right; rows run anterior to posterior, columns superior to inferior.
-    np.testing.assert_array_equal(image.data[0], volume[0][::-1, ::-1])
-    (tmp_path / "series" / "04.dcm").unlink()
+    sagittal = nib.affines.from_matvec(np.array([[0, 0, 3.0], [-0.5, 0, 0], [0, -0.4, 0]]), [-60, 20, 30])
+    write_dicom_series(tmp_path / "series", volume, sagittal)
+    image = read_image(tmp_path / "series")
+    assert image.grid.shape == (14, 10, 12)
+    np.testing.assert_allclose(image.grid.spacing, (3.0, 0.5, 0.4), atol=1e-6)
+    np.testing.assert_array_equal(image.data[0], volume[::-1, ::-1, 0])
+    (tmp_path / "series" / "004").unlink()
     with pytest.raises(UnreadableImage, match="are files missing"):
         read_image(tmp_path / "series")
-    write_dicom(tmp_path / "series", volume, series="2")
+    write_dicom_series(tmp_path / "series", volume, sagittal, names="b{:03d}", SeriesInstanceUID="1.2")
     with pytest.raises(UnreadableImage, match="one DICOM series, got 2"):
         read_image(tmp_path / "series")
-
-
-def write_dicom(folder: Path, volume: np.ndarray, series: str = "1") -> None:
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-
-    folder.mkdir(exist_ok=True)
-    uid = generate_uid(entropy_srcs=[series])
-    for number, values in enumerate(volume):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-        meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, str(number)])
-        path = folder / f"{number:02d}{series if series != '1' else ''}.dcm"
-        slice_ = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-        slice_.SOPClassUID, slice_.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-        slice_.StudyInstanceUID = slice_.SeriesInstanceUID = slice_.FrameOfReferenceUID = uid
-        slice_.Modality, slice_.InstanceNumber, slice_.PatientID = "MR", number + 1, "x"
-        slice_.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
-        slice_.ImagePositionPatient = [60 - 3.0 * number, -20.0, 30.0]
-        slice_.PixelSpacing, slice_.SliceThickness = [0.4, 0.5], 3.0
-        slice_.Rows, slice_.Columns = values.shape[1], values.shape[0]
-        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
-        slice_.BitsAllocated = slice_.BitsStored = 16
-        slice_.HighBit, slice_.PixelRepresentation = 15, 1
-        slice_.PixelData = np.ascontiguousarray(values.T).astype("<i2").tobytes()
-        slice_.save_as(path, enforce_file_format=True)
 
 
 def test_scaling_of_the_header_is_applied(tmp_path: Path, volume: np.ndarray) -> None:
