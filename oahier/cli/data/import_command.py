@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oahier.data.importers.archives import size_words
 from oahier.data.importers.candidates import ImportResult, LeftOut
-from oahier.data.importers.files import size_words
 
 IMPORTERS = {
     "oaizib-cm": ("oaizib_cm", "OAIZIB-CM: 507 knees with label maps, unpacked or zipped"),

@@ -30,6 +30,18 @@ _DAMAGED = (
 )
 
 
+def size_words(count: int) -> str:
+    """Bytes in the unit that fits.
+
+    >>> size_words(1234), size_words(9_800_000_000)
+    ('1.2 kB', '9.8 GB')
+    """
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} bytes"
+
+
 class UnsafeArchive(ValueError):
     """An archive with a member that nobody should unpack."""
 
@@ -136,8 +148,8 @@ class Archive:
         wanted, free = sum(map(self.size, waiting)), shutil.disk_usage(destination).free
         if wanted > free:
             raise OSError(
-                28, f"cannot extract {wanted / 1e9:.1f} GB from {self.path.name} to {destination}: "
-                f"only {free / 1e9:.1f} GB are free there",
+                28, f"cannot extract {size_words(wanted)} from {self.path.name} to {destination}: "
+                f"only {size_words(free)} are free there",
             )  # fmt: skip
 
     def _write(self, archive: zipfile.ZipFile, name: str, target: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from oahier.data.importers.archives import Archive
+from oahier.data.importers.archives import Archive, size_words
 from oahier.data.importers.parallel import announce, bar
 
 
@@ -104,18 +104,6 @@ class SourceFiles:
         """The member's name, empty if it is one of another archive."""
         owner, member = self._members[name]
         return member if owner is archive else ""
-
-
-def size_words(count: int) -> str:
-    """Bytes in the unit that fits.
-
-    >>> size_words(1234), size_words(9_800_000_000)
-    ('1.2 kB', '9.8 GB')
-    """
-    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def _walked(source: Path, destination: Path) -> dict[str, Path]:

@@ -96,7 +96,7 @@ def resampled(labels: UInt8[np.ndarray, "a b c"], old: Grid, new: Grid) -> UInt8
     voxels = np.linalg.inv(old.affine) @ new.affine
     return np.asarray(
         affine_transform(
-            labels, voxels[:3, :3], voxels[:3, 3], output_shape=new.shape, order=0, mode="constant", cval=0,
+            labels, voxels[:3, :3], voxels[:3, 3], output_shape=new.shape, order=0, mode="grid-constant", cval=0,
             prefilter=False,
         )
     )  # fmt: skip
