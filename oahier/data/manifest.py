@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +14,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from oahier.data.balance import Deviation, balance_of, class_column
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.splits import SplitFractions, SplitPlan, assign_splits
 from oahier.data.table import COLUMNS, check_table, parse_classes
 from oahier.files import write_atomically
 from oahier.types import MISSING, Split
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,32 +71,71 @@ class Manifest:
         """The knees of one split."""
         return replace(self, table=self.table[self.table["split"] == split])
 
-    def with_splits(self, split: SplitPlan | None = None, seed: int = 0) -> Manifest:
-        """A copy with splits made anew: grouped by subject, stratified by KL (by OA where KL is unknown).
+    def with_splits(
+        self,
+        split: SplitPlan | None = None,
+        seed: int = 0,
+        *,
+        stratify: Sequence[str] = ("kl",),
+        allow_missing_class: bool = True,
+    ) -> Manifest:
+        """A copy with splits made anew, grouped by subject; logs the balance that was reached.
 
         Args:
             split: fractions (70/15/15 when not given) or one fold of a cross-validation.
             seed: other seeds give other splits, the same seed always the same one.
+            stratify: columns to balance, the most important one first; ``kl`` means OA where the grade is
+                unknown.
+            allow_missing_class: only warn of a class that is left out of a part (it has too few subjects, or
+                the plan is your own).
 
         Raises:
-            ManifestError: fewer subjects than splits.
+            ManifestError: fewer subjects than splits, no such column, or a class left out of a part without
+                leave.
         """
+        plan = split or SplitFractions()
         try:
-            names = assign_splits(self.table, split or SplitFractions(), seed)
+            names = assign_splits(self.table, plan, seed, stratify)
         except ValueError as error:
             raise ManifestError(self.name, [Problem(str(error))]) from error
-        return replace(self, table=self.table.assign(split=names))
+        table = self.table.assign(split=names)
+        balance = balance_of(table, [class_column(table), *stratify], plan.shares)
+        left_out = [Problem(_left_out(gap), column="split") for gap in balance.missing]
+        if left_out and not allow_missing_class:
+            raise ManifestError(self.name, left_out)
+        logger.info("split of %s: %s", self.name, balance)
+        for problem in left_out:
+            logger.warning("split of %s: %s", self.name, problem.message)
+        return replace(self, table=table)
 
-    def with_validation(self, share: float = 0.15, seed: int = 0) -> Manifest:
-        """A copy whose validation knees are taken from the training knees, by subject, stratified.
+    def with_validation(
+        self,
+        share: float = 0.15,
+        seed: int = 0,
+        *,
+        stratify: Sequence[str] = ("kl",),
+        allow_missing_class: bool = True,
+    ) -> Manifest:
+        """A copy whose validation knees are taken from all but the test knees, by subject, stratified.
 
         For sources that publish a training and a test set only; the test knees stay as they are.
 
         Args:
-            share: of the training knees.
-            seed: as in :meth:`with_splits`.
+            share: of the knees that are not for testing.
+            seed: as in :meth:`with_splits`, as are ``stratify`` and ``allow_missing_class``.
+            stratify: columns to balance.
+            allow_missing_class: only warn of a class that is left out of a part.
+
+        Raises:
+            ManifestError: as :meth:`with_splits`.
         """
-        inner = self.subset("train").with_splits(SplitFractions(val=share, test=0.0), seed)
+        rest = replace(self, table=self.table[self.table["split"] != "test"])
+        inner = rest.with_splits(
+            SplitFractions(val=share, test=0.0),
+            seed,
+            stratify=stratify,
+            allow_missing_class=allow_missing_class,
+        )
         return replace(
             self, table=self.table.assign(split=inner.table["split"].reindex(self.table.index).fillna("test"))
         )
@@ -192,6 +236,13 @@ def read_cells(path: str | Path) -> tuple[Path, pd.DataFrame, list[Problem]]:
         [row or [""] * len(names) for row in body] if not problems else [], columns=names, dtype=str
     )
     return path, cells, problems
+
+
+def _left_out(gap: Deviation) -> str:
+    return (
+        f"{gap.name} is left out of {gap.part!r}: {gap.total} knees have it, and subjects stay together; "
+        "give that part a larger share, make fewer parts, or allow a missing class"
+    )
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
