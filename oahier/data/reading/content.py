@@ -53,11 +53,11 @@ def is_gzip(content: bytes) -> bool:
 
 def start_of(path: Path, content: bytes, count: int) -> bytes:
     """The first ``count`` bytes of what a gzip stream holds, or fewer if it holds fewer."""
-    from isal import isal_zlib
+    from isal import igzip_lib, isal_zlib
 
     try:
         return bytes(isal_zlib.decompressobj(wbits=GZIP).decompress(content, count))
-    except isal_zlib.error as error:
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub has an instance
         raise damaged(path, reason(error)) from error
 
 
@@ -68,7 +68,7 @@ def unpacked(path: Path, content: bytes | memoryview, count: int, wrapping: int)
         UnreadableImage: another length, a wrong checksum, a stream cut off or followed by other bytes, or
             more bytes asked for than the stream can hold.
     """
-    from isal import isal_zlib
+    from isal import igzip_lib, isal_zlib
 
     check_size(path, count, _DEFLATE * len(content))
     packed = memoryview(content)
@@ -79,7 +79,7 @@ def unpacked(path: Path, content: bytes | memoryview, count: int, wrapping: int)
             filled, start = _fill(path, stream, packed, start, target, filled)
             if wrapping != GZIP or not is_gzip(bytes(packed[start : start + 2])):
                 break
-    except isal_zlib.error as error:
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub has an instance
         raise damaged(path, reason(error)) from error
     if any(packed[start:]):  # zeros are the padding of tapes
         raise damaged(path, f"{len(packed) - start} bytes follow the compressed data")

@@ -129,7 +129,7 @@ def _header(path: Path, first: bytes, *, pair: bool) -> Any:
     kind: Any = nibabel.Nifti2Header if second else nibabel.Nifti1Header
     length = 540 if second else 348
     if len(first) < length:
-        raise content.damaged(path, f"no NIfTI header, {len(first)} bytes of {length}")
+        raise _not_nifti(path, f"it holds {len(first)} bytes, its header alone has {length}")
     if length.to_bytes(4, "little") not in sizes:
         raise _not_nifti(path, f"it starts with the bytes {first[:4].hex(' ')}")
     try:
@@ -146,7 +146,7 @@ def _header(path: Path, first: bytes, *, pair: bool) -> Any:
 
 def _number_type(path: Path, header: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(header.get_data_dtype())
+        dtype: np.dtype[Any] = np.dtype(header.get_data_dtype())
     except Exception as error:  # nibabel raises several kinds for unknown codes
         raise _not_nifti(path, f"unknown data type {int(header['datatype'])}") from error
     if dtype.fields is not None or dtype.kind not in "biuf" or dtype.itemsize > 8:

@@ -94,9 +94,9 @@ def _gap_faults(ordered: Sequence[Slice], gaps: np.ndarray, usual: float) -> lis
     faults = []
     if gaps.max() - gaps.min() > _UNEVEN * usual:
         wide = int(gaps.argmax())
-        missing = [round(float(gap) / usual) - 1 for gap in gaps]
+        missing = int((gaps / usual).round().sum()) - len(gaps)
         whole = all(abs(gap / usual - round(float(gap) / usual)) < _UNEVEN for gap in gaps)
-        what = f"{sum(missing)} missing" if whole and sum(missing) else "uneven"
+        what = f"{missing} missing" if whole and missing else "uneven"
         faults.append(
             f"slices are {gaps.min():.3f} to {gaps.max():.3f} mm apart, expected an even distance ({what}, "
             f"the widest gap is behind {ordered[wide].path.name}); are files missing, or two series mixed?"
