@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from oahier.data.cache_jobs import Job, is_whole, run_jobs
+from oahier.data.cache_jobs import Job, is_whole, progress, run_jobs
 from oahier.data.content import Finding
 from oahier.data.entry import entry_size
 from oahier.data.manifest import Manifest
@@ -50,10 +52,9 @@ class KneeCache:
             ManifestError: headers that cannot be read.
         """
         extents, problems = [], []
-        for position in range(len(manifest)):
-            path = manifest.file(position, "mri")
+        for position, path in enumerate(_files(manifest, "mri")):
             try:
-                extents.append(self._sources.extent(_existing(path)))
+                extents.append(self._sources.extent(path))
             except (UnreadableImage, OSError) as error:
                 problems.append(_problem(manifest, position, Finding("mri", str(error))))
         if problems:
@@ -61,25 +62,46 @@ class KneeCache:
         middle = np.median(np.array(extents), axis=0) / np.array(shape)
         return tuple(round(float(value), 4) for value in middle)
 
-    def plan(self, manifest: Manifest, preprocessing: Preprocessing, *, verify: bool = False) -> CachePlan:
+    def plan(
+        self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int = 0, *, verify: bool = False
+    ) -> CachePlan:
         """The entries to be made, and the disk that they will take.
 
         Args:
             manifest: the knees.
             preprocessing: what decides about voxels.
+            num_workers: source files that are hashed at once, where they are not known yet.
             verify: read every byte of the entries that are there; otherwise their content is trusted as long
                 as size and time stamp are those that were written.
 
         Raises:
-            ManifestError: files are missing or cannot be read.
+            ManifestError: every file that is missing or cannot be read.
         """
+        scans, labels = (_files(manifest, column) for column in ("mri", "cartilage"))
+        paths = [path for path in dict.fromkeys((*scans, *labels)) if path is not None]
+        known: Any = self._sources.learn(paths, num_workers, partial(progress, description="Hashing files"))
+        problems = [
+            _problem(manifest, position, Finding(column, str(known[path])))
+            for column, files in (("mri", scans), ("cartilage", labels))
+            for position, path in enumerate(files)
+            if path is not None and isinstance(known[path], OSError)
+        ]
+        if problems:
+            raise ManifestError(manifest.name, problems)
         entries, jobs = [], {}
-        for position, side in enumerate(manifest.table["side"].astype(str)):
+        for position, side in enumerate(manifest.table["side"].astype(str).tolist()):
+            files = {"mri": scans[position], "cartilage": labels[position]}
             mirror = preprocessing.mirrors(side)
-            mri, cartilage, path = self._entry(manifest, position, preprocessing, mirror)
-            entries.append(path)
-            if path not in jobs and not is_whole(path, verify=verify):
-                jobs[path] = Job(position, path, mri, cartilage, preprocessing, mirror)
+            content = {column: known[path] for column, path in files.items() if path is not None}
+            names = (content["mri"].hash, content["cartilage"].hash if "cartilage" in content else None)
+            name = preprocessing.entry_name(*names, mirror=mirror)
+            entry = self.folder / name[:2] / name
+            entries.append(entry)
+            if entry not in jobs and not is_whole(entry, verify=verify):
+                signatures = {column: one.signature for column, one in content.items()}
+                jobs[entry] = Job(
+                    position, entry, scans[position], labels[position], preprocessing, mirror, signatures
+                )
         return CachePlan(entries, list(jobs.values()))
 
     def build(self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int = 0) -> list[Path]:
@@ -89,7 +111,7 @@ class KneeCache:
             the entry of every knee, in the order of the manifest.
         """
         try:
-            plan = self.plan(manifest, preprocessing)
+            plan = self.plan(manifest, preprocessing, num_workers)
         except OSError as error:
             raise self._unusable(error) from error
         return self.make(manifest, plan, num_workers)
@@ -112,6 +134,7 @@ class KneeCache:
         try:
             if plan.jobs:
                 self._prepare_folder()
+                self._save_sources()  # a builder that is killed need not hash again
                 self._run(manifest, plan.jobs, num_workers)
             self._save_sources()
         except OSError as error:
@@ -128,20 +151,6 @@ class KneeCache:
         """Entries of the folder other than these."""
         used = set(entries)
         return sorted(path for path in self.folder.glob("??/*.knee") if path not in used and _visible(path))
-
-    def _entry(
-        self, manifest: Manifest, position: int, preprocessing: Preprocessing, mirror: bool
-    ) -> tuple[Path, Path | None, Path]:
-        """Source files of a knee, and its entry."""
-        mri, cartilage = manifest.file(position, "mri"), manifest.file(position, "cartilage")
-        try:
-            labels = None if cartilage is None else self._sources.content_hash(_existing(cartilage))
-            name = preprocessing.entry_name(self._sources.content_hash(_existing(mri)), labels, mirror=mirror)
-        except OSError as error:
-            raise ManifestError(
-                manifest.name, [_problem(manifest, position, Finding("mri", str(error)))]
-            ) from error
-        return _existing(mri), cartilage, self.folder / name[:2] / name
 
     def _run(self, manifest: Manifest, jobs: list[Job], num_workers: int) -> None:
         problems = []
@@ -195,10 +204,8 @@ def _visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _existing(path: Path | None) -> Path:
-    if path is None or not path.exists():
-        raise FileNotFoundError(f"missing file {path}; the cache is made from it")
-    return path
+def _files(manifest: Manifest, column: str) -> list[Path | None]:
+    return [manifest.root / cell if cell else None for cell in manifest.table[column].astype(str).tolist()]
 
 
 def _problem(manifest: Manifest, position: int, finding: Finding) -> Problem:

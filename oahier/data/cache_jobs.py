@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from oahier.data.content import Finding, read_knee
 from oahier.data.entry import DamagedEntry, verify_entry, write_entry
 from oahier.data.preprocessing import Preprocessing, preprocess
+from oahier.data.sources import file_signature
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +28,32 @@ class Job:
     cartilage: Path | None
     preprocessing: Preprocessing
     mirror: bool
+    signatures: Mapping[str, str]
+    """Size and time stamp of the files when they were hashed, by column."""
 
     def run(self) -> list[Finding] | OSError:
         """Read, preprocess and write; an error of the disk is returned, since it ends everything."""
         try:
             images, findings = read_knee(self.mri, self.cartilage)
-            if images is not None:
-                write_entry(self.entry, preprocess(images, self.preprocessing, mirror=self.mirror))
+            changed = [Finding(*change) for change in self._changed()]
+            if images is None or changed:
+                return findings + changed
+            knee = preprocess(images, self.preprocessing, mirror=self.mirror)
+        except (ValueError, OSError) as error:
+            return [Finding("mri", f"{self.mri}: {error}")]
+        except MemoryError:
+            return [Finding("mri", f"{self.mri}: not enough memory; use fewer processes")]
+        try:
+            write_entry(self.entry, knee)
         except OSError as error:
             return error
-        except ValueError as error:
-            return [Finding("mri", f"{self.mri}: {error}")]
         return findings
+
+    def _changed(self) -> Iterator[tuple[str, str]]:
+        """Files that are not those that the entry is named by any more."""
+        for column, path in (("mri", self.mri), ("cartilage", self.cartilage)):
+            if path is not None and file_signature(path) != self.signatures[column]:
+                yield column, f"{path} was changed while it was read; begin again"
 
 
 def run_jobs(jobs: list[Job], num_workers: int) -> Iterator[tuple[Job, list[Finding]]]:
@@ -48,10 +63,13 @@ def run_jobs(jobs: list[Job], num_workers: int) -> Iterator[tuple[Job, list[Find
         OSError: the disk is full, or the cache cannot be written.
     """
     loader: Any = DataLoader(_Jobs(jobs), batch_size=None, num_workers=min(num_workers, len(jobs)))
-    for job, findings in zip(jobs, _progress(loader, len(jobs)), strict=True):
-        if isinstance(findings, OSError):
-            raise findings
-        yield job, findings
+    try:
+        for job, findings in zip(jobs, progress(loader, len(jobs)), strict=True):
+            if isinstance(findings, OSError):
+                raise findings
+            yield job, findings
+    except RuntimeError as error:  # of the loader: a job itself raises nothing
+        raise OSError(f"a process was killed, perhaps for its memory: use fewer ({error})") from error
 
 
 def is_whole(path: Path, *, verify: bool = False) -> bool:
@@ -79,7 +97,8 @@ class _Jobs(Dataset[Any]):
         return self._jobs[index].run()
 
 
-def _progress(results: Any, total: int) -> Iterator[Any]:
+def progress(results: Any, total: int, description: str = "Preprocessing knees") -> Iterator[Any]:
+    """The results, with a bar on a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -94,11 +113,11 @@ def _progress(results: Any, total: int) -> Iterator[Any]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f} knees/s")
+            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield from bar.track(results, total=total, description="Preprocessing knees")
+        yield from bar.track(results, total=total, description=description)

@@ -176,8 +176,8 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def train_dataloader(self) -> Loader:
         seed = self._stream()
-        on_device = isinstance(self._augmentation, BatchAugmentation)
-        dataset = self.dataset("train", None if on_device else self._augmentation)
+        augmentation = self._augmentation
+        dataset = self.dataset("train", None if isinstance(augmentation, BatchAugmentation) else augmentation)
         weights = balanced_weights(self._balance_labels()) if self._balanced else None
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         singleton = self.batch_size > 1 and len(dataset) % self.batch_size == 1
@@ -238,8 +238,12 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Warn where a checkpoint was trained on other voxels, or on knees that are test knees here."""
+        recorded = state_dict.get("preprocessing") or {  # checkpoints of oahier 0.1
+            name: state_dict[name] for name in ("shape", "spacing")
+        }
+        trained = Preprocessing.from_dict(recorded).as_dict()
         for name, here in self.preprocessing.as_dict().items():
-            there = state_dict["preprocessing"][name]
+            there = trained[name]
             if not np.allclose(there, here, rtol=1e-3):
                 warn(
                     f"the checkpoint was trained with {name}={there}, the data module has {here}",

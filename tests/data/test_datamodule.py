@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from oahier.data import (
     Manifest,
     ManifestError,
     SplitFractions,
+    TorchIOAugmentation,
     read_manifest,
 )
 from oahier.types import MISSING, Batch
@@ -47,7 +48,12 @@ def make(knees: Path, cache: Path) -> Callable[..., KneeMRIDataModule]:
 
 
 def epoch(data: KneeMRIDataModule) -> list[Batch]:
-    return list(data.train_dataloader())
+    return as_trained(data, data.train_dataloader())
+
+
+def as_trained(data: KneeMRIDataModule, batches: Iterable[Batch]) -> list[Batch]:
+    """What a trainer makes of batches: they are augmented once they are on the device."""
+    return [data.on_after_batch_transfer(batch, 0) for batch in batches]
 
 
 def test_batches_are_as_agreed(make: Callable[..., KneeMRIDataModule]) -> None:
@@ -105,11 +111,15 @@ def test_only_training_volumes_are_augmented(make: Callable[..., KneeMRIDataModu
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_runs_repeat_and_epochs_differ(make: Callable[..., KneeMRIDataModule], workers: int) -> None:
+@pytest.mark.parametrize("augmentation", ["mild", TorchIOAugmentation()], ids=["device", "torchio"])
+def test_runs_repeat_and_epochs_differ(
+    make: Callable[..., KneeMRIDataModule], augmentation: Any, workers: int
+) -> None:
     def run(seed: int) -> list[list[Batch]]:
         L.seed_everything(seed, verbose=False)
-        loader = make(num_workers=workers).train_dataloader()
-        return [list(loader) for _ in range(2)]
+        data = make(num_workers=workers, augmentation=augmentation)
+        loader = data.train_dataloader()
+        return [as_trained(data, loader) for _ in range(2)]
 
     one, again, other = run(0), run(0), run(1)
     for first, second in zip(one, again, strict=True):
@@ -255,15 +265,69 @@ def test_the_cache_folder_can_come_from_the_environment(
     assert len(list((knees.parent / ".oahier-cache").rglob("*.knee"))) == 20
 
 
-def test_a_checkpoint_of_other_data_warns(make: Callable[..., KneeMRIDataModule]) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("spacing", [3.0, 1.5, 1.0], r"spacing=\[3.0, 1.5, 1.0\], the data module has \[2.0, 1.5, 1.0\]"),
+        ("shape", [8, 10, 14], r"shape=\[8, 10, 14\], the data module has \[8, 10, 12\]"),
+        ("mirror_left", True, "mirror_left=True, the data module has False"),
+        ("bias_correction", True, "bias_correction=True, the data module has False"),
+    ],
+)
+def test_a_checkpoint_of_other_voxels_warns(
+    make: Callable[..., KneeMRIDataModule], name: str, value: Any, message: str
+) -> None:
     data = make()
     state = data.state_dict()
     data.load_state_dict(state)
-    with pytest.warns(UserWarning, match=r"trained with spacing=\(3.0, 1.5, 1.0\), the data module has"):
-        data.load_state_dict({**state, "spacing": [3.0, 1.5, 1.0]})
-    other = make(seed=1)
+    other = {**state["preprocessing"], name: value}
+    with pytest.warns(UserWarning, match=f"the checkpoint was trained with {message}"):
+        data.load_state_dict({**state, "preprocessing": other})
+
+
+def test_a_checkpoint_of_the_test_knees_warns(make: Callable[..., KneeMRIDataModule]) -> None:
+    state = make().state_dict()
     with pytest.warns(UserWarning, match="test knees trained the checkpoint, for example"):
-        other.load_state_dict(state)
+        make(seed=1).load_state_dict(state)
+
+
+def test_a_checkpoint_from_before_preprocessing_had_a_record(make: Callable[..., KneeMRIDataModule]) -> None:
+    data = make()
+    old = {"shape": [8, 10, 12], "spacing": [2.0, 1.5, 1.0], "splits": data.state_dict()["splits"]}
+    data.load_state_dict(old)
+    with pytest.warns(UserWarning, match="trained with spacing="):
+        data.load_state_dict({**old, "spacing": [2.0, 1.5, 1.1]})
+
+
+def test_left_knees_are_mirrored_and_right_ones_are_not(
+    make: Callable[..., KneeMRIDataModule], knees: Path
+) -> None:
+    manifest = read_manifest(knees)
+    sides = ["left" if index % 2 else "right" for index in range(20)]
+    sided = Manifest.from_table(manifest.table.assign(side=sides), manifest.root)
+
+    def volumes(**options: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        (batch,) = make(sided, stage="predict", batch_size=20, **options).predict_dataloader()
+        return batch["mri"], batch["cartilage"], batch["affine"]
+
+    plain, mirrored = volumes(), volumes(mirror_left=True)
+    for index, side in enumerate(sides):
+        for one, other in zip(plain[:2], mirrored[:2], strict=True):
+            expected = one[index].flip(1) if side == "left" else one[index]
+            assert torch.equal(other[index], expected)
+        assert (torch.linalg.det(mirrored[2][index]) < 0) == (side == "left")
+    (tmp,) = {
+        path.parent.parent for path in make(sided, mirror_left=True).knee_cache.folder.glob("??/*.knee")
+    }
+    assert len(list(tmp.glob("??/*.knee"))) >= 30  # right knees are shared by both
+
+
+def test_mirroring_needs_every_side(make: Callable[..., KneeMRIDataModule], knees: Path) -> None:
+    manifest = read_manifest(knees)
+    sides = ["left"] * 18 + ["", "right"]
+    sided = Manifest.from_table(manifest.table.assign(side=sides), manifest.root)
+    with pytest.raises(ManifestError, match=r"row 20, knee '018', column 'side': mirror_left=True needs"):
+        make(sided, mirror_left=True)
 
 
 @pytest.mark.parametrize(
