@@ -32,7 +32,7 @@ class TorchIOAugmentation:
     def __call__(self, subject: tio.Subject) -> tio.Subject:
         """Augment a subject that has a ScalarImage ``mri`` and perhaps LabelMaps; seeded by torch."""
         one = draw(self.ranges, int(torch.randint(2**62, ()).item()))
-        image = subject["mri"]
+        image: Any = subject["mri"]
         extent = np.array(image.spatial_shape) * np.array(image.spacing)
         steps: list[Any] = [tio.Flip(0)] if one.flip else []
         steps.append(
@@ -61,13 +61,15 @@ class TorchIOAugmentation:
 
 def _in_voxel_axes(subject: tio.Subject, transform: Callable[[Any], Any]) -> tio.Subject:
     """Apply a transform along the axes of the voxels, whatever the orientation of the scan."""
-    affines = {name: image.affine for name, image in subject.get_images_dict(intensity_only=False).items()}
-    for name in affines:
-        subject[name].affine = np.diag([*subject[name].spacing, 1.0])
-    transformed: tio.Subject = transform(subject)
+    images: dict[str, Any] = subject.get_images_dict(intensity_only=False)
+    affines = {name: image.affine for name, image in images.items()}
+    for image in images.values():
+        image.affine = np.diag([*image.spacing, 1.0])
+    transformed: Any = transform(subject)
     for name, affine in affines.items():
         transformed[name].affine = affine
-    return transformed
+    moved: tio.Subject = transformed
+    return moved
 
 
 def augment(
