@@ -12,8 +12,8 @@ from oahier.data.importers.candidates import Candidate
 from oahier.data.importers.journal import Journal, Record
 from oahier.data.reading import Image, UnreadableImage, read_image, write_image
 
-_FEW = 12
-"""Different values up to which a volume is no image."""
+_FEW, _SHAPE = 12, 2
+"""Different values up to which a volume is no image; two are a shape, which somebody may learn from."""
 
 
 def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
@@ -33,10 +33,14 @@ def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint:
 def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
     image = _image(candidate)
     faults = volume_faults(image.data)
-    faults += _label_map_faults(image.data)
+    few = _few_values(image.data)
+    if few > _SHAPE:
+        faults.append(f"expected an image, got only {few} different values: is it a label map?")
     if faults:
         raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
     labels, notes = _labels(candidate, image)
+    if few == _SHAPE:
+        notes = [f"{candidate.mri.name}: only two different values: a shape, or a mask?", *notes]
     written = {}
     if convert or candidate.series is not None:
         written["mri"] = (f"images/{candidate.knee}.nii.gz", image.data)
@@ -86,11 +90,11 @@ def _check_ids(path: Path, labels: np.ndarray) -> list[str]:
     return notes
 
 
-def _label_map_faults(data: np.ndarray) -> list[str]:
-    """Refuse a label map that was taken for an image: it has a handful of different values."""
+def _few_values(data: np.ndarray) -> int:
+    """How many different values a volume has, 0 if they are many."""
     if len(np.unique(data[::3, ::3, ::3])) > _FEW or len(found := np.unique(data)) > _FEW:
-        return []
-    return [f"expected an image, got only {len(found)} different values: is it a label map?"]
+        return 0
+    return len(found)
 
 
 def _words(image: Image) -> str:

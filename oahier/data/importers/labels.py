@@ -94,12 +94,11 @@ def resampled(labels: UInt8[np.ndarray, "a b c"], old: Grid, new: Grid) -> UInt8
     from scipy.ndimage import affine_transform
 
     voxels = np.linalg.inv(old.affine) @ new.affine
-    return np.asarray(
-        affine_transform(
-            labels, voxels[:3, :3], voxels[:3, 3], output_shape=new.shape, order=0, mode="grid-constant", cval=0,
-            prefilter=False,
-        )
+    moved = affine_transform(
+        labels, voxels[:3, :3], voxels[:3, 3], output_shape=new.shape, order=0, prefilter=False,
+        mode="grid-constant", cval=0,
     )  # fmt: skip
+    return np.asarray(moved)
 
 
 def _volume(labels: UInt8[np.ndarray, "i j k"], grid: Grid) -> float:
