@@ -95,7 +95,7 @@ class KneeCache:
             content = {column: known[path] for column, path in files.items() if path is not None}
             names = (content["mri"].hash, content["cartilage"].hash if "cartilage" in content else None)
             name = preprocessing.entry_name(*names, mirror=mirror)
-            entry = self.folder / name[:2] / name
+            entry = self.folder / f"{name[:2]}/{name}"
             entries.append(entry)
             if entry not in jobs and not is_whole(entry, verify=verify):
                 signatures = {column: one.signature for column, one in content.items()}
