@@ -139,10 +139,12 @@ def _line(console: Console, text: str) -> None:
 
 
 def _shortened(notes: list[str]) -> list[str]:
-    shown = notes[:_REASONS]
-    return (
-        [*shown, f"and {len(notes) - len(shown)} more in import.json"] if len(notes) > len(shown) else shown
-    )
+    """Notes that differ in numbers only are one."""
+    groups = Counter(_without_digits(note) for note in notes)
+    first = {_without_digits(note): note for note in reversed(notes)}
+    shown = [f"{count} x {first[kind]}" if count > 1 else first[kind] for kind, count in groups.items()]
+    more = len(shown) - _REASONS
+    return shown if more <= 0 else [*shown[:_REASONS], f"and {more} more in import.json"]
 
 
 def _by_reason(left_out: list[LeftOut]) -> list[tuple[str, list[LeftOut]]]:
@@ -162,4 +164,8 @@ def _kind(item: LeftOut) -> str:
     reason = item.reason
     for name in (item.knee, item.subject, item.source, Path(item.source).name):
         reason = reason.replace(name, "") if name else reason
-    return "".join(character for character in reason if not character.isdecimal())
+    return _without_digits(reason)
+
+
+def _without_digits(text: str) -> str:
+    return "".join(character for character in text if not character.isdecimal())

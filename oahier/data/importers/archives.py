@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from oahier.data.importers.journal import FOLDER
@@ -118,9 +119,7 @@ class Archive:
             for name, path in targets.items():
                 if name in waiting:
                     try:
-                        write_atomically(
-                            path, lambda temporary, name=name: self._write(archive, name, temporary)
-                        )
+                        write_atomically(path, partial(self._write, archive, name))
                     except ValueError as error:
                         problems[name] = str(error)
                     else:

@@ -130,3 +130,10 @@ def test_reasons_that_differ_in_names_are_one() -> None:
     assert [(reason, len(group)) for reason, group in grouped] == [
         ("there is no file scans/k0.nii.gz", 9), ("no path of an image", 1),
     ]  # fmt: skip
+
+
+def test_notes_that_differ_in_numbers_are_one() -> None:
+    notes = [f"k{n}: m{n}.nii.gz: label ids 1->2" for n in range(9)] + ["read sheet 'A' of A, B"]
+    assert import_command._shortened(notes) == ["9 x k0: m0.nii.gz: label ids 1->2", notes[-1]]
+    many = ["note " + "x" * n for n in range(20)]
+    assert import_command._shortened(many)[-1] == "and 8 more in import.json"
