@@ -19,9 +19,9 @@ AXES = ("PIR", "RAS", "LPS", "ASR")
 
 
 def knee_volume(
-    grade: int, seed: int, shape: tuple[int, int, int] = (20, 28, 28)
+    grade: int, seed: int, shape: tuple[int, int, int] = (20, 28, 28), side: str = "right"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """MRI (int16) and label map of a right knee in RAS order; the gap narrows with the grade."""
+    """MRI (int16) and label map of a knee in RAS order; the gap narrows with the grade."""
     i, j, k = (np.linspace(-1, 1, count)[:, None, None].swapaxes(0, axis) for axis, count in enumerate(shape))
     gap = 0.05 + 0.03 * (4 - grade)
     surface = 0.06 * np.cos(3 * i) + 0 * j
@@ -31,8 +31,9 @@ def knee_volume(
     labels[inside & (k > surface + gap) & (k <= surface + gap + 0.15)] = 2
     labels[inside & (k < surface - gap - 0.15)] = 3
     tibial = inside & (k < surface - gap) & (k >= surface - gap - 0.15)
-    labels[tibial & (i < 0)] = 4  # of a right knee, medial is to the patient's left
-    labels[tibial & (i >= 0)] = 5
+    medial = i < 0 if side == "right" else i >= 0  # of a right knee, medial is to the patient's left
+    labels[tibial & medial] = 4
+    labels[tibial & ~medial] = 5
     levels = np.array([60, 160, 420, 150, 400, 400])
     noise = np.random.default_rng(seed).normal(0, 12, shape)
     return np.clip(levels[labels] + noise, 1, None).astype(np.int16), labels
@@ -83,7 +84,7 @@ def make_oaizib_cm(
         rows = []
         for number, grade in enumerate(sorted_grades(count, unknown)):
             case = FIRST[split] + number
-            odd = {"shape": (19, 27, 28)} if number == 2 else {}
+            odd: dict[str, Any] = {1: {"side": "left"}, 2: {"shape": (19, 27, 28)}}.get(number, {})
             write_knee(
                 folder / f"images{split}" / f"oaizib_{case:03d}_0000.nii.gz",
                 folder / f"labels{split}" / f"oaizib_{case:03d}.nii.gz",

@@ -83,7 +83,7 @@ def test_orientation_comes_from_the_affine(tree: Path, tmp_path: Path) -> None:
         labels = read_image(manifest.file(position, "cartilage")).data
         middle = [np.argwhere(labels == value).mean(axis=0) for value in range(6)]
         assert middle[1][2] > middle[2][2] > middle[3][2], manifest.table["knee"][position]
-        assert middle[4][0] < middle[5][0]
+        assert (middle[4][0] < middle[5][0]) == (manifest.table["side"][position] == "right")
 
 
 @pytest.mark.parametrize("prefix", ["", "OAIZIB-CM/"])
