@@ -40,7 +40,9 @@ def test_a_fit_afterwards_builds_nothing(
     assert main(["data", "cache", "--config", str(configuration)]) == 0
     said = capsys.readouterr().out
     assert "10 knees of 12 x 16 x 16 voxels" in said
+    assert "10 to make: 0.1 MB of disk" in said
     assert "made 10 in" in said
+    assert "10 entries, 0.1 MB" in said
     built = entries(tmp_path / "cache")
     assert len(built) == 10
     data = parse([f"--config={configuration}"]).data
@@ -60,6 +62,12 @@ def test_the_command_line_replaces_the_configuration_and_later_files_earlier_one
     assert data.preprocessing.shape == (8, 8, 8)
     assert data.preprocessing.spacing == (9.0, 9.0, 9.0)
     assert data.knee_cache.folder == tmp_path / "cache"
+
+
+def test_a_manifest_alone_will_do(phantom_knees: Path, tmp_path: Path) -> None:
+    words = [str(phantom_knees), "--data.shape", "[8, 8, 8]", "--data.cache", str(tmp_path / "cache")]
+    assert main(["data", "cache", *words, "--workers", "2"]) == 0
+    assert len(entries(tmp_path / "cache")) == 10
 
 
 def test_verifying_reads_every_byte(

@@ -20,7 +20,8 @@ def cache_parser() -> LightningArgumentParser:
     parser = LightningArgumentParser(
         prog="oahier data cache",
         description="Preprocess the knees of a configuration, as `oahier fit` with it would do first. "
-        "--config FILE is what `oahier fit` is given (several merge); --data.* replaces its values.",
+        "--config FILE is what `oahier fit` is given (several merge); --data.* replaces its values, and a "
+        "first word without dashes is --data.manifest.",
     )
     parser.add_lightning_class_args(KneeMRIDataModule, "data")
     parser.add_argument("--workers", type=int, default=0, help="processes that preprocess; 0 for this one")
@@ -42,13 +43,16 @@ def run(words: list[str]) -> int:
     console = Console()
     data = options.data
     cache, manifest = data.knee_cache, data.manifest
-    plan = cache.plan(manifest, data.preprocessing, verify=options.verify)
+    plan = cache.plan(manifest, data.preprocessing, workers, verify=options.verify)
     shape = " x ".join(map(str, data.preprocessing.shape))
     spacing = " x ".join(f"{length:g}" for length in data.preprocessing.spacing)
     console.print(f"{len(manifest)} knees of {shape} voxels, {spacing} mm, in {cache.folder}", soft_wrap=True)
     if plan.jobs:
-        _check_room(cache.folder, plan.bytes_needed)
-        console.print(f"{len(plan.jobs)} to make, {_size(plan.bytes_needed)} of disk", soft_wrap=True)
+        free = _room(cache.folder, plan.bytes_needed)
+        console.print(
+            f"{len(plan.jobs)} to make: {_size(plan.bytes_needed)} of disk, {_size(free)} are free",
+            soft_wrap=True,
+        )
     start = time.monotonic()
     cache.make(manifest, plan, workers)
     seconds = time.monotonic() - start
@@ -59,6 +63,9 @@ def run(words: list[str]) -> int:
     else:
         how = "every byte was read" if options.verify else "sizes and time stamps are as written"
         console.print(f"all of them are there ({how})")
+    entries = set(plan.entries)
+    total = sum(entry.stat().st_size for entry in entries)
+    console.print(f"{len(entries)} entries, {_size(total)}", soft_wrap=True)
     if options.prune:
         _prune(console, cache.unused(plan.entries), options.yes)
     return 0
@@ -67,6 +74,8 @@ def run(words: list[str]) -> int:
 def parse(words: list[str]) -> Any:
     """Options; the ``data`` sections of the configurations merged, under what the command line says."""
     files, rest = [], []
+    if words and not words[0].startswith("-"):
+        words = ["--data.manifest", *words]
     remaining = iter(words)
     for word in remaining:
         if word == "--config":
@@ -93,7 +102,8 @@ def _data_section(path: str) -> dict[str, Any]:
     return section
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def _room(folder: Path, needed: int) -> int:
+    """Bytes that are free, which have to be enough."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -101,6 +111,7 @@ def _check_room(folder: Path, needed: int) -> None:
             f"cache {folder}: {_size(needed)} are needed, {_size(free)} are free; make room, choose another "
             "folder (--data.cache) or a smaller --data.shape"
         )
+    return free
 
 
 def _prune(console: Console, unused: list[Path], agreed: bool) -> None:
