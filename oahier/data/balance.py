@@ -27,10 +27,7 @@ class Deviation:
     @property
     def name(self) -> str:
         """The category in words, such as ``KL 3`` or ``site Graz``."""
-        if self.group in ("knees", "subjects"):
-            return self.group
-        label = self.group.upper() if self.group in ("kl", "oa") else self.group
-        return f"{label} {self.value}"
+        return category_name(self.group, self.value)
 
     @property
     def size(self) -> float:
@@ -123,6 +120,19 @@ def balance_of(
 def class_column(table: pd.DataFrame) -> str:
     """The column that holds the classes: ``kl`` if any grade is known, else ``oa``."""
     return "kl" if bool((table["kl"] != MISSING).any()) else "oa"
+
+
+def category_name(group: str, value: str) -> str:
+    """A category in words.
+
+    >>> category_name("kl", "3"), category_name("site", "Graz"), category_name("kl", "no grade, OA 1")
+    ('KL 3', 'site Graz', 'no grade, OA 1')
+    """
+    if group in ("knees", "subjects"):
+        return group
+    if value.startswith("no grade"):
+        return value
+    return f"{group.upper() if group in ('kl', 'oa') else group} {value}"
 
 
 def _row(group: str, value: str, table: pd.DataFrame, parts: Sequence[str]) -> list[object]:

@@ -100,12 +100,14 @@ class Manifest:
             raise ManifestError(self.name, [Problem(str(error))]) from error
         table = self.table.assign(split=names)
         balance = balance_of(table, [class_column(table), *stratify], plan.shares)
-        left_out = [Problem(_left_out(gap), column="split") for gap in balance.missing]
+        left_out = balance.missing
         if left_out and not allow_missing_class:
-            raise ManifestError(self.name, left_out)
+            problems = [Problem(_left_out(gap), column="split") for gap in left_out]
+            raise ManifestError(self.name, problems)
         logger.info("split of %s: %s", self.name, balance)
-        for problem in left_out:
-            logger.warning("split of %s: %s", self.name, problem.message)
+        if left_out:
+            gaps = ", ".join(f"{gap.name} not in {gap.part}" for gap in left_out)
+            logger.warning("split of %s: too few subjects for every class in every part: %s", self.name, gaps)
         return replace(self, table=table)
 
     def with_validation(
@@ -240,8 +242,8 @@ def read_cells(path: str | Path) -> tuple[Path, pd.DataFrame, list[Problem]]:
 
 def _left_out(gap: Deviation) -> str:
     return (
-        f"{gap.name} is left out of {gap.part!r}: {gap.total} knees have it, and subjects stay together; "
-        "give that part a larger share, make fewer parts, or allow a missing class"
+        f"{gap.name} is left out of {gap.part!r}: {gap.total} knees have it, and a subject's knees stay "
+        "together; give that part a larger share, make fewer parts, or allow a missing class"
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
+"""What stops a training or makes results wrong; what deserves a look; what is good to know."""
 
 _SHOWN = 20
 """Problems that an exception prints; the attribute holds them all."""
@@ -27,6 +28,8 @@ class Problem:
     knee: str | None = None
     column: str | None = None
     severity: Severity = "error"
+    kind: str = ""
+    """What it is about in an audit, such as ``"leakage"``."""
 
     def __str__(self) -> str:
         place = [

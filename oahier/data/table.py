@@ -160,20 +160,20 @@ def _file_problems(table: pd.DataFrame, root: Path) -> Iterator[Problem]:
             knee, path = str(table.at[index, "knee"]), Path(str(cell))
             if not (root / path).exists():
                 message = f"missing file {root / path}; paths start from the manifest's folder"
-                yield Problem(message, row_number(index), knee, name)
+                yield Problem(message, row_number(index), knee, name, kind="files")
         absolute = [str(cell) for cell in table[name] if Path(str(cell)).is_absolute()]
         if absolute:
             message = (
                 f"{len(absolute)} absolute paths such as {absolute[0]}: write them relative to the manifest, "
                 "so that the folder can move"
             )
-            yield Problem(message, column=name, severity="warning")
+            yield Problem(message, column=name, severity="warning", kind="files")
     repeated = table[(table["mri"] != "") & table["mri"].duplicated(keep=False)]
     for _, rows in repeated.groupby("mri", sort=False):
         cell = str(rows["mri"].iloc[0])
         knees = ", ".join(repr(knee) for knee in rows["knee"])
         yield Problem(
-            f"knees {knees} share the file {cell}", row_number(rows.index[1]), None, "mri", "warning"
+            f"knees {knees} share the file {cell}", row_number(rows.index[1]), None, "mri", "warning", "files"
         )
 
 
@@ -190,7 +190,9 @@ def _split_problems(table: pd.DataFrame) -> Iterator[Problem]:
                 f"{split} (row {row_number(rows.index[rows['split'] == split][0])})" for split in names
             )
             message = f"subject {subject!r} is in {len(names)} splits: {where}; keep all its knees in one"
-            yield Problem(message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), "split")
+            yield Problem(
+                message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), "split", kind="leakage"
+            )
 
 
 def _covariate(cells: pd.Series) -> pd.Series:

@@ -94,10 +94,15 @@ def test_absolute_and_shared_paths_are_warnings(some_knees: Callable[..., Path])
     (problem,) = check_manifest(path)
     assert problem.severity == "warning"
     assert "1 absolute paths such as" in problem.message
-    path.write_text("knee,subject,mri\na,1,000.nii.gz\nb,2,000.nii.gz\n")
+    path.write_text("knee,subject,mri\na,1,000.nii.gz\nb,1,000.nii.gz\n")
     (problem,) = check_manifest(path)
     assert problem.severity == "warning"
     assert "knees 'a', 'b' share the file 000.nii.gz" in problem.message
+    path.write_text("knee,subject,mri\na,1,000.nii.gz\nb,2,000.nii.gz\n")
+    shared, same = sorted(check_manifest(path), key=lambda problem: problem.severity, reverse=True)
+    assert "share the file 000.nii.gz" in shared.message
+    assert same.severity == "error", "one image cannot be of two people"
+    assert "'a' (row 2), 'b' (row 3) are the same image in different subjects" in same.message
 
 
 @pytest.mark.parametrize("turn", [(0, 2, 1), (2, 1, 0)])

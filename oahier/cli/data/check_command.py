@@ -2,37 +2,101 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from jsonargparse import ArgumentParser
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from oahier.data import check_manifest
+from oahier.cli.options import checked
+from oahier.data.audit import SEVERITIES, Audit, audit_manifest
+from oahier.data.problems import Problem, Severity
+
+_SHOWN = 6
+"""Findings of a kind that are printed; pages and JSON hold them all."""
+_COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
+
+
+def check_parser() -> ArgumentParser:
+    """The parser of the command."""
+    parser = ArgumentParser(
+        prog="oahier data check",
+        description="Audit a manifest and the files it names. Exits with status 0 without errors, 1 with "
+        "errors (--strict: or warnings), 2 if there is no such manifest.",
+    )
+    parser.add_argument("manifest", type=str, help="the manifest's CSV file, or its folder")
+    parser.add_argument("--html", type=str, default=None, help="page to write, with pictures")
+    parser.add_argument("--json", type=str, default=None, help="file for findings, tables and measurements")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read; 0 for this one")
+    parser.add_argument("--no-files", action="store_true", help="look at the table only")
+    parser.add_argument("--covariates", type=str, default=None, help="columns to count by, such as sex,site")
+    parser.add_argument("--cache", type=str, default=None, help="folder that remembers what was read")
+    parser.add_argument("--strict", action="store_true", help="warnings, too, give status 1")
+    return parser
 
 
 def run(words: list[str]) -> int:
-    """Print every finding; only errors, which would stop a training, make the status 1."""
-    parser = ArgumentParser(
-        prog="oahier data check",
-        description="List all problems of a manifest; exits with status 1 if there are errors.",
+    """Audit, print, and write what was asked for."""
+    options = check_parser().parse_args(words)
+    covariates = None
+    if options.covariates is not None:
+        covariates = [name.strip() for name in options.covariates.split(",") if name.strip()]
+    audit = audit_manifest(
+        options.manifest,
+        workers=checked("--workers", options.workers, 0),
+        covariates=covariates,
+        files=not options.no_files,
+        cache=options.cache,
     )
-    parser.add_argument("manifest", type=str, help="the manifest's CSV file")
-    path = parser.parse_args(words).manifest
-    console = Console(soft_wrap=False)
-    problems = check_manifest(path)
-    if not problems:
-        console.print(f"[green]no problems[/green] in {path}", soft_wrap=True)
-        return 0
-    errors = sum(problem.severity == "error" for problem in problems)
-    title = f"{errors} errors and {len(problems) - errors} warnings in {path}"
-    table = Table("row", "knee", "column", "", "problem", title=title, title_justify="left", show_lines=True)
-    for problem in problems:
-        table.add_row(
-            "" if problem.row is None else str(problem.row),
-            escape(problem.knee or ""),
-            escape(problem.column or ""),
-            problem.severity,
-            escape(problem.message),
+    console = Console(soft_wrap=False, highlight=False)
+    _print(console, audit)
+    if options.json:
+        console.print(f"wrote {escape(str(audit.to_json(options.json)))}", soft_wrap=True)
+    if options.html:
+        console.print(f"wrote {escape(str(audit.to_html(options.html)))}", soft_wrap=True)
+    return 1 if audit.of("error") or (options.strict and audit.of("warning")) else 0
+
+
+def _print(console: Console, audit: Audit) -> None:
+    colour = "red" if audit.of("error") else "yellow" if audit.of("warning") else "green"
+    console.print(f"[bold {colour}]{audit.verdict}[/] in {escape(str(audit.source))}", soft_wrap=True)
+    if "cohort" in audit.tables:
+        cohort = audit.tables["cohort"].iloc[-1]
+        visits = f", {cohort['visits']} visits" if cohort["visits"] > 1 else ""
+        console.print(
+            f"{cohort['knees']} knees of {cohort['subjects']} subjects{visits}; {cohort['right']} right, "
+            f"{cohort['left']} left; {cohort['with label map']} with label maps"
         )
-    console.print(table)
-    return 1 if errors else 0
+        console.print(Padding(_grades(audit), (1, 0, 0, 2)))
+    for severity in SEVERITIES:
+        _print_severity(console, severity, audit.of(severity))
+
+
+def _grades(audit: Audit) -> Table:
+    counts = audit.tables["grades"]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in counts:
+        table.add_column("" if name == "grade" else str(name), justify="left" if name == "grade" else "right")
+    for row in counts.itertuples(index=False):
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def _print_severity(console: Console, severity: Severity, problems: list[Problem]) -> None:
+    for kind, group in groupby(sorted(problems, key=lambda problem: problem.kind), lambda p: p.kind):
+        found = list(group)
+        console.print(f"\n[bold {_COLOURS[severity]}]{severity}[/]  [bold]{kind}[/]  ({len(found)})")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(overflow="fold")
+        for problem in found[:_SHOWN]:
+            place = f"row {problem.row}" if problem.row is not None else ""
+            knee = f"[bold]{escape(problem.knee)}[/]: " if problem.knee else ""
+            column = f"{escape(problem.column)}: " if problem.column and kind == "table" else ""
+            table.add_row(place, f"{knee}{column}{escape(problem.message)}")
+        if len(found) > _SHOWN:
+            table.add_row("", f"[dim]and {len(found) - _SHOWN} more: --html or --json lists all[/]")
+        console.print(Padding(table, (0, 0, 0, 2)))

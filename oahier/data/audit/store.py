@@ -1,0 +1,119 @@
+"""Facts of knees kept on disk, so that an audit of unchanged files is quick."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from oahier.data.audit.measure import VERSION, KneeFacts, examine
+from oahier.data.sources import file_signature
+from oahier.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+Files = tuple[Path, Path | None]
+
+
+class FactStore:
+    """A file per knee, named by path, size and time stamp of the knee's files, with facts and picture.
+
+    It can be deleted at any time; two audits may use it at once. Where its folder cannot be written,
+    facts last as long as the object.
+
+    Args:
+        folder: where the files lie; made when the first is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        try:
+            write_atomically(folder / ".gitignore", "*\n")
+        except OSError as error:
+            logger.info("the audit is not remembered: %s", error)
+            self._temporary = tempfile.TemporaryDirectory(prefix="oahier-audit-")
+            self.folder = Path(self._temporary.name)
+
+    def path(self, files: Files) -> Path:
+        """Where the facts of a knee lie.
+
+        Raises:
+            OSError: a file of the knee is not there.
+        """
+        key = [VERSION, *(f"{file.absolute()} {file_signature(file)}" for file in files if file is not None)]
+        name = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
+        return self.folder / name[:2] / f"{name}.json"
+
+    def facts(self, knees: Sequence[Files], workers: int) -> Iterator[KneeFacts]:
+        """Facts of knees in their order; those not known yet are read, several at a time.
+
+        Args:
+            knees: files that exist.
+            workers: processes that read; 0 for this one.
+        """
+        paths = [self.path(files) for files in knees]
+        known = {path: _read(path) for path in paths}
+        files_of = dict(zip(paths, knees, strict=True))
+        jobs = _Jobs([(path, files_of[path]) for path, facts in known.items() if facts is None])
+        loader: Any = DataLoader(jobs, batch_size=None, num_workers=min(workers, len(jobs)))
+        made = iter(_progress(loader, len(jobs)))
+        for path in paths:
+            if known[path] is None:  # the loader keeps the order, and every path is once among its jobs
+                known[path] = KneeFacts.from_dict(next(made))
+            yield known[path]  # type: ignore[misc]
+
+    def picture(self, files: Files) -> bytes:
+        """The picture (JPEG) of a knee whose facts are known; empty if there is none."""
+        try:
+            return base64.b64decode(self.path(files).read_bytes().split(b"\n")[1], validate=True)
+        except (OSError, ValueError, IndexError):
+            return b""
+
+
+def _examined(path: Path, files: Files) -> dict[str, Any]:
+    """Facts of a knee, written as a line of JSON and the picture's line after it."""
+    facts, picture = examine(*files)
+    record = facts.as_dict()
+    try:
+        write_atomically(path, json.dumps(record).encode() + b"\n" + base64.b64encode(picture) + b"\n")
+    except OSError as error:  # a full disk: they are read anew next time
+        logger.warning("the audit of %s is not remembered: %s", files[0], error)
+    return record
+
+
+class _Jobs(Dataset[dict[str, Any]]):
+    """Lets the loader's worker processes do the reading."""
+
+    def __init__(self, jobs: list[tuple[Path, Files]]) -> None:
+        self._jobs = jobs
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return _examined(*self._jobs[index])
+
+
+def _read(path: Path) -> KneeFacts | None:
+    try:
+        with path.open("rb") as file:
+            return KneeFacts.from_dict(json.loads(file.readline()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _progress(results: Any, total: int) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    hidden = not console.is_terminal or not total
+    yield from track(results, "Reading knees", total=total, console=console, disable=hidden)
