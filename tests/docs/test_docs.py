@@ -93,6 +93,8 @@ def give_files(folder: Path, phantoms: Any) -> None:
         path = folder / "runs" / run / "config.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(yaml.safe_dump(config))
+    phantoms.write(folder / "knees" / "split.csv")  # of an import
+    (folder / "knees" / "data.yaml").write_text("data: {manifest: knees/split.csv}\n")
 
 
 @pytest.mark.parametrize("page", pages_with_blocks())

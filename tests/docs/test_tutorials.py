@@ -104,7 +104,7 @@ def test_oaizib_cm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = oh.read_manifest("knees/split.csv")
     assert manifest.table["split"].value_counts().to_dict() == {"train": 51, "test": 16, "val": 10}
     assert manifest.subset("test").table["knee"].tolist()[0] == "oaizib_405"
-    assert (folder / "runs/oaizib/predictions.csv").read_text().count("\n") == 17
+    assert (folder / "runs/mine/predictions.csv").read_text().count("\n") == 17
     assert len(list((folder / "runs/supervision/cells").glob("*/metrics.json"))) == 3
     page = (folder / "runs/supervision/report/index.html").read_text(encoding="utf-8")
     assert "single-oa" in page
