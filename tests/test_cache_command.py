@@ -12,6 +12,24 @@ import yaml
 from oahier.cli import main
 from oahier.cli.data.cache_command import parse
 
+NETWORK = """
+trainer:
+  default_root_dir: {run}
+  max_epochs: 1
+  limit_train_batches: 1
+  limit_val_batches: 1
+  accelerator: cpu
+  logger: false
+  enable_checkpointing: false
+  enable_progress_bar: false
+  enable_model_summary: false
+model:
+  encoder: {{class_path: oahier.ResNet3D, init_args: {{depth: 10, width: 8, norm: group}}}}
+  heads: {{kl: {{class_path: oahier.SoftmaxHead}}}}
+data:
+  seed: 0
+"""
+
 
 @pytest.fixture
 def configuration(tmp_path: Path, phantom_knees: Path) -> Path:
@@ -45,9 +63,13 @@ def test_a_fit_afterwards_builds_nothing(
     assert "10 entries, 0.1 MB" in said
     built = entries(tmp_path / "cache")
     assert len(built) == 10
-    data = parse([f"--config={configuration}"]).data
-    data.prepare_data()
+    sources = (tmp_path / "cache" / "sources.json").stat().st_mtime_ns
+    network = tmp_path / "network.yaml"
+    network.write_text(NETWORK.format(run=tmp_path / "run"))
+    assert main(["fit", f"--config={configuration}", f"--config={network}"]) == 0
     assert entries(tmp_path / "cache") == built
+    assert (tmp_path / "cache" / "sources.json").stat().st_mtime_ns == sources
+    capsys.readouterr()
     assert main(["data", "cache", f"--config={configuration}"]) == 0
     assert "all of them are there" in capsys.readouterr().out
 
