@@ -53,7 +53,7 @@ def finish_import(
 
     Raises:
         ValueError: nothing could be imported, the knees contradict each other as a table, or the folder
-            holds something else.
+            holds something else or files of the source that would be replaced.
         OSError: the destination cannot be written, is full, or is being written by another import.
     """
     folder, source, options = Path(destination), Path(source), dict(options or {})
@@ -62,6 +62,7 @@ def finish_import(
         remove_temporary_files(folder)
         knees, apart = _named_apart(candidates, source)
         out = [*left_out, *apart]
+        _keep_sources(folder, knees, convert)
         records = _records(folder, knees, convert, workers, progress)
         kept: list[tuple[Candidate, Record]] = []
         for candidate in knees:
@@ -96,6 +97,25 @@ def _records(
     _announce(folder, [candidate for candidate, _ in waiting], convert, progress)
     records |= examine_all(folder, waiting, convert, workers, progress, done=len(records))
     return records
+
+
+def _keep_sources(folder: Path, knees: list[Candidate], convert: bool) -> None:
+    """Refuse to write over a file of the source, where source and destination are one folder."""
+    sources = {
+        path.resolve()
+        for item in knees
+        for path in (item.mri, item.cartilage)
+        if path is not None and not item.source
+    }
+    for item in knees:
+        name = f"{item.knee}.nii.gz"
+        targets = [folder / "images" / name] if convert or item.series is not None else []
+        targets += [folder / "cartilage" / name] if item.cartilage and item.mask else []
+        for target in targets:
+            if target.resolve() in sources:
+                raise ValueError(
+                    f"{target} is a file of the source, and would be replaced; choose another folder"
+                )
 
 
 def _announce(folder: Path, waiting: list[Candidate], convert: bool, progress: bool) -> None:

@@ -216,6 +216,21 @@ def test_other_manifests_are_not_replaced(tmp_path: Path, knees: list[Candidate]
         run(tmp_path, knees, importer="other")
 
 
+def test_files_of_the_source_are_never_replaced(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_knee(tmp_path / f"dest/images/{name}.nii.gz", None, 1, 1)
+    before = snapshot(tmp_path / "dest")
+    knees = [Candidate("b", "1", "", "", tmp_path / "dest/images/a.nii.gz")]
+    knees.append(Candidate("c", "1", "", "", tmp_path / "dest/images/../images/b.nii.gz"))
+    with pytest.raises(
+        ValueError, match=r"dest/images/b.nii.gz is a file of the source, and would be replaced"
+    ):
+        run(tmp_path, knees, source=tmp_path / "dest", convert=True)
+    after = snapshot(tmp_path / "dest")
+    assert {path: after[path] for path in before} == before
+    assert len(run(tmp_path, knees, source=tmp_path / "dest").manifest) == 2
+
+
 def test_a_destination_that_cannot_be_written(tmp_path: Path, knees: list[Candidate]) -> None:
     (tmp_path / "dest").write_text("a file")
     with pytest.raises(OSError, match=r"cannot write to .*dest: .*; choose another folder"):
