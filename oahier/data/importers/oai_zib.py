@@ -132,7 +132,7 @@ def read_paths(source: Path) -> dict[str, str]:
             match = re.search(r"[\w.]+/(\d{7})/(\d{8})/(\w+)", line)
             if match is None:
                 raise ValueError(
-                    f"{file}, line {number}: expected 9001104: 0.C.2/9001104/<date>/<series>, got {line[:60]!r}"
+                    f"{file}, line {number}: expected <id>: 0.C.2/9001104/<date>/<series>, got {line[:60]!r}"
                 )
             found[match[1]] = match[0]
     return found
