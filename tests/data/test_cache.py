@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from oahier.data import KneeCache, read_manifest
 from oahier.data.entry import read_entry, verify_entry
 from oahier.data.preprocessing import Preprocessing
-from oahier.data.sources import Sources
+from oahier.data.sources import Sources, file_signature
 
 SMALL = Preprocessing((8, 10, 12), (2.0, 1.5, 1.0))
 
@@ -128,3 +130,32 @@ def test_common_spacing_fits_the_median_field_of_view(knees: Path, tmp_path: Pat
     manifest = read_manifest(knees)
     assert cache.common_spacing(manifest, (8, 8, 10)) == (3.0, 3.0, 2.0)
     assert cache.common_spacing(manifest, (12, 16, 20)) == (2.0, 1.5, 1.0)
+
+
+def test_a_full_cache_costs_one_look_at_every_file(
+    knees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered is read once, every source is looked at once, and of entries only the header."""
+    manifest = read_manifest(knees)
+    KneeCache(tmp_path).build(manifest, SMALL)
+    signed, opened = Counter[Path](), Counter[Path]()
+    original, path_open = file_signature, Path.open
+
+    def signature(path: Path) -> str:
+        signed[path] += 1
+        return original(path)
+
+    def counted(path: Path, *arguments: Any, **options: Any) -> Any:
+        opened[path] += path.is_relative_to(tmp_path)
+        return path_open(path, *arguments, **options)
+
+    monkeypatch.setattr("oahier.data.sources.file_signature", signature)
+    monkeypatch.setattr(Path, "open", counted)
+    cache = KneeCache(tmp_path)
+    entries = cache.build(manifest, SMALL)
+    assert len(signed) == 2 * len(manifest)
+    assert set(signed.values()) == {1}
+    assert +opened == Counter([*entries, tmp_path / "sources.json"])
+    before = opened.total()
+    assert cache.build(manifest, SMALL) == entries
+    assert opened.total() - before == len(entries)
