@@ -52,7 +52,7 @@ class KneeCache:
             ManifestError: headers that cannot be read.
         """
         extents, problems = [], []
-        for position, path in enumerate(_files(manifest, "mri")):
+        for position, path in enumerate(_scans(manifest)):
             try:
                 extents.append(self._sources.extent(path))
             except (UnreadableImage, OSError) as error:
@@ -77,7 +77,7 @@ class KneeCache:
         Raises:
             ManifestError: every file that is missing or cannot be read.
         """
-        scans, labels = (_files(manifest, column) for column in ("mri", "cartilage"))
+        scans, labels = _scans(manifest), _label_maps(manifest)
         paths = [path for path in dict.fromkeys((*scans, *labels)) if path is not None]
         known: Any = self._sources.learn(paths, num_workers, partial(progress, description="Hashing files"))
         problems = [
@@ -204,8 +204,13 @@ def _visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _files(manifest: Manifest, column: str) -> list[Path | None]:
-    return [manifest.root / cell if cell else None for cell in manifest.table[column].astype(str).tolist()]
+def _scans(manifest: Manifest) -> list[Path]:
+    return [manifest.root / cell for cell in manifest.table["mri"].astype(str).tolist()]
+
+
+def _label_maps(manifest: Manifest) -> list[Path | None]:
+    cells = manifest.table["cartilage"].astype(str).tolist()
+    return [manifest.root / cell if cell else None for cell in cells]
 
 
 def _problem(manifest: Manifest, position: int, finding: Finding) -> Problem:

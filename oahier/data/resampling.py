@@ -104,7 +104,7 @@ def along_axes(
     slices = np.empty((len(values), fast.shape[0], second.shape[0]), dtype=np.float32)
     for index, stored in enumerate(values):
         slices[index] = fast @ (second @ _single(stored, middle, scale)).T
-    result = (slow @ slices.reshape(len(slices), -1)).reshape(-1, *slices.shape[1:])
+    result: np.ndarray = (slow @ slices.reshape(len(slices), -1)).reshape(-1, *slices.shape[1:])
     return result.transpose(0, 2, 1).transpose(np.argsort(order))
 
 
@@ -129,7 +129,8 @@ def memory_order(values: np.ndarray) -> list[int]:
 
 def _single(stored: np.ndarray, middle: float, scale: float) -> np.ndarray:
     if stored.dtype.kind in "iub" and stored.dtype.itemsize <= 2:  # exact, and three times as fast
-        return np.subtract(stored, np.float32(middle), dtype=np.float32) * np.float32(scale)
+        centred: np.ndarray = np.subtract(stored, np.float32(middle), dtype=np.float32)
+        return centred * np.float32(scale)
     return ((stored.astype(np.float64) - middle) * scale).astype(np.float32)
 
 
