@@ -114,7 +114,8 @@ def _cartilage(folder: Path, candidate: Candidate, record: Record) -> str:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A path as the manifest in ``folder`` writes it; links in the folder's own path are resolved."""
+    """A path as the manifest in ``folder`` writes it; links that ".." would go past are resolved."""
+    path = path.resolve() if ".." in path.parts else path
     try:
         return Path(os.path.relpath(path.absolute(), folder.resolve())).as_posix()
     except ValueError:  # another drive

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from oahier.data.importers.outputs import PROVENANCE
 from oahier.data.importers.tables import LabelTable, parse_grade
 from oahier.data.table import BLANK, COLUMNS, SPLITS
 
@@ -132,7 +133,11 @@ def table_columns(table: LabelTable, given: Mapping[str, str], covariates: str) 
             f"{', '.join(names)}; knees of one person must stay in one split, so it cannot be guessed"
         )
     others = [ours for ours in named if ours not in COLUMNS]
-    free = [name for name in names if name not in named.values() and name not in others]
+    if taken := [name for name in others if name.lower() in PROVENANCE]:
+        raise ValueError(f"columns: {taken[0]!r} is written by the import; give the covariate another name")
+    free = [
+        name for name in names if name not in {*named.values(), *others} and name.lower() not in PROVENANCE
+    ]
     if covariates not in ("all", "none"):
         free = [table.column(name.strip()) or name for name in covariates.split(",") if name.strip()]
     chosen = () if covariates == "none" else tuple(free)

@@ -144,7 +144,7 @@ def restore_zeros(ids: Iterable[str], known: Iterable[str]) -> tuple[dict[str, s
     """
     ids = list(dict.fromkeys(ids))
     groups: dict[str, list[str]] = {}
-    for name in dict.fromkeys(known):
+    for name in sorted(set(known)):
         if name.isdecimal():
             groups.setdefault(name.lstrip("0"), []).append(name)
     restored = {}

@@ -234,6 +234,16 @@ def test_ids_are_found_in_names_of_files(tmp_path: Path) -> None:
     assert Template("**/{ID}_{part}_*.nii", tmp_path).values("ID") == {"12", "012", "7"}
 
 
+def test_a_manifest_can_be_imported_again(scans: Path) -> None:
+    first = imported(scans, "subject,mri,age,kl\n1,scans/0071_left.nii.gz,61,2\n", licence="old")
+    second = import_table(first.manifest.path, scans / "again", licence="new", progress=False)
+    assert rows(second, "knee", "kl", "oa", "age", "mri", "source", "licence") == [
+        ["1", 2, 1, 61, "../scans/0071_left.nii.gz", "../scans/0071_left.nii.gz", "new"]
+    ]
+    with pytest.raises(ValueError, match="columns: 'licence' is written by the import"):
+        import_table(first.manifest.path, scans / "again", columns="licence=age", progress=False)
+
+
 def test_pairs() -> None:
     assert read_pairs("x", {"a": "b"}) == {"a": "b"}
     assert read_ids("x", {1: 2}) == {1: 2}
