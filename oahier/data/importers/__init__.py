@@ -13,7 +13,10 @@ from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut, M
 from oahier.data.importers.finish import finish_import
 
 if TYPE_CHECKING:
+    from oahier.data.importers.dicom import import_dicom
     from oahier.data.importers.labels import LabelIds
+    from oahier.data.importers.oai import import_oai
+    from oahier.data.importers.oai_zib import import_oai_zib
     from oahier.data.importers.oaizib_cm import import_oaizib_cm
     from oahier.data.importers.table import import_table
 
@@ -33,6 +36,9 @@ __all__ = [
     "LeftOut",
     "MaskStep",
     "finish_import",
+    "import_dicom",
+    "import_oai",
+    "import_oai_zib",
     "import_oaizib_cm",
     "import_table",
 ]
