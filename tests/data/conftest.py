@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from oahier.data import KneeMRIDataModule
+
 RIGHT_TO_LEFT = np.diag([-2.0, 1.5, 1.0, 1.0])
 
 
@@ -54,3 +56,27 @@ def knees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def some_knees(tmp_path: Path) -> Callable[..., Path]:
     """Makes a manifest of knees that a test may damage."""
     return lambda count=4, **options: make_knees(tmp_path / "some", count, **options)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def make(knees: Path, cache: Path) -> Callable[..., KneeMRIDataModule]:
+    def build(manifest: Any = knees, stage: str | None = "fit", **options: Any) -> KneeMRIDataModule:
+        options = {
+            "shape": (8, 10, 12),
+            "spacing": (2.0, 1.5, 1.0),
+            "cache": cache,
+            "batch_size": 3,
+            **options,
+        }
+        data = KneeMRIDataModule(manifest, **options)
+        if stage is not None:
+            data.prepare_data()
+            data.setup(stage)
+        return data
+
+    return build
