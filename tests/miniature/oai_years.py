@@ -1,4 +1,4 @@
-"""More of the OAI in miniature: every visit of the study, odd matrix sizes, and a cohort that may be learnt from."""
+"""More of the OAI in miniature: all visits of the study, odd matrix sizes, and a cohort to learn from."""
 
 from __future__ import annotations
 

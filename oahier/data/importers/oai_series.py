@@ -61,7 +61,8 @@ class SeriesFinder:
         descriptions: Counter[str] = Counter()
         for item in folders:
             if item.fault:
-                self._leave(item, "", "", f"its header cannot be read: {item.fault}")
+                subject = place_of((self.source / item.path).absolute()).subject
+                self._leave(item, "", subject, f"its header cannot be read: {item.fault}")
                 continue
             descriptions[item.description] += 1
             if self.wanted.series.search(item.description):
