@@ -242,8 +242,8 @@ def read_cells(path: str | Path) -> tuple[Path, pd.DataFrame, list[Problem]]:
 
 def _left_out(gap: Deviation) -> str:
     return (
-        f"{gap.name} is left out of {gap.part!r}: {gap.total} knees have it, and a subject's knees stay "
-        "together; give that part a larger share, make fewer parts, or allow a missing class"
+        f"{gap.name} is left out of {gap.part!r} ({gap.total} in all, and a subject's knees stay together); "
+        "give that part a larger share, make fewer parts, or allow a missing class"
     )
 
 

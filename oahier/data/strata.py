@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -96,9 +97,9 @@ def values_of(table: pd.DataFrame, name: str) -> pd.Series:
     if name in ("kl", "oa"):
         return _labels(table, name)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > _FEW:
-        cut = pd.qcut(values, BINS, duplicates="drop")
-        words = {piece: f"{piece.left:g} to {piece.right:g}" for piece in cut.cat.categories}
-        return cut.map(words).astype(object).where(values.notna(), "unknown").astype(str)
+        numbers, edges = pd.qcut(values, BINS, labels=False, retbins=True, duplicates="drop")
+        words = {place: f"{low:.4g} to {high:.4g}" for place, (low, high) in enumerate(pairwise(edges))}
+        return numbers.map(words).astype(object).where(values.notna(), "unknown").astype(str)
     if pd.api.types.is_numeric_dtype(values):
         return values.map(lambda value: "unknown" if pd.isna(value) else f"{value:g}").astype(str)
     return values.astype(str).str.strip().replace("", "unknown")

@@ -116,13 +116,12 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
             message = "a knee's name becomes a file name: use letters, digits, '-', '_' and '.'"
             yield Problem(message, row_number(index), str(knee), "knee")
     named = table[table["knee"] != ""]
-    for _, rows in named.groupby("knee", sort=False):
-        if len(rows) > 1:
-            places = ", ".join(str(row_number(index)) for index in rows.index)
-            yield Problem(
-                f"duplicate knee: the name stands in rows {places}; give every row (side and visit) its own",
-                row_number(rows.index[1]), str(rows["knee"].iloc[0]), "knee",
-            )  # fmt: skip
+    for _, rows in named[named["knee"].duplicated(keep=False)].groupby("knee", sort=False):
+        places = ", ".join(str(row_number(index)) for index in rows.index)
+        yield Problem(
+            f"duplicate knee: the name stands in rows {places}; give every row (side and visit) its own",
+            row_number(rows.index[1]), str(rows["knee"].iloc[0]), "knee",
+        )  # fmt: skip
 
 
 def _choice_problems(table: pd.DataFrame, name: str, choices: tuple[str, ...]) -> list[Problem]:
@@ -157,8 +156,9 @@ def _file_problems(table: pd.DataFrame, root: Path) -> Iterator[Problem]:
         for index, cell in table[name].items():
             if not cell:
                 continue
-            knee, path = str(table.at[index, "knee"]), Path(str(cell))
+            path = Path(str(cell))
             if not (root / path).exists():
+                knee = str(table.at[index, "knee"])
                 message = f"missing file {root / path}; paths start from the manifest's folder"
                 yield Problem(message, row_number(index), knee, name, kind="files")
         absolute = [str(cell) for cell in table[name] if Path(str(cell)).is_absolute()]
@@ -183,16 +183,18 @@ def _split_problems(table: pd.DataFrame) -> Iterator[Problem]:
         for index in table.index[~given]:
             message = "expected train, val or test as for the other knees, got an empty cell"
             yield Problem(message, row_number(index), str(table.at[index, "knee"]), "split")
-    for subject, rows in table[given & (table["subject"] != "")].groupby("subject", sort=False):
+    known = table[given & (table["subject"] != "")]
+    pairs = known[["subject", "split"]].drop_duplicates()
+    torn = pairs.loc[pairs["subject"].duplicated(), "subject"]
+    for subject, rows in known[known["subject"].isin(torn)].groupby("subject", sort=False):
         names = list(dict.fromkeys(rows["split"]))
-        if len(names) > 1:
-            where = ", ".join(
-                f"{split} (row {row_number(rows.index[rows['split'] == split][0])})" for split in names
-            )
-            message = f"subject {subject!r} is in {len(names)} splits: {where}; keep all its knees in one"
-            yield Problem(
-                message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), "split", kind="leakage"
-            )
+        where = ", ".join(
+            f"{split} (row {row_number(rows.index[rows['split'] == split][0])})" for split in names
+        )
+        message = f"subject {subject!r} is in {len(names)} splits: {where}; keep all its knees in one"
+        yield Problem(
+            message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), "split", kind="leakage"
+        )
 
 
 def _covariate(cells: pd.Series) -> pd.Series:

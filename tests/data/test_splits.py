@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oahier.data import Folds, ManifestError, SplitFractions, read_manifest
+from oahier.data import Folds, ManifestError, SplitFractions, SplitPlan, read_manifest
+from oahier.data.balance import balance_of
 from oahier.data.splits import assign_splits
+from oahier.data.strata import Strata
 from oahier.types import MISSING
 
 
@@ -60,6 +65,126 @@ def test_oa_stratifies_where_the_grade_is_unknown() -> None:
     table = pd.DataFrame({"subject": [f"{i:03d}" for i in range(40)], "kl": MISSING, "oa": oa})
     split = pd.Series(assign_splits(table, SplitFractions(val=0.25, test=0.25), 0))
     assert (pd.crosstab(table["oa"], split)[["val", "test"]] == 5).all(axis=None)
+
+
+def largest_deviation(kl: np.ndarray, part: np.ndarray, count: int) -> float:
+    """Of the share of a class, or of all knees, that lies in a part."""
+    groups = [np.ones(len(kl), dtype=bool), *(kl == grade for grade in np.unique(kl))]
+    return max(
+        float(np.abs(np.bincount(part[group], minlength=count) / group.sum() - 1 / count).max())
+        for group in groups
+    )
+
+
+def test_balance_is_no_worse_than_that_of_scikit_learn() -> None:
+    """Random cohorts with one to four knees a subject, whose grades differ."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    generator = np.random.default_rng(1)
+    ours, theirs = [], []
+    for trial in range(40):
+        subjects, count = int(generator.integers(25, 200)), int(generator.integers(2, 6))
+        owner = np.repeat(np.arange(subjects), generator.integers(1, generator.integers(2, 6), subjects))
+        usual = generator.choice(5, subjects, p=[0.3, 0.2, 0.25, 0.15, 0.1])
+        kl = np.clip(usual[owner] + generator.integers(-1, 2, len(owner)), 0, 4)
+        table = pd.DataFrame({"subject": [f"{i:04d}" for i in owner], "kl": kl, "oa": (kl >= 2).astype(int)})
+        names = [np.array(assign_splits(table, Folds(fold, count, val=0.0), trial)) for fold in range(count)]
+        part = np.stack([split == "test" for split in names]).argmax(axis=0)
+        reference = np.zeros(len(kl), dtype=int)
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=trial)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a class with fewer knees than folds
+            for fold, (_, test) in enumerate(folds.split(kl, kl, owner)):
+                reference[test] = fold
+        ours.append(largest_deviation(kl, part, count))
+        theirs.append(largest_deviation(kl, reference, count))
+    assert (np.array(ours) <= np.array(theirs) + 1e-9).all()
+
+
+def test_covariates_are_balanced_on_request() -> None:
+    generator = np.random.default_rng(0)
+    owner = np.repeat(np.arange(150), generator.integers(1, 3, 150))
+    sex, age = generator.choice(["F", "M"], 150), generator.normal(60, 8, 150)
+    kl = generator.integers(0, 5, len(owner))
+    table = pd.DataFrame(
+        {"subject": [f"{i:03d}" for i in owner], "kl": kl, "oa": 0, "sex": sex[owner], "age": age[owner]}
+    )
+    plan = SplitFractions(val=0.2, test=0.2)
+    wanted = plan.shares
+
+    def deviation(stratify: tuple[str, ...]) -> float:
+        made = table.assign(split=assign_splits(table, plan, 0, stratify))
+        return abs(balance_of(made, ["kl", "sex", "age"], wanted).largest.size)
+
+    assert deviation(("kl", "sex", "age")) < 0.03
+    assert deviation(("kl",)) > 2 * deviation(("kl", "sex", "age"))
+    with pytest.raises(ValueError, match="expected columns of the manifest, got 'bmi'"):
+        assign_splits(table, plan, 0, ("kl", "bmi"))
+
+
+def test_a_rare_class_trains_and_is_in_every_part_if_it_can_be() -> None:
+    for rare, parts in ((1, {"train"}), (3, {"train", "val", "test"})):
+        for seed in range(5):
+            kl = np.repeat([0, 1, 2, 3, 4], [40, 20, 30, 20, rare])
+            table = pd.DataFrame({"subject": [f"{i:03d}" for i in range(len(kl))], "kl": kl, "oa": 0})
+            split = pd.Series(assign_splits(table, SplitFractions(), seed))
+            assert set(split[kl == 4]) == parts, (rare, seed)
+            assert abs((split == "test").mean() - 0.15) < 0.02
+
+
+def test_small_parts_keep_their_size() -> None:
+    """Ten subjects cannot have every grade in 15 % of them."""
+    table = pd.DataFrame({"subject": list("abcdefghij"), "kl": [0, 1, 2, 3, 4] * 2, "oa": 0})
+    split = pd.Series(assign_splits(table, SplitFractions(val=0.2, test=0.2), 0))
+    assert split.value_counts().to_dict() == {"train": 6, "val": 2, "test": 2}
+    assert set(table["kl"][split == "train"]) == {0, 1, 2, 3, 4}
+
+
+def test_a_split_of_ten_thousand_knees_is_quick() -> None:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "subject": generator.integers(0, 5000, 10_000).astype(str),
+            "kl": generator.integers(0, 5, 10_000), "oa": 0,
+            "sex": generator.choice(["F", "M"], 10_000), "site": generator.choice(list("ABC"), 10_000),
+        }
+    )  # fmt: skip
+    start = time.process_time()
+    made = table.assign(split=assign_splits(table, SplitFractions(), 0, ("kl", "sex", "site")))
+    assert time.process_time() - start < 5
+    balance = balance_of(made, ("kl", "sex", "site"), SplitFractions().shares)
+    assert abs(balance.largest.size) < 0.002
+    assert balance.missing == []
+
+
+def test_a_class_that_is_left_out_is_said_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(b"")
+    rows = [f"k{i},s{i},a.nii.gz,{0 if i else 4}" for i in range(20)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["knee,subject,mri,kl", *rows]) + "\n")
+    manifest = read_manifest(tmp_path)
+    with caplog.at_level(logging.INFO, "oahier.data.manifest"):
+        assert manifest.with_splits().subset("train").table["kl"].eq(4).any()
+    assert "KL 4 not in val, KL 4 not in test" in caplog.text
+    assert "20 knees: train 14 (70.0%)" in caplog.text
+    with pytest.raises(ManifestError, match="KL 4 is left out of 'val' .1 in all") as caught:
+        manifest.with_splits(allow_missing_class=False)
+    assert len(caught.value.problems) == 2
+    with pytest.raises(ManifestError, match="got 'site'"):
+        manifest.with_splits(stratify=("kl", "site"))
+
+
+class EveryOther(SplitPlan):
+    """A plan of one's own."""
+
+    def assign(self, strata: Strata, seed: int) -> list[str]:
+        return ["train" if number % 2 else "val" for number, _ in enumerate(strata.subjects)]
+
+
+def test_a_plan_of_ones_own(knees: Path) -> None:
+    manifest = read_manifest(knees).with_splits(EveryOther())
+    assert manifest.table.groupby("split")["subject"].nunique().to_dict() == {"train": 5, "val": 5}
 
 
 def test_too_few_subjects() -> None:

@@ -71,7 +71,8 @@ def measure(images: KneeImages) -> dict[str, Any]:
     intensities (``mean``, ``sd``, ``p01``, ``p50``, ``p99``; shares ``zeros``, ``lowest``, ``saturated``);
     ``flat`` (constant slices per axis: at the ends, between others); ``repeated`` (sagittal slices equal to
     their neighbour); and, with a label map, ``volume`` (ml), ``centre`` (mm), ``border`` (labels that touch
-    the edge of the volume), ``dark`` (share of cartilage on background).
+    the edge of the volume), ``dark`` (share of cartilage on background) and ``level`` (median intensity of
+    cartilage between the minimum, 0, and the 99th percentile, 1).
     """
     data = np.ascontiguousarray(images.mri.data)
     facts = {**_geometry(images.mri.grid, images.mri.source), **_content(data), **_intensity(data)}
@@ -81,6 +82,8 @@ def measure(images: KneeImages) -> dict[str, Any]:
         background = facts["low"] + _DARK * (facts["p99"] - facts["low"])
         on_cartilage = data[np.isin(labels, CARTILAGE_LABELS)]
         facts["dark"] = _share(on_cartilage <= background)
+        level = float(np.median(on_cartilage)) if on_cartilage.size else float("nan")
+        facts["level"] = (level - facts["low"]) / max(facts["p99"] - facts["low"], 1e-6)
     return facts
 
 
@@ -151,7 +154,7 @@ def _labels(labels: UInt8[np.ndarray, "i j k"], grid: Grid) -> dict[str, Any]:
         profiles = [inside.sum(axis=tuple(o for o in range(3) if o != axis)) for axis in range(3)]
         count = int(profiles[0].sum())
         index = [float(profile @ np.arange(len(profile)) / count) for profile in profiles]
-        volume[str(label)] = round(count * millilitres, 4)
+        volume[str(label)] = round(count * millilitres, 6)
         centre[str(label)] = [round(float(x), 2) for x in grid.affine[:3, :3] @ index + grid.affine[:3, 3]]
         if any(profile[0] or profile[-1] for profile in profiles):
             border.append(label)

@@ -26,6 +26,12 @@ _LABELS = {"2": "femoral cartilage", "4": "medial tibial cartilage", "5": "later
 _VIEW = (10.0, 1000.0)
 """Millimetres that a knee's field of view can have."""
 _OBLIQUE = 30.0
+_LEVEL = 3.5
+"""Robust z-score of an unusual intensity of cartilage (Iglewicz and Hoaglin, 1993)."""
+_DARK = 0.4
+"""Share of the usual intensity of cartilage below which it is not cartilage."""
+_MANY = 0.2
+"""Share of knees from which on the unusual is usual."""
 
 
 def robust_z(values: Float64[np.ndarray, " knees"], floor: float) -> Float64[np.ndarray, " knees"]:
@@ -54,11 +60,13 @@ def outlier_problems(knees: pd.DataFrame) -> Iterator[Problem]:
     """
     read = knees[knees["facts"].map(bool)]
     yield from _impossible(read)
+    yield from _slices(read)
     if len(read) < FEWEST:
         return
     yield from _geometry(read)
     yield from _axes(read)
     yield from _intensities(read)
+    yield from _levels(read)
     yield from _volumes(read)
 
 
@@ -82,13 +90,37 @@ def _impossible(read: pd.DataFrame) -> Iterator[Problem]:
                 "which becomes doubtful; resample the image"
             )
             yield _problem(read, place, "mri", message, "orientation", "warning")
+
+
+def _slices(read: pd.DataFrame) -> Iterator[Problem]:
+    """Slices without content or stored twice; where many volumes are so, it is their kind."""
+    strange: dict[int, list[str]] = {}
+    for place, facts in enumerate(read["facts"]):
         inner = [f"{count[1]} along {_AXES[axis]}" for axis, count in enumerate(facts["flat"]) if count[1]]
         if inner:
-            message = f"constant slices between others ({', '.join(inner)}): is the image complete?"
-            yield _problem(read, place, "mri", message, "intensity", "warning")
+            strange[place] = [f"constant slices between others ({', '.join(inner)})"]
         if facts["repeated"]:
-            message = f"{facts['repeated']} sagittal slices equal their neighbour: was a slice stored twice?"
-            yield _problem(read, place, "mri", message, "intensity", "warning")
+            text = f"sagittal slices equal to their neighbour ({facts['repeated']})"
+            strange.setdefault(place, []).append(text)
+    end = "; is the image complete?"
+    yield from _told(read, strange, "intensity", ("", end), "have empty or repeated slices")
+
+
+def _told(
+    read: pd.DataFrame, strange: dict[int, list[str]], kind: str, around: tuple[str, str], summary: str
+) -> Iterator[Problem]:
+    """A warning for each strange knee, or one note if they are too many to be exceptions."""
+    if len(strange) >= FEWEST and len(strange) > _MANY * len(read):
+        first = sorted(strange, key=lambda place: -len(strange[place]))[:3]
+        names = ", ".join(repr(str(read["knee"].iloc[place])) for place in first)
+        message = (
+            f"{len(strange)} of {len(read)} volumes {summary}, such as {names} "
+            f"({', '.join(strange[first[0]])}): several scanners, sequences or sources?"
+        )
+        yield Problem(message, column="mri", severity="note", kind=kind)
+        return
+    for place, texts in sorted(strange.items()):
+        yield _problem(read, place, "mri", around[0] + ", ".join(texts) + around[1], kind, "warning")
 
 
 def _geometry(read: pd.DataFrame) -> Iterator[Problem]:
@@ -103,10 +135,16 @@ def _geometry(read: pd.DataFrame) -> Iterator[Problem]:
             for place in np.flatnonzero(np.abs(scores) > LARGEST):
                 text = f"{words} {values[place, axis]:g} {unit} along {_AXES[axis]} (median {middle:g})"
                 strange.setdefault(int(place), []).append(text)
+    together: dict[str, list[int]] = {}
     for place, texts in sorted(strange.items()):
-        yield _problem(
-            read, place, "mri", "unlike the other knees: " + ", ".join(texts), "geometry", "warning"
-        )
+        together.setdefault(", ".join(texts), []).append(place)
+    for text, places in together.items():
+        if len(places) == 1:
+            yield _problem(read, places[0], "mri", f"unlike the other knees: {text}", "geometry", "warning")
+            continue
+        names = ", ".join(repr(str(read["knee"].iloc[place])) for place in places[:3])
+        message = f"{len(places)} of {len(read)} volumes, such as {names}, are unlike the others: {text}"
+        yield Problem(message, column="mri", severity="warning", kind="geometry")
 
 
 def _axes(read: pd.DataFrame) -> Iterator[Problem]:
@@ -138,9 +176,23 @@ def _intensities(read: pd.DataFrame) -> Iterator[Problem]:
                 continue
             text = f"{words} {_number(name, values[name][place])} (median {_number(name, middle)})"
             strange.setdefault(int(place), []).append(text)
-    for place, texts in sorted(strange.items()):
-        message = "intensities unlike the other knees: " + ", ".join(texts)
-        yield _problem(read, place, "mri", message, "intensity", "warning")
+    start, summary = "intensities unlike the other knees: ", "have intensities unlike those of the others"
+    yield from _told(read, strange, "intensity", (start, ""), summary)
+
+
+def _levels(read: pd.DataFrame) -> Iterator[Problem]:
+    """Cartilage darker or brighter than it usually is: its map is moved, or that of another image."""
+    level = read["facts"].map(lambda facts: facts.get("level", float("nan"))).to_numpy(np.float64)
+    if np.isfinite(level).sum() < FEWEST:
+        return
+    middle = float(np.nanmedian(level))
+    strange = (np.abs(robust_z(level, 0.04)) > _LEVEL) | (level < _DARK * middle)
+    for place in np.flatnonzero(strange):
+        message = (
+            f"cartilage at {level[place]:.0%} of the intensity range, at {middle:.0%} in the other knees: is "
+            "the label map that of this image?"
+        )
+        yield _problem(read, int(place), "cartilage", message, "label map", "warning")
 
 
 def _volumes(read: pd.DataFrame) -> Iterator[Problem]:
@@ -151,13 +203,15 @@ def _volumes(read: pd.DataFrame) -> Iterator[Problem]:
         if np.isfinite(found).sum() < FEWEST:
             continue
         middle = float(np.nanmedian(found))
-        for place in np.flatnonzero(np.abs(robust_z(np.log(found), 0.15)) > LARGEST):
+        for place in np.flatnonzero(np.abs(robust_z(np.log(np.maximum(found, 1e-6)), 0.15)) > LARGEST):
             message = f"{words} of {found[place]:.2g} ml, unlike the other knees (median {middle:.2g} ml)"
             yield _problem(read, int(place), "cartilage", message, "label map", "warning")
-        lacking = volumes.map(lambda volume, key=label: bool(volume) and key not in volume).to_numpy()
+        lacking = volumes.map(
+            lambda volume, key=label: bool(_LABELS.keys() & volume) and key not in volume
+        ).to_numpy()
         for place in np.flatnonzero(lacking):
-            message = f"no {words} (label {label}), which the other label maps have"
-            yield _problem(read, int(place), "cartilage", message, "label map", "warning")
+            message = f"no {words} (label {label}), which the other label maps have: worn away, or missing"
+            yield _problem(read, int(place), "cartilage", message, "label map", "note")
 
 
 def _number(name: str, value: float) -> str:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,13 +36,12 @@ class FactStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
             write_atomically(folder / ".gitignore", "*\n")
         except OSError as error:
             logger.info("the audit is not remembered: %s", error)
-            self._temporary = tempfile.TemporaryDirectory(prefix="oahier-audit-")
-            self.folder = Path(self._temporary.name)
+            self.folder = Path(tempfile.mkdtemp(prefix="oahier-audit-"))
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def path(self, files: Files) -> Path:
         """Where the facts of a knee lie.

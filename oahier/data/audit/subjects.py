@@ -106,9 +106,12 @@ def _changing(table: pd.DataFrame, covariates: Sequence[str]) -> Iterator[Proble
         if pd.api.types.is_numeric_dtype(table[name]) and table[name].nunique() > 8:
             continue  # age and weight do change
         known = table[table[name].astype(str).str.strip() != ""].dropna(subset=[name])
-        for subject in known.groupby("subject")[name].nunique().loc[lambda counts: counts > 1].index:
-            rows = known[known["subject"] == subject]
-            message = f"subject {subject!r} has {name} {_listed([str(v) for v in rows[name].unique()])}"
+        pairs = known[["subject", name]].drop_duplicates()
+        changing = pairs.loc[pairs["subject"].duplicated(), "subject"]
+        for subject, rows in known[known["subject"].isin(changing)].groupby("subject", sort=False):
+            message = (
+                f"subject {subject!r} has {name} {_listed([str(value) for value in rows[name].unique()])}"
+            )
             yield Problem(
                 message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), name, "warning", "subjects"
             )

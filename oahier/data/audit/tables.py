@@ -84,6 +84,8 @@ def _by_grade(table: pd.DataFrame, covariate: str) -> pd.DataFrame:
     rows = []
     for value in balance_of(table, [covariate]).table.query("group == @covariate")["value"]:
         for split, part in _parts(table):
+            if not (values[part.index] == value).any():
+                continue
             chosen = grades[part.index][values[part.index] == value]
             counts = {category_name(name, grade): int((chosen == grade).sum()) for grade in order}
             rows.append({covariate: value, "split": split, **counts, _ALL: len(chosen)})
