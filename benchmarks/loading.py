@@ -38,10 +38,8 @@ def loading(quick: bool) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as name:
         disk = KneesOnDisk(Path(name), knees, source).write()
         for shape, coarser, goals in ((half, 2.0, True), (full, 1.0, False)):
-            spacing, times = (
-                tuple(length * coarser for length in SPACING),
-                rounds if goals else min(rounds, 2),
-            )
+            spacing = tuple(length * coarser for length in SPACING)
+            times = rounds if goals else min(rounds, 2)
             results += _epochs(disk, shape, spacing, times, goals=goals)
             results += _building(disk, shape, spacing, times, goals=goals)
     return results + scaling(quick)

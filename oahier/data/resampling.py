@@ -50,8 +50,8 @@ def sampling_matrix(
         the matrix, whose rows sum to 1, and the covered range of the target.
 
     >>> matrix, covered = sampling_matrix(4, 2, 0.5, 2.0)
-    >>> matrix.round(3).tolist()[0], covered
-    ([0.46, 0.42, 0.111, 0.009], slice(0, 2, None))
+    >>> (100 * matrix).round().astype(int).tolist(), covered
+    ([[50, 38, 11, 1], [1, 11, 38, 50]], slice(0, 2, None))
     """
     covered = covered_range(size, count, first, step)
     positions = np.clip((first + step * np.arange(count))[covered], 0, size - 1)
