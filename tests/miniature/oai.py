@@ -1,4 +1,4 @@
-"""The tree of the Osteoarthritis Initiative in miniature: folders, DICOM series and tables with their traps."""
+"""The tree of the Osteoarthritis Initiative in miniature: DICOM series and tables with their traps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NDA_COLUMNS = ("subjectkey", "src_subject_id", "visit", "readprj", "side", "xrkl
 
 
 def sagittal(volume: np.ndarray, spacing: Sequence[float] = SPACING) -> tuple[np.ndarray, np.ndarray]:
-    """A volume in RAS order as OAI's scanner wrote it: columns to posterior, rows to inferior, slices to the right.
+    """A volume in RAS order as the scanner wrote it: columns to posterior, rows to inferior, slices to right.
 
     Returns:
         voxels ``(column, row, slice)`` and their affine.

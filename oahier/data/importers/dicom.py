@@ -114,8 +114,8 @@ def import_dicom(
         out = [*left_out, *joined.left_out, *table.unused()]
         options = {
             "series": series, "labels": str(labels), "columns": read_pairs("columns", columns),
-            "values": read_pairs("values", values), "covariates": covariates, "visits": visits, "patients": patients,
-            "convert": convert, "mirror_left": mirror_left, "n4": n4,
+            "values": read_pairs("values", values), "covariates": covariates, "visits": visits,
+            "patients": patients, "convert": convert, "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
         return finish_import(
             destination, candidates, out, importer="dicom", source=source, licence=licence, options=options,

@@ -63,7 +63,7 @@ class DicomLabels:
         return ""
 
     def subject(self, patient: str) -> str:
-        """The name under which a patient is written, empty if the table has other names but none for this one."""
+        """The name that is written for a patient, empty if the table has such names but none for this one."""
         if not self.coded:
             return patient
         return next((row.get("subject") for row in self._of(patient)), "")

@@ -24,7 +24,7 @@ LEAST_CONTRAST = 0.88
 LEAST_MARGIN = 0.05
 """Least difference of that share between the best orientation and the next."""
 
-FEW_PLACES = 200
+FEW_PLACES = 100
 """Places where bone meets cartilage that a decision needs."""
 
 MANY_PLACES = 100_000

@@ -163,7 +163,7 @@ def _chosen(rows: Sequence[_Row], notes: Sequence[str]) -> Readings:
         elif not found:
             unknown[knee] = _why(group)
         else:
-            unknown[knee] = f"read as {' and '.join(map(str, found))} in the same project"
+            unknown[knee] = f"read as {' and '.join(map(str, found))} in project {project or 'unknown'}"
             places = ", ".join(row.where for row in first)
             conflicts.append(f"{' '.join(knee)} has no grade: {unknown[knee]} ({places})")
     return Readings(grades, unknown, (*notes, *_projects(groups), *conflicts))

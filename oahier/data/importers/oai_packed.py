@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 import tarfile
 import tempfile
 import zlib
@@ -18,6 +20,8 @@ from oahier.data.reading.errors import reason
 
 ARCHIVE = ".tar.gz"
 """End of the name of an archive."""
+
+_UNPACKING = ".unpacking-"
 
 _LARGEST = 64 << 20
 """Bytes of one file in an archive; a slice has 0.3 MB."""
@@ -48,6 +52,8 @@ def unpack_all(
     Raises:
         OSError: the destination cannot be written.
     """
+    for stale in (destination / "dicom").glob(f"*/{_UNPACKING}*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     targets = {item.knee: _target(destination, item) for item in candidates if _is_packed(item)}
     waiting = [item for item in candidates if item.knee in targets and not targets[item.knee].is_dir()]
     if waiting:
@@ -73,7 +79,7 @@ def unpack(archive: Path, target: Path) -> None:
         OSError: the target cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpacking-") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_UNPACKING) as folder:
         inner = Path(folder) / "series"
         inner.mkdir()
         with _members(archive) as members:
@@ -88,26 +94,28 @@ def unpack(archive: Path, target: Path) -> None:
 def _members(path: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
     """Names and contents of the files of an archive, one after the other."""
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            yield _files(archive)
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            yield _files(archive, stream)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"{path.name} is truncated or damaged: {reason(error)}; copy it again") from error
 
 
-def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _files(archive: tarfile.TarFile, stream: gzip.GzipFile) -> Iterator[tuple[str, bytes]]:
     for member in archive:
         name = Path(member.name).name
         if member.isdir() or name.startswith("."):
             continue
         if not member.isfile() or member.size > _LARGEST:
             raise tarfile.TarError(f"expected slices, got the member {member.name!r}, a link or too large")
-        stream = archive.extractfile(member)
-        content = stream.read() if stream is not None else b""
+        part = archive.extractfile(member)
+        content = part.read() if part is not None else b""
         if len(content) != member.size:
             raise EOFError(f"the member {member.name!r} is cut off")
         yield name, content
+    while stream.read(1 << 20):  # to the end, where the checksum is
+        continue
 
 
 def _is_packed(item: Candidate) -> bool:

@@ -160,7 +160,8 @@ def _listed(
         if place is not None:
             folders.append(look_at(tree, place))
         else:
-            missing[subject] = f"its image {name} is not in {tree}" if name else f"{PATHS} does not list it"
+            where = f"its image {name} is not in the tree of images"
+            missing[subject] = where if name else f"{PATHS} does not list it"
     return folders, missing
 
 
