@@ -145,8 +145,8 @@ def make_oai_cohort(
         people: numbered from 9000100.
         visits: codes.
         shape: slices, columns, rows.
-        grade: KL of a person's number, side and visit; when not given, every grade occurs, and a third of the
-            right knees is worse by one at the last visit.
+        grade: KL of a person's number, side and visit; when not given, every grade occurs, and half of the
+            right knees are worse by one at the last visit.
     """
     grade = grade or _rising(visits)
     (folder / "tables").mkdir(parents=True)
@@ -165,7 +165,7 @@ def make_oai_cohort(
 
 def _rising(visits: Sequence[str]) -> Callable[[int, str, str], int]:
     def grade(number: int, side: str, visit: str) -> int:
-        worse = side == "right" and number % 3 == 0 and visit == visits[-1] and len(visits) > 1
+        worse = side == "right" and number % 2 == 0 and visit == visits[-1] and len(visits) > 1
         return min(4, (number + (side == "left")) % 5 + worse)
 
     return grade
