@@ -128,13 +128,13 @@ def test_oai_longitudinal(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "120 knees of 30 subjects, 0 with label maps" in said
     assert "V00: 60, V03: 60" in said
     assert "mirror_left: true" in Path("knees/data.yaml").read_text()
-    config = yaml.safe_load(Path("runs/oai/config.yaml").read_text())
+    config = yaml.safe_load(Path("runs/mine/config.yaml").read_text())
     assert config["data"]["mirror_left"] is True
     table = oh.read_manifest("knees/split.csv").table
     assert table.groupby("subject")["split"].nunique().eq(1).all(), "a person is in two parts"
     assert table.groupby("split")["subject"].nunique().gt(2).all()
     change = runpy.run_path("change.py")
-    found = change["changes"]("runs/oai", "knees/split.csv", "V00", "V03")
+    found = change["changes"]("runs/mine", "knees/split.csv", "V00", "V03")
     tested = table[table["split"] == "test"]
     assert len(found) == len(tested) // 2, "every test knee was graded at both visits"
     grades = tested.pivot(index=["subject", "side"], columns="visit", values="kl")
@@ -148,17 +148,17 @@ def test_oai_longitudinal(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.slow
 def test_hospital(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export = make_hospital(folder, patients=30)
+    export = make_hospital(folder, patients=22)
     shutil.rmtree(export / "P002")  # its traps end in exit status 1, which tests/data/importers looks at
     shutil.rmtree(export / "P004" / "20240105" / "loc")
     write_bright_checkpoint(folder / "model.ckpt", shape=(12, 16, 16), spacing=(1.5, 1.5, 1.5))
     follow(Path("tutorials/hospital.md"), folder)
-    assert "written" not in capsys.readouterr().err
+    assert "no image was copied" in capsys.readouterr().out
     pages = [path.stem for path in (folder / "predictions" / "pages").iterdir()]
-    assert len(pages) > 50
+    assert len(pages) > 38
     table = oh.read_manifest("knees/split.csv").table
     assert table.groupby("subject")["split"].nunique().eq(1).all()
-    assert (table["side"] == "left").sum() > 20
+    assert (table["side"] == "left").sum() > 15
     config = yaml.safe_load(Path("runs/mine/config.yaml").read_text())
     assert config["data"]["mirror_left"] is True
     predicted = pd.read_csv("runs/mine/predictions/predictions.csv", dtype={"knee": str})
