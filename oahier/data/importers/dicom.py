@@ -100,7 +100,7 @@ def import_dicom(
             for one in find_series(source)
             if not _inside(one.folder, destination)
         ]
-        table, left_out = DicomLabels("", []), []
+        table, left_out = DicomLabels("", []), list[LeftOut]()
         if labels:
             table, left_out = read_labels(
                 Path(labels), read_pairs("columns", columns), read_pairs("values", values), covariates,
@@ -149,7 +149,7 @@ def _check_choice(
         for name, count in names.most_common(_LISTED)
     )
     more = f"\n  and {len(names) - _LISTED} more descriptions" if len(names) > _LISTED else ""
-    what = f"no series matches {series!r}" if series else "choose the series of the knees with series=REGEX"
+    what = f"no series matches {series!r}" if series else "choose the series of the knees (--series REGEX)"
     if not found:
         raise ValueError(f"{source}: expected DICOM images, found none in it")
     raise ValueError(f"{source}: {what}; {destination / FOUND} lists all of them, there are{listed}{more}")
@@ -179,9 +179,9 @@ class _Joined:
         for number, one in enumerate(wanted):
             reason = self._reason(one, rows[number])
             if reason:
-                self.left_out.append(
-                    LeftOut(_shown(one, self.source), "", self.labels.subject(one.patient), reason)
-                )
+                subject = self.labels.subject(one.patient)
+                knee = _name(subject, one.laterality, self._visit(one)) if subject else ""
+                self.left_out.append(LeftOut(_shown(one, self.source), knee, subject, reason))
                 continue
             alone = shared[one.folder] == 1 and all(file.parent == one.folder for file in one.files)
             candidates.append(self._knee(one, rows[number], None if alone else one))
@@ -210,12 +210,15 @@ class _Joined:
         self._unlabelled += known is None
         subject = self.labels.subject(one.patient)
         side = one.laterality or (known.side if known else "")
-        visit = "" if self.visits == "none" else one.study_date
+        visit = self._visit(one)
         return Candidate(
             _name(subject, side, visit), subject, side, visit, one.folder, None,
             known.kl if known else None, known.oa if known else None, known.split if known else "",
             (known.covariates if known else {}) | {"manufacturer": one.manufacturer}, series,
         )  # fmt: skip
+
+    def _visit(self, one: Series) -> str:
+        return "" if self.visits == "none" else one.study_date
 
     def _numbered(self, candidates: list[Candidate]) -> list[Candidate]:
         """Dates replaced by their order in the life of a subject."""
@@ -232,7 +235,13 @@ class _Joined:
         """Knees without a row."""
         if not labels:
             return ["no table of labels was given: every knee is without a grade"]
-        return [f"{self._unlabelled} knees have no row in {self.labels.name}"] if self._unlabelled else []
+        notes = [f"{self._unlabelled} knees have no row in {self.labels.name}"] if self._unlabelled else []
+        if shared := self.labels.shared():
+            notes.append(
+                f"{shared} rows of {self.labels.name} have no date and were used for several examinations; "
+                "give it a column with the date (columns: date=...) unless the grade holds for all of them"
+            )
+        return notes
 
 
 def _name(*parts: str) -> str:

@@ -32,6 +32,7 @@ class DicomLabels:
 
     def __post_init__(self) -> None:
         self._used: set[int] = set()
+        self._dates: dict[int, set[str]] = {}
 
     def find(self, patient: str, side: str, date: str) -> TableRow | None:
         """The row of a knee: same patient, and side and date where the row and the header have them.
@@ -42,6 +43,9 @@ class DicomLabels:
         same = [row for row in self._of(patient) if _fits(date, _date(row.get("date")))]
         fitting = [row for row in same if _fits(side, row.side)]
         self._used |= {row.number for row in fitting}
+        for row in fitting:
+            if not row.get("date"):
+                self._dates.setdefault(row.number, set()).add(date)
         known = {(row.side, row.kl, row.oa, row.split, row.get("subject")) for row in fitting}
         if len(known) > 1:
             numbers = ", ".join(str(row.number) for row in fitting)
@@ -67,6 +71,10 @@ class DicomLabels:
         if not self.coded:
             return patient
         return next((row.get("subject") for row in self._of(patient)), "")
+
+    def shared(self) -> int:
+        """Number of rows without a date that were used for series of several dates."""
+        return sum(len(dates) > 1 for dates in self._dates.values())
 
     def _of(self, patient: str) -> list[TableRow]:
         return [row for row in self.rows if row.get("patient") == patient]

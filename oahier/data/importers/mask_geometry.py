@@ -152,7 +152,8 @@ def interfaces(labels: UInt8[np.ndarray, "a b c"]) -> tuple[Int[np.ndarray, "3 n
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(labels))
     inner = np.where(labels[box] == 5, 4, labels[box]).astype(np.uint8)
     start = np.array([[part.start] for part in box])
-    bones, cartilages = [], []
+    bones: list[np.ndarray] = []
+    cartilages: list[np.ndarray] = []
     for axis, step in product(range(3), (1, -1)):
         near = np.moveaxis(inner, axis, 0)[::step]
         a, b, c, d = near[:-3], near[1:-2], near[2:-1], near[3:]
