@@ -74,15 +74,16 @@ def run_predict_command(words: list[str]) -> int:
             f"no place among the training knees: {result.without_reference}; give --reference MANIFEST",
             soft_wrap=True, markup=False,
         )  # fmt: skip
-    for item in result.left_out[:_SHOWN]:
+    failed = [item for item in result.left_out if item.wanted]
+    for item in failed[:_SHOWN]:
         named = f"{item.source}: {item.reason}"
         console.print(f"left out: {named}", soft_wrap=True, highlight=False, markup=False)
-    if len(result.left_out) > _SHOWN:
-        more = len(result.left_out) - _SHOWN
+    if len(failed) > _SHOWN:
+        more = len(failed) - _SHOWN
         console.print(f"and {more} more, see {result.folder / 'left-out.csv'}", soft_wrap=True, markup=False)
     if not len(result.table):
         return 2
-    return 1 if result.left_out else 0
+    return 1 if failed else 0
 
 
 def _by_warning(rows: list[dict[str, Any]]) -> dict[str, list[str]]:

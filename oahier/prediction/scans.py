@@ -59,11 +59,12 @@ class Scan:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that was not predicted, and why."""
+    """Something that was not predicted, and why; ``wanted`` is false where it was not asked for."""
 
     source: str
     knee: str
     reason: str
+    wanted: bool = True
 
 
 def find_scans(
@@ -173,7 +174,8 @@ def _from_dicom(path: Path, wanted: re.Pattern[str] | None) -> list[Scan | LeftO
         words = ", ".join(word for word in (item.description or item.protocol, item.part) if word)
         source = str(item.folder) if shared.count(item.folder) == 1 else f"{item.folder}: {words}"
         if wanted is not None and not any(map(wanted.search, (item.description, item.protocol))):
-            found.append(LeftOut(source, name, f"--series {wanted.pattern!r} does not match {_title(item)}"))
+            reason = f"--series {wanted.pattern!r} does not match {_title(item)}"
+            found.append(LeftOut(source, name, reason, wanted=False))
             continue
         faults = series_faults(item)
         if faults:

@@ -110,7 +110,7 @@ def test_a_tree_of_dicom_series(tmp_path: Path) -> None:
 
     scans, left_out = find_scans([root], series="dess_left")
     assert names(scans) == ["p1-left"]
-    assert any("does not match 'T2 cor'" in item.reason for item in left_out)
+    assert any("does not match 'T2 cor'" in item.reason and not item.wanted for item in left_out)
 
 
 def test_several_series_in_one_folder_are_told_apart_by_description(tmp_path: Path) -> None:
