@@ -98,7 +98,8 @@ class _State:
         return np.asarray(needed)
 
     def excess(self) -> Float64[np.ndarray, "categories parts"]:
-        return self.kinds.T @ self.given - self.wanted
+        """Knees of each category that a part has beyond what is wanted."""
+        return np.asarray(self.kinds.T @ self.given - self.wanted)
 
     def holders(self) -> Int64[np.ndarray, "categories parts"]:
         """Subjects of each part that have knees of a class."""

@@ -135,7 +135,7 @@ def audit_manifest(
     problems += [*subject_problems(table, chosen), *_split_problems(table)]
     tables = table_counts(table, chosen)
     store = None
-    knees = table.assign(facts=[{} for _ in range(len(table))])
+    knees = table.assign(facts=_column(table, {}))
     if files:
         store = FactStore(cache_folder(cache, Manifest(table, path.parent, path)) / "audit")
         knees["facts"], read_problems = _read(table, path.parent, store, workers)
@@ -163,7 +163,7 @@ def _split_problems(table: pd.DataFrame) -> Iterator[Problem]:
 def _read(table: pd.DataFrame, root: Path, store: FactStore, workers: int) -> tuple[pd.Series, list[Problem]]:
     files = {index: _files(root, row) for index, row in table.iterrows()}
     there = {index: known for index, known in files.items() if known is not None}
-    facts = pd.Series([{} for _ in range(len(table))], index=table.index, dtype=object)
+    facts: dict[Any, Any] = {}
     problems = []
     for index, known in zip(there, store.facts(list(there.values()), workers), strict=True):
         facts[index] = dict(known.facts)
@@ -172,7 +172,13 @@ def _read(table: pd.DataFrame, root: Path, store: FactStore, workers: int) -> tu
             message = finding.message.replace(f"{root}{os.sep}", "")
             knee = str(table.at[index, "knee"])
             problems.append(Problem(message, row_number(index), knee, finding.column, finding.severity, kind))
-    return facts, problems
+    return _column(table, facts), problems
+
+
+def _column(table: pd.DataFrame, facts: Mapping[Any, Any]) -> pd.Series:
+    """Facts by row; an empty dictionary where there are none."""
+    found: Any = [facts.get(index, {}) for index in table.index]
+    return pd.Series(found, index=table.index, dtype=object)
 
 
 def _files(root: Path, row: pd.Series) -> Files | None:

@@ -136,8 +136,8 @@ def _geometry(read: pd.DataFrame) -> Iterator[Problem]:
                 text = f"{words} {values[place, axis]:g} {unit} along {_AXES[axis]} (median {middle:g})"
                 strange.setdefault(int(place), []).append(text)
     together: dict[str, list[int]] = {}
-    for place, texts in sorted(strange.items()):
-        together.setdefault(", ".join(texts), []).append(place)
+    for where, texts in sorted(strange.items()):
+        together.setdefault(", ".join(texts), []).append(where)
     for text, places in together.items():
         if len(places) == 1:
             yield _problem(read, places[0], "mri", f"unlike the other knees: {text}", "geometry", "warning")

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from oahier.data.audit.audit import SEVERITIES, Audit
@@ -140,8 +139,8 @@ def _view(name: str, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
-    if isinstance(value, (float, np.floating)):
+def _text(value: Any) -> str:
+    if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)
 
@@ -160,7 +159,8 @@ def _cards(audit: Audit, megabytes: float) -> tuple[list[dict[str, Any]], int]:
     others = [place for place, name in enumerate(names) if name not in found]
     step = max(1, len(others) / SAMPLE)
     sample = [others[int(number * step)] for number in range(min(SAMPLE, len(others)))]
-    cards, room, left_out = [], megabytes * 1e6, 0
+    cards: list[dict[str, Any]] = []
+    room, left_out = megabytes * 1e6, 0
     for place in [*flagged, *sample]:
         files = audit.files(place)
         picture = audit.store.picture(files) if files is not None else b""
