@@ -127,7 +127,9 @@ def _several(epoch: Epoch, times: int) -> Epoch:
 
 
 def _cached(disk: KneesOnDisk, shape: Shape, spacing: Spacing) -> Epoch:
-    data = oh.KneeMRIDataModule(disk.manifest, shape=shape, spacing=spacing, batch_size=1, augmentation=None)
+    manifest = oh.read_manifest(disk.manifest)
+    together = Manifest.from_table(manifest.table.assign(split="train"), manifest.root)
+    data = oh.KneeMRIDataModule(together, shape=shape, spacing=spacing, batch_size=1, augmentation=None)
     data.prepare_data()
     data.setup("predict")
     loader = data.predict_dataloader()
