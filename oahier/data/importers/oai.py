@@ -9,11 +9,12 @@ from pathlib import Path
 from oahier.data.importers.candidates import Candidate, ImportResult
 from oahier.data.importers.finish import finish_import
 from oahier.data.importers.journal import locked
-from oahier.data.importers.oai_codes import side_list, tables_of_folder, visit_list
+from oahier.data.importers.oai_codes import tables_of_folder, visit_list
 from oahier.data.importers.oai_covariates import Covariates, read_covariates
 from oahier.data.importers.oai_grades import TABLES, Readings, read_grades
 from oahier.data.importers.oai_packed import unpack_all
 from oahier.data.importers.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted, series_pattern
+from oahier.data.importers.oai_sides import wanted_sides
 from oahier.data.importers.oai_tree import find_folders
 
 LICENCE = "OAI data use agreement (NDA); no re-identification"
@@ -53,7 +54,7 @@ def import_oai(
             or folders with them.
         visits: codes or months to import, ``V00,V03`` or ``00m,24m``; all when not given. Where folders do
             not tell the visit, give the one that it is.
-        sides: right, left or both.
+        sides: right, left or both; or the file of a list, a subject and a side each line (``9001104,RIGHT``).
         series: regular expression for the description of the series.
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
@@ -67,7 +68,7 @@ def import_oai(
         ImportError: a SAS table without pyreadstat.
     """
     source, destination = Path(source), Path(destination)
-    wanted = Wanted(visit_list("visits", visits), side_list("sides", sides), series_pattern(series))
+    wanted = Wanted(visit_list("visits", visits), wanted_sides("sides", sides), series_pattern(series))
     readings, given = read_tables(source, grades)
     details = read_covariates(covariates) if covariates else Covariates()
     with locked(destination):
@@ -77,8 +78,9 @@ def import_oai(
         notes = [*finder.notes(), *readings.notes, *grade_notes(candidates, readings, given)]
         candidates, damaged = unpack_all(candidates, destination, progress)
         options = {
-            "grades": given, "covariates": bool(covariates), "visits": wanted.visits, "sides": wanted.sides,
-            "series": series, "convert": convert, "mirror_left": mirror_left, "n4": n4,
+            "grades": given, "covariates": bool(covariates), "visits": wanted.visits,
+            "sides": str(wanted.sides), "series": series, "convert": convert,
+            "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
         return finish_import(
             destination, candidates, [*finder.left_out, *damaged], importer="oai", source=source,

@@ -14,6 +14,7 @@ VISITS: Mapping[str, str] = {
 }  # fmt: skip
 """Months of each visit with images; in manifests visits have their codes."""
 
+SIDES = ("right", "left")
 _SIDES = {"1": "right", "right": "right", "r": "right", "2": "left", "left": "left", "l": "left"}
 _MONTHS = {months.removesuffix("m").lstrip("0"): code for code, months in VISITS.items()}
 
@@ -77,10 +78,12 @@ def side_list(option: str, given: str | Sequence[str]) -> tuple[str, ...]:
     """
     names = given.split(",") if isinstance(given, str) else list(given)
     if [name.strip().lower() for name in names] == ["both"]:
-        return ("right", "left")
+        return SIDES
     sides = tuple(dict.fromkeys(name.strip().lower() for name in names))
-    if not sides or set(sides) - {"right", "left"}:
-        raise ValueError(f"{option}: expected right, left or both, got {','.join(names)!r}")
+    if not sides or set(sides) - set(SIDES):
+        raise ValueError(
+            f"{option}: expected right, left or both, got {','.join(names)!r}; or a list as .csv"
+        )
     return sides
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oahier.data.importers.candidates import LeftOut
+from oahier.data.importers.oai_sides import WantedSides
 from oahier.data.importers.oai_tree import SeriesFolder, place_of
 
 SERIES = "SAG_3D_DESS"
@@ -20,7 +21,7 @@ class Wanted:
     """Which series are imported."""
 
     visits: tuple[str, ...]
-    sides: tuple[str, ...]
+    sides: WantedSides
     series: re.Pattern[str]
 
 
@@ -99,8 +100,8 @@ class SeriesFinder:
             self._leave(item, knee, subject, reason)
         elif visit not in self.wanted.visits:
             self._others[f"visit {visit}"] += 1
-        elif side not in self.wanted.sides:
-            self._others[f"{side} knees"] += 1
+        elif others := self.wanted.sides.passed_over(subject, side):
+            self._others[others] += 1
         else:
             self._found.append(OaiSeries(item, subject, side, visit, place.date or item.date))
 

@@ -11,10 +11,10 @@ from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
 from oahier.data.importers.finish import finish_import
 from oahier.data.importers.journal import locked
 from oahier.data.importers.oai import checked_folder, grade_notes, knee_of, read_tables
-from oahier.data.importers.oai_codes import side_list
 from oahier.data.importers.oai_covariates import Covariates, read_covariates
 from oahier.data.importers.oai_packed import ARCHIVE, unpack_all
 from oahier.data.importers.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted, series_pattern
+from oahier.data.importers.oai_sides import wanted_sides
 from oahier.data.importers.oai_tree import SeriesFolder, find_folders, look_at
 from oahier.data.importers.zib_mask import ZibMask
 
@@ -55,7 +55,7 @@ def import_oai_zib(
         images: tree of the OAI that holds baseline, ``results/00m`` for example; the source when not given.
         grades: tables of KL grades as for ``oai``; those that lie in the tree when not given.
         covariates: tables with sex, age, body mass index and site, as for ``oai``.
-        sides: right, left or both.
+        sides: right, left or both; or the file of a list, a subject and a side each line (``9001104,RIGHT``).
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
         n4: correct the bias field in preprocessing.
@@ -73,7 +73,7 @@ def import_oai_zib(
     details = read_covariates(covariates) if covariates else Covariates()
     folds = read_folds(source)
     with locked(destination):
-        finder = SeriesFinder(tree, Wanted(("V00",), side_list("sides", sides), series_pattern(SERIES)))
+        finder = SeriesFinder(tree, Wanted(("V00",), wanted_sides("sides", sides), series_pattern(SERIES)))
         listed = read_paths(source)
         missing: dict[str, str] = {}
         if listed:
@@ -88,7 +88,7 @@ def import_oai_zib(
         candidates = [_with_mask(item, masks[item.subject], folds) for item in candidates]
         options = {
             "images": str(tree), "grades": given, "covariates": bool(covariates),
-            "sides": finder.wanted.sides, "convert": convert, "mirror_left": mirror_left, "n4": n4,
+            "sides": str(finder.wanted.sides), "convert": convert, "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
         return finish_import(
             destination, candidates, [*finder.left_out, *left_out, *damaged], importer="oai-zib",

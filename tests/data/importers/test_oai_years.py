@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from miniature.oai_years import MONTHS, make_oai_years, place
+from miniature.oai_years import make_oai_years, place
 
 import oahier as oh
 import oahier.data.importers.oai_tree as oai_tree
@@ -174,29 +174,6 @@ def test_visits_and_sides_are_chosen(
     assert any("of visit V00" in note for note in passed)
 
 
-@pytest.mark.parametrize(
-    ("part", "knees"),
-    [
-        ("results/12m", 2),
-        ("results/12m/1.C.2/9000099", 2),
-        ("results/12m/1.C.2/9000099/20050314/10000002", 1),
-    ],
-)
-def test_any_part_of_the_tree(made: Path, tmp_path: Path, part: str, knees: int) -> None:
-    result = run(made / part, tmp_path / "dest", grades=made / "tables")
-    assert len(result.manifest) == knees
-    assert set(result.manifest.table["visit"]) == {"V01"}
-    assert result.manifest.labels("kl").max() == 2
-
-
-def test_a_tree_without_visits(made: Path, tmp_path: Path) -> None:
-    shutil.copytree(place(made, "V03", "9000099", "").parent, tmp_path / "copied/9000099")
-    with pytest.raises(ValueError, match=r"no folder tells the visit .* name it: visits"):
-        run(tmp_path / "copied", tmp_path / "dest")
-    result = run(tmp_path / "copied", tmp_path / "dest", visits="24m", grades=made / "tables")
-    assert result.manifest.table[["knee", "kl"]].values.tolist() == [["9000099-right-V03", 3]]
-
-
 def test_a_second_look_opens_no_header(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(tree, tmp_path / "dest")
     wanted = (tmp_path / "dest/manifest.csv").read_bytes()
@@ -282,14 +259,6 @@ def test_a_new_table_changes_grades_and_opens_nothing(
     assert result.manifest.table.set_index("knee")["kl"]["9001104-right-V10"] == 3
 
 
-def test_left_knees_are_mirrored_on_request(made: Path, tmp_path: Path) -> None:
-    run(made, tmp_path / "dest", visits="12m", mirror_left=True, n4=True)
-    content = (tmp_path / "dest/data.yaml").read_text()
-    assert "mirror_left: true" in content
-    assert "bias_correction: true" in content
-    assert not list((tmp_path / "dest").rglob("*.nii*")), "nothing is copied"
-
-
 def test_knees_reach_a_batch(imported: ImportResult, tmp_path: Path) -> None:
     path = imported.folder / "test.csv"
     rows = [row | {"split": "test"} for row in manifest(imported.folder)[:4]]
@@ -309,9 +278,3 @@ def test_knees_reach_a_batch(imported: ImportResult, tmp_path: Path) -> None:
     batch = next(iter(data.test_dataloader()))
     assert batch["mri"].shape == (4, 1, 10, 12, 12)
     assert batch["subject"] == ["0071234"] * 3 + ["9000099"]
-
-
-def test_every_visit_has_a_folder_name() -> None:
-    from oahier.data.importers.oai_codes import VISITS
-
-    assert {code: VISITS[code] for code in MONTHS} == MONTHS
