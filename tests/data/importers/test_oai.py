@@ -16,7 +16,7 @@ from oahier.data.importers.oai_packed import unpack
 from oahier.data.importers.oai_tree import find_folders
 from oahier.data.reading import read_image
 
-BASE = "results/00m"
+LATER = "results/00m/0.E.1/9001104/20041202/10800004"
 
 
 @pytest.fixture(scope="module")
