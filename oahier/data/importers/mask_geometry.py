@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Float64, Int, Shaped, UInt8
 
 from oahier.data.reading import Grid, UnreadableImage
 
@@ -113,7 +113,8 @@ def find_turn(
             f"{name}: expected the image's {_sizes(image.shape)} voxels in any order of axes, got "
             f"{_sizes(labels.shape)}; is it the map of another image?"
         )
-    upright = [turn for turn in possible if _is_upright(turn, _centres(name, labels), grid)]
+    way = _way_up(name, labels)
+    upright = [turn for turn in possible if _is_upright(turn, way, grid)]
     if not upright:
         raise UnreadableImage(
             f"{name}: the femur lies above the tibia in no order of the axes that fits the image; is it the "
@@ -149,7 +150,7 @@ def interfaces(labels: UInt8[np.ndarray, "a b c"]) -> tuple[Int[np.ndarray, "3 n
 
     The voxels at the border itself mix both tissues. All six directions are looked at.
     """
-    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(labels))
+    box = _box(labels)
     inner = np.where(labels[box] == 5, 4, labels[box]).astype(np.uint8)
     start = np.array([[part.start] for part in box])
     bones: list[np.ndarray] = []
@@ -182,21 +183,33 @@ def contrast(
     return float(np.mean((upper > lower) + 0.5 * (upper == lower)))
 
 
-def _centres(name: str, labels: UInt8[np.ndarray, "a b c"]) -> np.ndarray:
-    """Voxel that the way from tibia to femur leads from and to: their centres, one below the other."""
+def _box(labels: UInt8[np.ndarray, "a b c"]) -> tuple[slice, ...]:
+    """The smallest box that holds all labels."""
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        found = np.flatnonzero(labels.any(axis=others))
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
+
+
+def _way_up(name: str, labels: UInt8[np.ndarray, "a b c"]) -> Float64[np.ndarray, "3"]:
+    """From the centre of the tibia to that of the femur, in voxels."""
     centres = []
     for value, words in ((TIBIA, "tibia"), (FEMUR, "femur")):
-        place = np.array(np.nonzero(labels == value))
-        if not place.size:
+        inside = labels == value
+        if not inside.any():
             raise UnreadableImage(f"{name}: no {words} (id {value}) in it, which tells up from down")
-        centres.append(place.mean(axis=1))
-    return np.array(centres)
+        plane = np.count_nonzero(inside, axis=0)
+        counts = np.count_nonzero(inside, axis=(1, 2)), plane.sum(axis=1), plane.sum(axis=0)
+        centres.append([float(np.average(np.arange(count.size), weights=count)) for count in counts])
+    return np.array(centres[1]) - np.array(centres[0])
 
 
-def _is_upright(turn: Turn, centres: np.ndarray, grid: Grid) -> bool:
+def _is_upright(turn: Turn, way: Float64[np.ndarray, "3"], grid: Grid) -> bool:
     """True if the femur lies above the tibia, rather than beside or before it."""
-    way = (centres[1] - centres[0])[list(turn.order)] * np.where(turn.reversed, -1, 1)
-    millimetres = grid.affine[:3, :3] @ way
+    turned = way[list(turn.order)] * np.where(turn.reversed, -1, 1)
+    millimetres = grid.affine[:3, :3] @ turned
     return bool(millimetres[2] > 0 and np.abs(millimetres).argmax() == 2)
 
 

@@ -21,8 +21,9 @@ def write(folder: Path, patient: str, *, side: str | None = "R", seed: int = 0, 
     volume, affine = sagittal(knee_volume(2, seed, (8, 20, 20))[0])
     options = {
         "PatientID": patient, "SeriesDescription": "PD_sag_FS", "StudyDate": "20240105", "Laterality": side,
-        "PatientName": "Mustermann^Erika", "PatientBirthDate": "19531224", "PatientAddress": "Bahnhofstrasse 1",
-        "AccessionNumber": "4711-accession", "ReferringPhysicianName": "Dr. Weiss",
+        "PatientName": "Mustermann^Erika", "PatientBirthDate": "19531224",
+        "AccessionNumber": "4711-accession", "PatientAddress": "Bahnhofstrasse 1",
+        "ReferringPhysicianName": "Dr. Weiss",
     }  # fmt: skip
     write_dicom_series(folder, volume, affine, **{**options, **tags})
     return folder
