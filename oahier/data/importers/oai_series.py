@@ -121,13 +121,13 @@ class SeriesFinder:
         faults = {one: "" if one.item.packed else _faults(self.source / one.item.path) for one in group}
         best = max(group, key=lambda one: (not faults[one], one.date, one.item.path))
         for one in group:
-            if one is not best:
-                reason = (
-                    f"{faults[one]}; {best.item.path}, of the same knee and visit, is whole and is used"
-                    if faults[one] and not faults[best]
-                    else f"{best.item.path} is a later series of the same knee and visit and is used"
-                )
-                self._leave(one.item, one.knee, one.subject, reason)
+            if one is best:
+                continue
+            reason = f"{best.item.path} is a later series of the same knee and visit and is used"
+            if faults[one]:
+                instead = f"; {best.item.path}, of the same knee and visit, is whole and is used"
+                reason = faults[one] + ("" if faults[best] else instead)
+            self._leave(one.item, one.knee, one.subject, reason)
         return best
 
     def notes(self) -> list[str]:

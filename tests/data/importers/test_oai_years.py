@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from miniature.oai import write_dess
 from miniature.oai_years import make_oai_years, place
 
 import oahier as oh
@@ -278,3 +279,16 @@ def test_knees_reach_a_batch(imported: ImportResult, tmp_path: Path) -> None:
     batch = next(iter(data.test_dataloader()))
     assert batch["mri"].shape == (4, 1, 10, 12, 12)
     assert batch["subject"] == ["0071234"] * 3 + ["9000099"]
+
+
+def test_two_series_that_both_lack_slices(tmp_path: Path) -> None:
+    """Neither is used, and none is said to be."""
+    for number, lost in enumerate(("004", "006")):
+        (write_dess(place(tmp_path, "V00", "9000099", f"1000000{number}"), "right") / lost).unlink()
+    write_dess(place(tmp_path, "V00", "9000099", "10000005"), "left")
+    result = run(tmp_path / "results", tmp_path / "dest")
+    assert result.manifest.table["knee"].tolist() == ["9000099-left-V00"]
+    assert [item.source[-1] for item in result.left_out] == ["0", "1"]
+    for item in result.left_out:
+        assert "1 missing" in item.reason
+        assert "is used" not in item.reason
