@@ -55,6 +55,15 @@ def test_parts(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (read_manifest(out).table["split"] == "test").sum() == 24
 
 
+def test_splits_that_tear_a_subject_apart_are_made_anew(manifest: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(manifest, dtype=str)
+    table["split"] = np.where(np.arange(len(table)) % 2, "train", "test")
+    table.to_csv(manifest, index=False)
+    assert main(["data", "split", str(manifest), str(tmp_path / "out.csv")]) == 0
+    assert (read_manifest(tmp_path / "out.csv").table.groupby("subject")["split"].nunique() == 1).all()
+    assert main(["data", "split", str(manifest), str(tmp_path / "kept.csv"), "--keep-test"]) == 2
+
+
 def test_folds(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "split", str(manifest), str(tmp_path / "folds"), "--folds=4"]) == 0
     tables = [read_manifest(tmp_path / "folds" / f"fold-{number}.csv").table for number in range(4)]

@@ -15,9 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.options import checked
-from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions, read_manifest
+from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions
 from oahier.data.audit.subjects import similar_subjects
 from oahier.data.balance import Balance, balance_of, category_name, class_column
+from oahier.data.manifest import read_cells
 
 _TEST, _WITH_SHARES = 0.15, 4
 FOLD = "fold"
@@ -57,7 +58,7 @@ def run(words: list[str]) -> int:
         raise ValueError("--keep-test keeps the test knees: leave --test and --folds out")
     if options.folds is not None and options.test is not None:
         raise ValueError("--folds tests every knee in one of them: leave --test out")
-    manifest = read_manifest(options.manifest)
+    manifest = _unsplit(options.manifest, options.keep_test)
     stratify = [name.strip() for name in options.stratify.split(",") if name.strip()]
     if similar := similar_subjects(manifest.table):
         raise ManifestError(manifest.name, similar)
@@ -76,6 +77,16 @@ def run(words: list[str]) -> int:
         part.write(path)
         console.print(f"wrote {escape(str(path))}", soft_wrap=True)
     return 0
+
+
+def _unsplit(source: str, keep_test: bool) -> Manifest:
+    """The manifest without the splits that it has, which may be what is wrong with it."""
+    path, cells, problems = read_cells(source)
+    if problems:
+        raise ManifestError(path, problems)
+    if not keep_test:
+        cells = cells.drop(columns="split", errors="ignore")
+    return Manifest.from_table(cells, path.parent, path)
 
 
 def _parts(manifest: Manifest, options: Any, stratify: Sequence[str]) -> tuple[dict[Path, Manifest], Balance]:

@@ -23,6 +23,8 @@ LISTED = 3000
 """Findings on the page; the JSON file holds all."""
 SAMPLE = 24
 """Knees without findings that are shown."""
+_NOTHING = 5e-4
+"""What is written as 0."""
 KINDS = {
     "table": "Table",
     "files": "Files",
@@ -141,7 +143,9 @@ def _view(name: str, table: pd.DataFrame) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        if math.isnan(value):
+            return ""
+        return "0" if abs(value) < _NOTHING else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)
 
 

@@ -18,6 +18,7 @@ LABEL_NAMES = {
 }  # fmt: skip
 _ALL = "all"
 _SHAPES = 20
+_SHARES = ("zeros", "saturated")
 
 
 def default_covariates(table: pd.DataFrame) -> list[str]:
@@ -116,10 +117,16 @@ def _geometry(knees: pd.DataFrame) -> pd.DataFrame:
 def _intensity(facts: pd.Series) -> pd.DataFrame:
     names = {
         "mean": "mean", "sd": "standard deviation", "p01": "1st percentile", "p99": "99th percentile",
-        "zeros": "share of zeros", "saturated": "share at the maximum",
+        "zeros": "zeros (%)", "saturated": "at the maximum (%)",
     }  # fmt: skip
     return pd.DataFrame(
-        [{"measure": words, **_range(facts.map(lambda f, key=key: f[key]))} for key, words in names.items()]
+        [
+            {
+                "measure": words,
+                **_range(facts.map(lambda f, key=key: f[key] * (100 if key in _SHARES else 1))),
+            }
+            for key, words in names.items()
+        ]
     )
 
 
