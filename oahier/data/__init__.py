@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oahier.data.audit import Audit, audit_manifest
 from oahier.data.augmentation import AugmentationRanges, BatchAugmentation
 from oahier.data.cache import CacheError, KneeCache
 from oahier.data.check import check_manifest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from oahier.data.phantom import make_phantoms
 
 __all__ = [
+    "Audit",
     "AugmentationRanges",
     "BatchAugmentation",
     "CacheError",
@@ -31,6 +33,7 @@ __all__ = [
     "SplitFractions",
     "SplitPlan",
     "TorchIOAugmentation",
+    "audit_manifest",
     "check_manifest",
     "make_phantoms",
     "read_manifest",
