@@ -4,10 +4,14 @@ import csv
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from miniature.damage import SEEN, Damage, flipped, quick
 from miniature.oai import make_oai, pack, write_dess
 
 import oahier.data.importers.oai_tree as tree
@@ -257,6 +261,26 @@ def test_archives_that_try_to_escape(tmp_path: Path) -> None:
 
 def pack_one(folder: Path) -> Path:
     return pack(write_dess(folder / "9000099/20040908/10027612", "right"))
+
+
+@quick(60)
+@given(damage=st.one_of(SEEN, flipped()))
+def test_damaged_archives_give_the_same_files_or_an_error(tmp_path: Path, damage: Damage) -> None:
+    archive = tmp_path / "10027612.tar.gz"
+    if not archive.exists():
+        pack_one(tmp_path).rename(archive)
+        unpack(archive, tmp_path / "whole")
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    damaged = tmp_path / "damaged.tar.gz"
+    damaged.write_bytes(damage(archive.read_bytes()))
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    try:
+        unpack(damaged, tmp_path / "out")
+    except ValueError as error:
+        assert "damaged.tar.gz is truncated or damaged" in str(error)  # noqa: PT017  (there may be no error)
+        assert not (tmp_path / "out").exists()
+    else:
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == whole
 
 
 def test_damage_anywhere_is_left_out(source: Path, tmp_path: Path) -> None:

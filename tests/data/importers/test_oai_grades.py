@@ -3,6 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from miniature.damage import SEEN, Damage, appended, flipped, quick
 from miniature.oai import write_kxr, write_nda
 
 from oahier.data.importers.oai_codes import visit_code, visit_of_path
@@ -171,3 +174,24 @@ def test_covariates_of_visits(tmp_path: Path) -> None:
         read_covariates(tmp_path)
     with pytest.raises(ValueError, match="expected one of the columns P02SEX, V00AGE"):
         read_covariates(write_kxr(tmp_path / "x.txt", [("9000001", "1", "15", "2")]))
+
+
+@pytest.mark.parametrize("name", ["kxr_sq_bu00.txt", "oai_kxrsemiquant01.txt"])
+@quick(60)
+@given(damage=st.one_of(SEEN, appended(), flipped()))
+def test_damaged_tables_give_grades_or_an_error_that_names_them(
+    tmp_path: Path, name: str, damage: Damage
+) -> None:
+    """Never another exception, and never a grade that is none."""
+    if name.startswith("kxr"):
+        path = write_kxr(tmp_path / name, [(f"900000{n}", "1: Right", "15", str(n % 5)) for n in range(9)])
+    else:
+        path = write_nda(tmp_path / name, [(f"900000{n}", "V00", "15", "1", str(n % 5)) for n in range(9)])
+    path.write_bytes(damage(path.read_bytes()))
+    try:
+        readings = read_grades(path)
+    except ValueError as error:
+        assert name in str(error)  # noqa: PT017  (there may be no error)
+    else:
+        assert set(readings.grades.values()) <= {0, 1, 2, 3, 4}
+        assert all(len(subject) == 7 and side in ("left", "right") for subject, side, _ in readings.grades)
