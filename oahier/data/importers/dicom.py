@@ -72,7 +72,7 @@ def import_dicom(
         sheet: of a workbook, the first one when not given.
         separator: of a text table, found when not given.
         visits: what tells the examinations of a person apart: ``date`` of the study, their ``number``, or
-            ``none`` where everybody has one.
+            ``none`` where everybody has one; dates are written with ``date`` only.
         patients: who a series is of: PatientID in its ``header``, or the first ``folder`` below the source,
             for trees whose headers were emptied.
         licence: terms of the data, for the manifest.
@@ -107,7 +107,7 @@ def import_dicom(
                 sheet, separator, dict.fromkeys(one.patient for one in found),
             )  # fmt: skip
         wanted = [one for one in found if pattern.search(one.description) or pattern.search(one.protocol)]
-        _write_found(destination / FOUND, source, found, wanted, table)
+        _write_found(destination / FOUND, source, found, wanted, table, dated=visits == "date")
         _check_choice(source, destination, found, wanted, series)
         joined = _Joined(source, table, visits)
         candidates = joined.candidates(wanted, found)
@@ -249,17 +249,23 @@ def _name(*parts: str) -> str:
 
 
 def _write_found(
-    path: Path, source: Path, found: Sequence[Series], wanted: Sequence[Series], labels: DicomLabels
+    path: Path,
+    source: Path,
+    found: Sequence[Series],
+    wanted: Sequence[Series],
+    labels: DicomLabels,
+    dated: bool,
 ) -> None:
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(_COLUMNS)
     used = set(map(id, wanted))
     for one in found:
+        date = one.study_date if dated else ""
+        chosen = "yes" if id(one) in used and not one.problems else "no"
         table.writerow(
-            [_shown(one, source), labels.subject(one.patient), one.study_date, one.description, one.protocol,
-             one.part, one.modality, one.laterality, len(one.slices),
-             "yes" if id(one) in used and not one.problems else "no", "; ".join(one.problems)]
+            [_shown(one, source), labels.subject(one.patient), date, one.description, one.protocol, one.part,
+             one.modality, one.laterality, len(one.slices), chosen, "; ".join(one.problems)]
         )  # fmt: skip
     write_atomically(path, stream.getvalue())
 

@@ -203,7 +203,8 @@ def _way_up(name: str, labels: UInt8[np.ndarray, "a b c"]) -> Float64[np.ndarray
         plane = np.count_nonzero(inside, axis=0)
         counts = np.count_nonzero(inside, axis=(1, 2)), plane.sum(axis=1), plane.sum(axis=0)
         centres.append([float(np.average(np.arange(count.size), weights=count)) for count in counts])
-    return np.array(centres[1]) - np.array(centres[0])
+    way: np.ndarray = np.subtract(centres[1], centres[0])
+    return way
 
 
 def _is_upright(turn: Turn, way: Float64[np.ndarray, "3"], grid: Grid) -> bool:

@@ -130,6 +130,7 @@ def test_another_name_for_patients(export: Path, tmp_path: Path) -> None:
     assert len(texts) == 9
     for path in texts:
         assert "0018" not in path.read_text(), f"the PatientID stands in {path.name}"
+        assert "20250203" not in path.read_text(), f"a date stands in {path.name}"
 
 
 def test_sides(tmp_path: Path) -> None:
