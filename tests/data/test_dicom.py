@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import locale
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -317,6 +318,15 @@ def test_compressed_pixels(tmp_path: Path, volume: np.ndarray) -> None:
     np.testing.assert_allclose(image.grid.affine, expected.grid.affine)
 
 
+@pytest.fixture
+def same_locale() -> Iterator[None]:
+    """GDCM's JPEG 2000 writer sets the locale of the whole process to C."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.usefixtures("same_locale")
 def test_jpeg_2000(tmp_path: Path, volume: np.ndarray) -> None:
     import SimpleITK as sitk
 
