@@ -7,6 +7,25 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Digest(Protocol):
+    """A hash that takes bytes, of ``hashlib`` for example."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+def feed_file(digest: Digest, path: Path) -> None:
+    """Feed the bytes of a file to a hash, block by block.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
 
 
 def write_atomically(path: Path | str, content: str | bytes | Callable[[Path], object]) -> Path:

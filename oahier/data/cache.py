@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from oahier.data.cache_jobs import Job, is_whole, progress, run_jobs
+from oahier.data.cache_jobs import Job, is_whole, run_jobs
 from oahier.data.content import Finding
 from oahier.data.entry import entry_size
 from oahier.data.manifest import Manifest
 from oahier.data.preprocessing import Preprocessing
 from oahier.data.problems import ManifestError, Problem
+from oahier.data.progress import progress
 from oahier.data.reading import UnreadableImage
 from oahier.data.sources import Sources
 from oahier.data.table import row_number

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from oahier.data.content import Finding, read_knee
 from oahier.data.entry import DamagedEntry, verify_entry, write_entry
 from oahier.data.preprocessing import Preprocessing, preprocess
+from oahier.data.progress import progress
 from oahier.data.sources import file_signature
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def run_jobs(jobs: list[Job], num_workers: int) -> Iterator[tuple[Job, list[Find
     """
     loader: Any = DataLoader(_Jobs(jobs), batch_size=None, num_workers=min(num_workers, len(jobs)))
     try:
-        for job, findings in zip(jobs, progress(loader, len(jobs)), strict=True):
+        for job, findings in zip(jobs, progress(loader, len(jobs), "Preprocessing knees"), strict=True):
             if isinstance(findings, OSError):
                 raise findings
             yield job, findings
@@ -95,29 +96,3 @@ class _Jobs(Dataset[Any]):
 
     def __getitem__(self, index: int) -> list[Finding] | OSError:
         return self._jobs[index].run()
-
-
-def progress(results: Any, total: int, description: str = "Preprocessing knees") -> Iterator[Any]:
-    """The results, with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield from bar.track(results, total=total, description=description)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oahier.data.reading import read_grid
-from oahier.files import write_atomically
+from oahier.files import feed_file, write_atomically
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,5 @@ def _hash(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     folder = path.is_dir()
     for file in sorted(file for file in path.iterdir() if file.is_file()) if folder else [path]:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
+        feed_file(digest, file)
     return digest.hexdigest()

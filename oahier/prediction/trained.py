@@ -13,6 +13,7 @@ import torch
 from oahier.analysis.reference import EmbeddingReference
 from oahier.checkpoints import CheckpointError
 from oahier.data.preprocessing import Preprocessing
+from oahier.files import feed_file
 from oahier.model import HierarchicalClassifier
 
 
@@ -98,8 +99,6 @@ def file_hash(paths: list[Path] | tuple[Path, ...]) -> str:
     """
     digest = hashlib.blake2b(digest_size=20)
     for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
+        feed_file(digest, path)
         digest.update(b"\0end of file\0")
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from oahier.data.audit.measure import VERSION, KneeFacts, examine
+from oahier.data.progress import progress
 from oahier.data.sources import file_signature
 from oahier.files import write_atomically
 
@@ -65,7 +66,7 @@ class FactStore:
         files_of = dict(zip(paths, knees, strict=True))
         jobs = _Jobs([(path, files_of[path]) for path, facts in known.items() if facts is None])
         loader: Any = DataLoader(jobs, batch_size=None, num_workers=min(workers, len(jobs)))
-        made = iter(_progress(loader, len(jobs)))
+        made = iter(progress(loader, len(jobs), "Reading knees"))
         for path in paths:
             if known[path] is None:  # the loader keeps the order, and every path is once among its jobs
                 known[path] = KneeFacts.from_dict(next(made))
@@ -109,12 +110,3 @@ def _read(path: Path) -> KneeFacts | None:
             return KneeFacts.from_dict(json.loads(file.readline()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _progress(results: Any, total: int) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    hidden = not console.is_terminal or not total
-    yield from track(results, "Reading knees", total=total, console=console, disable=hidden)

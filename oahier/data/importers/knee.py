@@ -11,6 +11,7 @@ from oahier.data.content import label_findings, volume_faults
 from oahier.data.importers.candidates import Candidate
 from oahier.data.importers.journal import Journal, Record
 from oahier.data.reading import Image, UnreadableImage, read_image, write_image
+from oahier.files import feed_file
 
 _FEW, _SHAPE = 12, 2
 """Different values up to which a volume is no image; two are a shape, which somebody may learn from."""
@@ -31,7 +32,7 @@ def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint:
 
 
 def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
-    image = _image(candidate)
+    image, side = _open(candidate)
     faults = volume_faults(image.data)
     few = _few_values(image.data)
     if few > _SHAPE:
@@ -50,15 +51,17 @@ def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprin
     for name, voxels in written.values():
         path = write_image(destination / name, image.in_source_axes(voxels), image.source.affine)
         sizes[name] = path.stat().st_size
-    return Record(fingerprint, "", _header_side(candidate), _hash(candidate), sizes, notes)
+    return Record(fingerprint, "", side, _hash(candidate), sizes, notes)
 
 
-def _image(candidate: Candidate) -> Image:
-    if candidate.series is None:
-        return read_image(candidate.mri)
-    from oahier.data.reading.dicom import read_series
+def _open(candidate: Candidate) -> tuple[Image, str]:
+    """The image, and the side that its header says, if it is a DICOM series."""
+    if candidate.series is None and not candidate.mri.is_dir():
+        return read_image(candidate.mri), ""
+    from oahier.data.reading.dicom import header_side, read_series, single_series
 
-    return read_series(candidate.series)
+    series = candidate.series or single_series(candidate.mri)
+    return read_series(series), header_side(series)
 
 
 def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list[str]]:
@@ -104,14 +107,6 @@ def _words(image: Image) -> str:
     return f"{shape} voxels of {spacing} mm from ({origin})"
 
 
-def _header_side(candidate: Candidate) -> str:
-    if candidate.series is None and not candidate.mri.is_dir():
-        return ""
-    from oahier.data.reading.dicom import header_side
-
-    return str(header_side(candidate.series if candidate.series is not None else candidate.mri))
-
-
 def _hash(candidate: Candidate) -> str:
     """SHA-256 of the image's file; of a series, of its files' hashes in the order of the slices."""
     if candidate.series is not None:
@@ -126,9 +121,7 @@ def _hash(candidate: Candidate) -> str:
 def _file_hash(path: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        feed_file(digest, path)
     except OSError as error:
         raise UnreadableImage(f"{path} cannot be read: {error.strerror or error}") from error
     return digest.hexdigest()

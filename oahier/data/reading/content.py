@@ -41,6 +41,19 @@ def file_bytes(path: Path) -> bytes:
         raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first ``count`` bytes of a file, or all of a shorter one.
+
+    Raises:
+        UnreadableImage: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(count)
+    except OSError as error:
+        raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
+
+
 def damaged(path: Path, why: str) -> UnreadableImage:
     """The error of a file that was whole once."""
     return UnreadableImage(f"{path} is truncated or damaged: {why}; copy it again from its source")

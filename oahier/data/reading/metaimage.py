@@ -69,11 +69,7 @@ def read_metaimage(path: Path) -> Image:
 
 def read_metaimage_grid(path: Path) -> Grid:
     """Grid after the axes are turned to RAS+, from the header alone."""
-    try:
-        with path.open("rb") as stream:
-            packed = stream.read(_HEADER)
-    except OSError as error:
-        raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
+    packed = content.first_bytes(path, _HEADER)
     layout = _layout(path, _fields(path, packed)[0])
     return turned_grid(path, layout.shape, layout.affine)
 

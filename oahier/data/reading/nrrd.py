@@ -91,11 +91,7 @@ def read_nrrd(path: Path) -> Image:
 
 def read_nrrd_grid(path: Path) -> Grid:
     """Grid after the axes are turned to RAS+, from the header alone."""
-    try:
-        with path.open("rb") as stream:
-            packed = stream.read(_HEADER)
-    except OSError as error:
-        raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
+    packed = content.first_bytes(path, _HEADER)
     layout = _layout(path, _fields(path, packed)[0])
     return turned_grid(path, three_axes(path, layout.shape), layout.affine)
 

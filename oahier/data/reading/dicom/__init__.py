@@ -17,7 +17,15 @@ from oahier.data.reading.errors import UnreadableImage, reason
 from oahier.data.reading.grid import Affine
 from oahier.data.reading.image import Image, three_axes, turned_to_ras
 
-__all__ = ["Series", "find_series", "header_side", "read_series", "read_single", "series_faults"]
+__all__ = [
+    "Series",
+    "find_series",
+    "header_side",
+    "read_series",
+    "read_single",
+    "series_faults",
+    "single_series",
+]
 
 
 def find_series(folder: Path, *, recursive: bool = True) -> list[Series]:
@@ -61,6 +69,15 @@ def read_single(path: Path) -> Image:
     Raises:
         UnreadableImage: none or several series, or one with faults.
     """
+    return read_series(single_series(path))
+
+
+def single_series(path: Path) -> Series:
+    """The one series of a folder (not looking into its folders), or of a file of many frames.
+
+    Raises:
+        UnreadableImage: none or several series.
+    """
     found = find_series(path, recursive=False) if path.is_dir() else _series_of([path])
     if not found:
         raise UnreadableImage(f"{path}: expected a folder with one DICOM series, got 0; no DICOM image in it")
@@ -72,7 +89,7 @@ def read_single(path: Path) -> Image:
         )
     if path.is_file() and len(found[0].slices) == 1:
         raise UnreadableImage(f"{path}: expected a volume, got one slice of a DICOM series; give its folder")
-    return read_series(found[0])
+    return found[0]
 
 
 def header_side(source: Path | Series) -> Side:
