@@ -238,10 +238,7 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Warn where a checkpoint was trained on other voxels, or on knees that are test knees here."""
-        recorded = state_dict.get("preprocessing") or {  # checkpoints of oahier 0.1
-            name: state_dict[name] for name in ("shape", "spacing")
-        }
-        trained = Preprocessing.from_dict(recorded).as_dict()
+        trained = state_dict["preprocessing"]
         for name, here in self.preprocessing.as_dict().items():
             there = trained[name]
             if not np.allclose(there, here, rtol=1e-3):

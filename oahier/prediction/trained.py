@@ -58,7 +58,7 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
     content = torch.load(path, map_location="cpu", weights_only=True)
     identity = file_hash([path])
     data = content.get("KneeMRIDataModule")
-    if not isinstance(data, Mapping) or not ({"preprocessing", "shape"} & set(data)):
+    if not isinstance(data, Mapping) or "preprocessing" not in data:
         raise CheckpointError(
             f"checkpoint {path}: it does not say how volumes were preprocessed, because it was not trained "
             "with oahier.KneeMRIDataModule; preprocess as at training and call the model in Python "
@@ -72,15 +72,10 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
             reference, why = EmbeddingReference.from_state(found["reference"]), ""
             identity = file_hash([path, beside])
     return TrainedModel(
-        model.eval().requires_grad_(False).to(device), _preprocessing(data), reference, path, identity,
+        model.eval().requires_grad_(False).to(device), Preprocessing.from_dict(data["preprocessing"]),
+        reference, path, identity,
         {name: list(knees) for name, knees in data.get("splits", {}).items()}, why,
     )  # fmt: skip
-
-
-def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
-    if "preprocessing" in data:
-        return Preprocessing.from_dict(data["preprocessing"])
-    return Preprocessing(shape=tuple(data["shape"]), spacing=tuple(data["spacing"]))
 
 
 def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | None, str]:

@@ -82,14 +82,6 @@ def test_a_checkpoint_of_the_test_knees_warns(make: Callable[..., KneeMRIDataMod
         make(seed=1).load_state_dict(state)
 
 
-def test_a_checkpoint_from_before_preprocessing_had_a_record(make: Callable[..., KneeMRIDataModule]) -> None:
-    data = make()
-    old = {"shape": [8, 10, 12], "spacing": [2.0, 1.5, 1.0], "splits": data.state_dict()["splits"]}
-    data.load_state_dict(old)
-    with pytest.warns(UserWarning, match="trained with spacing="):
-        data.load_state_dict({**old, "spacing": [2.0, 1.5, 1.1]})
-
-
 def test_left_knees_are_mirrored_and_right_ones_are_not(
     make: Callable[..., KneeMRIDataModule], knees: Path
 ) -> None:

@@ -42,10 +42,7 @@ def write_bright_checkpoint(
     content: dict[str, Any] = {
         "state_dict": model.state_dict(),
         "hyper_parameters": model.specification,
-        "KneeMRIDataModule": {
-            "shape": list(shape), "spacing": list(spacing), "preprocessing": preprocessing,
-            "splits": splits or {},
-        },
+        "KneeMRIDataModule": {"preprocessing": preprocessing, "splits": splits or {}},
         "callbacks": {} if reference is None else {"SeverityAxis": {"reference": reference.state()}},
     }  # fmt: skip
     torch.save(content, path)
