@@ -8,6 +8,7 @@ from typing import Any
 
 from oahier.files import write_atomically
 from oahier.hierarchy import OA_FROM_GRADE
+from oahier.pages import render
 from oahier.prediction.axis_rows import axis_view
 from oahier.prediction.knee import KneePrediction, Row, grade_columns, warnings_of
 from oahier.prediction.loading import LoadedScan
@@ -31,7 +32,8 @@ def knee_page(
     """Write the page of a knee; ``cuts`` are planes through the peak and through the middle."""
     row, saliency = prediction.row, prediction.saliency
     looked = saliency is not None and saliency.strength > 0
-    text = _render(
+    text = render(
+        _TEMPLATES,
         "knee.html",
         knee=row["knee"],
         side=_side(row),
@@ -75,22 +77,8 @@ def index_page(
         for record in records
     ]  # fmt: skip
     lead = f"Model {trained.path.name} ({type(trained.model.encoder).__name__})."
-    text = _render("index.html", rows=rows, columns=columns, left_out=left_out, lead=lead)
+    text = render(_TEMPLATES, "index.html", rows=rows, columns=columns, left_out=left_out, lead=lead)
     return write_atomically(folder / "index.html", text)
-
-
-def _render(template: str, **context: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from oahier import __version__
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8").rstrip()
-    text = environment.get_template(template).render(version=__version__, style=style, **context)
-    return text.rstrip() + "\n"
 
 
 def _link(files: Sequence[str], start: str) -> str:

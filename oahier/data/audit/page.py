@@ -15,6 +15,7 @@ from oahier.data.audit.picture import COLOURS, SIDE
 from oahier.data.audit.tables import LABEL_NAMES
 from oahier.data.problems import Problem
 from oahier.data.table import row_number
+from oahier.pages import render
 from oahier.types import MISSING
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,21 +51,14 @@ _TITLES = {"cohort": "Knees, subjects and sides", "grades": "Grades by split", *
 
 def page(audit: Audit, megabytes: float = 12.0) -> str:
     """The page as text; pictures of knees with findings first, then of a sample, up to a size."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from oahier import __version__
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     cards, unseen = _cards(audit, megabytes)
     shown = audit.problems[:LISTED]
     knees = {card["name"]: card["id"] for card in cards}
-    text = environment.get_template("audit.html").render(
+    return render(
+        TEMPLATES,
+        "audit.html",
         name=audit.source.name,
         source=str(audit.source),
-        version=str(__version__),
         verdict=audit.verdict,
         state=next((severity for severity in SEVERITIES if audit.of(severity)), "clean"),
         counts={severity: len(audit.of(severity)) for severity in SEVERITIES},
@@ -80,10 +74,8 @@ def page(audit: Audit, megabytes: float = 12.0) -> str:
         colours=[(LABEL_NAMES[label], "rgb({}, {}, {})".format(*rgb)) for label, rgb in COLOURS.items()],
         picture_width=3 * SIDE + 8,
         picture_height=SIDE,
-        style=(TEMPLATES / "audit.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "audit.js").read_text(encoding="utf-8"),
     )
-    return text.rstrip() + "\n"
 
 
 def _cohort(audit: Audit) -> list[tuple[str, str]]:

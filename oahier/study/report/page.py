@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oahier.pages import render
 from oahier.study.report.axes import AxisPanel
 from oahier.study.report.charts import Chart, axis_chart, forest_chart
 from oahier.study.report.contents import Contents
@@ -45,24 +46,17 @@ class Material:
 
 def page(material: Material) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     charts = _Charts()
     context = _context(material, charts)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    template = environment.get_template("index.html")
-    text = template.render(
+    return render(
+        TEMPLATES,
+        "index.html",
         **context,
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
         scripts=[(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "browser.js")],
         plotly=_plotly_script() if charts.figures else "",
         chart_data=for_script(charts.figures),
         browser_data=for_script(material.browser),
     )
-    return text.rstrip() + "\n"
 
 
 def for_script(content: Any) -> str:
@@ -100,7 +94,6 @@ def _context(material: Material, charts: _Charts) -> dict[str, Any]:
     axis_all = axis_view(contents)
     return {
         "name": study.name,
-        "version": _version(),
         "preset": study.preset,
         "lead": _lead(contents),
         "factors": [
@@ -142,12 +135,6 @@ def _context(material: Material, charts: _Charts) -> dict[str, Any]:
             {"name": level_name(level), "colour": style.colour} for level, style in contents.styles.items()
         ],
     }
-
-
-def _version() -> str:
-    from oahier import __version__
-
-    return str(__version__)
 
 
 def _lead(contents: Contents) -> str:
