@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oahier.data.reading import read_grid
+from oahier.data.reading import image_files, read_grid
 from oahier.files import feed_file, write_atomically
 
 
@@ -36,14 +35,6 @@ class Sources:
         self._elsewhere = _user_folder() / f"{_digest(str(folder.absolute()).encode())}.json"
         self._known: dict[str, dict[str, Any]] = self._read()
         self._changed = False
-
-    def content_hash(self, path: Path) -> str:
-        """BLAKE2b of the bytes; of all files, by name, for a folder.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        return str(self._fact(path, "hash", _hash))
 
     def extent(self, path: Path) -> tuple[float, ...]:
         """Millimetres from edge to edge along right, anterior, superior.
@@ -126,18 +117,17 @@ class Sources:
 
 
 def file_signature(path: Path) -> str:
-    """Size and time stamp of a file, or of all files of a folder.
+    """Size and time stamp of a file, or of all files that make an image.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is no such file or folder.
     """
     try:
-        here = path.stat()
+        stats = [(file.name, file.stat()) for file in image_files(path)]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"missing file {path}; the cache is made from it") from error
-    if not stat.S_ISDIR(here.st_mode):
-        return f"{here.st_size} {here.st_mtime_ns}"
-    stats = sorted((file.name, file.stat()) for file in os.scandir(path) if file.is_file())
+    if len(stats) == 1 and not path.is_dir():
+        return f"{stats[0][1].st_size} {stats[0][1].st_mtime_ns}"
     listing = "\n".join(f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in stats)
     return _digest(listing.encode())
 
@@ -168,8 +158,8 @@ def _try_hash(path: Path) -> str | OSError:
 
 
 def _hash(path: Path) -> str:
+    """BLAKE2b of the bytes, of all files that make an image one after the other."""
     digest = hashlib.blake2b(digest_size=16)
-    folder = path.is_dir()
-    for file in sorted(file for file in path.iterdir() if file.is_file()) if folder else [path]:
+    for file in image_files(path):
         feed_file(digest, file)
     return digest.hexdigest()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from oahier.data.manifest import Manifest, read_cells
 from oahier.data.problems import ManifestError, Problem
-from oahier.data.reading import UnreadableImage
+from oahier.data.reading import UnreadableImage, image_files
 from oahier.data.table import row_number
 from oahier.types import MISSING
 
@@ -49,12 +49,8 @@ class Scan:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that hold the volume and its label map."""
-        folder = sorted(self.path.iterdir()) if self.path.is_dir() and self.series is None else [self.path]
-        volume = tuple(folder) if self.series is None else tuple(self.series.files)
-        if self.path.suffix.lower() in (".mhd", ".nhdr"):  # the header names the file with the voxels
-            others = (path for path in self.path.parent.glob(f"{self.path.stem}.*") if path != self.path)
-            volume = (*volume, *sorted(path for path in others if path.is_file()))
-        return volume if self.cartilage is None else (*volume, self.cartilage)
+        volume = image_files(self.path) if self.series is None else tuple(self.series.files)
+        return volume if self.cartilage is None else (*volume, *image_files(self.cartilage))
 
 
 @dataclass(frozen=True)

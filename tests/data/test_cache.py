@@ -78,20 +78,19 @@ def test_hashes_are_remembered_until_the_file_changes(
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "0.dcm").write_bytes(b"slice")
+    paths = [tmp_path / "a", tmp_path / "folder"]
     sources = Sources(tmp_path)
-    first = sources.content_hash(tmp_path / "a")
-    series = sources.content_hash(tmp_path / "folder")
+    first = sources.learn(paths, 0)
     sources.save()
     with monkeypatch.context() as patch:
         patch.setattr("oahier.data.sources._hash", lambda path: pytest.fail(f"{path} is read again"))
-        assert Sources(tmp_path).content_hash(tmp_path / "a") == first
-        assert Sources(tmp_path).content_hash(tmp_path / "folder") == series
+        assert Sources(tmp_path).learn(paths, 0) == first
     (tmp_path / "a").write_bytes(b"two!")
     (tmp_path / "folder" / "1.dcm").write_bytes(b"slice")
-    assert Sources(tmp_path).content_hash(tmp_path / "a") != first
-    assert Sources(tmp_path).content_hash(tmp_path / "folder") != series
+    second = Sources(tmp_path).learn(paths, 0)
+    assert all(second[path].hash != first[path].hash for path in paths)
     (tmp_path / "sources.json").write_text("{half")
-    assert Sources(tmp_path).content_hash(tmp_path / "a")
+    assert Sources(tmp_path).learn(paths, 0) == second
 
 
 def test_names_do_not_depend_on_where_things_are(some_knees: Callable[..., Path], tmp_path: Path) -> None:

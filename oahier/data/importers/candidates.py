@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oahier.data.manifest import Manifest
-from oahier.data.reading import Image
+from oahier.data.reading import Image, image_files
 
 if TYPE_CHECKING:
     from oahier.data.reading.dicom import Series
@@ -58,6 +58,11 @@ class Candidate:
     series: Series | None = None
     mask: MaskStep | None = None
     source: str = ""
+
+    @property
+    def image_files(self) -> tuple[Path, ...]:
+        """The files that hold the image, those of a series in the order of its slices."""
+        return image_files(self.mri) if self.series is None else tuple(self.series.files)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from oahier.data.importers.candidates import Candidate
+from oahier.data.reading import image_files
 from oahier.files import write_atomically
 
 FOLDER = ".import"
@@ -35,7 +36,7 @@ class Record:
         fingerprint: of the source files and options that it was made from.
         reason: why the knee is left out, empty if it is not.
         side: what the image's header says: left, right or empty.
-        source_hash: SHA-256 of the image's bytes.
+        source_hash: SHA-256 of the image's file; of several files, of their hashes in order.
         written: files made in the destination and their sizes, ``images/<knee>.nii.gz`` for example.
         notes: remarks of the mask step.
     """
@@ -95,20 +96,12 @@ def fingerprint(candidate: Candidate, convert: bool) -> str:
     Raises:
         OSError: a file is not there.
     """
-    files = [*_files(candidate), *([candidate.cartilage] if candidate.cartilage else [])]
+    files = [*candidate.image_files, *(image_files(candidate.cartilage) if candidate.cartilage else ())]
     state = [(str(path.absolute()), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     step = candidate.mask
     name = getattr(step, "__qualname__", None)
     identity = f"{getattr(step, '__module__', '')}.{name}" if name else repr(step)
     return hashlib.sha256(json.dumps([_FORMAT, state, convert, identity]).encode()).hexdigest()
-
-
-def _files(candidate: Candidate) -> Sequence[Path]:
-    if candidate.series is not None:
-        return candidate.series.files
-    if candidate.mri.is_dir():
-        return sorted(path for path in candidate.mri.iterdir() if path.is_file())
-    return [candidate.mri]
 
 
 def size_of(path: Path) -> int:

@@ -108,14 +108,9 @@ def _words(image: Image) -> str:
 
 
 def _hash(candidate: Candidate) -> str:
-    """SHA-256 of the image's file; of a series, of its files' hashes in the order of the slices."""
-    if candidate.series is not None:
-        files = list(candidate.series.files)
-    elif candidate.mri.is_dir():
-        files = sorted(path for path in candidate.mri.iterdir() if path.is_file())
-    else:
-        return _file_hash(candidate.mri)
-    return hashlib.sha256("".join(map(_file_hash, files)).encode()).hexdigest()
+    """SHA-256 of the image's file; of several files, of their hashes in order."""
+    hashes = [_file_hash(file) for file in candidate.image_files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _file_hash(path: Path) -> str:

@@ -7,9 +7,19 @@ allocates whatever a header asks for. What is damaged, or not one 3D volume, is 
 from __future__ import annotations
 
 from oahier.data.reading.errors import UnreadableImage
+from oahier.data.reading.files import image_files
 from oahier.data.reading.formats import read_grid, read_image
 from oahier.data.reading.grid import Affine, Grid
 from oahier.data.reading.image import Image
 from oahier.data.reading.write import write_image
 
-__all__ = ["Affine", "Grid", "Image", "UnreadableImage", "read_grid", "read_image", "write_image"]
+__all__ = [
+    "Affine",
+    "Grid",
+    "Image",
+    "UnreadableImage",
+    "image_files",
+    "read_grid",
+    "read_image",
+    "write_image",
+]

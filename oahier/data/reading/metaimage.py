@@ -58,10 +58,8 @@ def read_metaimage(path: Path) -> Image:
     packed = content.file_bytes(path)
     fields, end = _fields(path, packed)
     layout = _layout(path, fields)
-    if layout.data_file.upper() == "LOCAL":
-        stored: bytes | memoryview = memoryview(packed)[end:]
-    else:
-        stored = content.file_bytes(content.beside(path, layout.data_file))
+    separate = _data_file(path, layout.data_file)
+    stored = memoryview(packed)[end:] if separate is None else content.file_bytes(separate)
     raw = _raw(path, stored, layout)
     data = content.in_single(content.voxels(path, raw, layout.dtype, layout.shape))
     return turned_to_ras(path, data, layout.affine)
@@ -72,6 +70,23 @@ def read_metaimage_grid(path: Path) -> Grid:
     packed = content.first_bytes(path, _HEADER)
     layout = _layout(path, _fields(path, packed)[0])
     return turned_grid(path, layout.shape, layout.affine)
+
+
+def metaimage_data_file(path: Path, start: bytes) -> Path | None:
+    """The file with the voxels, if it is another than the header's.
+
+    Args:
+        path: the header.
+        start: its first bytes.
+
+    Raises:
+        UnreadableImage: damaged, or a data file that is missing or outside of the header's folder.
+    """
+    return _data_file(path, _fields(path, start)[0]["ElementDataFile"])
+
+
+def _data_file(path: Path, name: str) -> Path | None:
+    return None if name.upper() == "LOCAL" else content.beside(path, name)
 
 
 def _raw(path: Path, stored: bytes | memoryview, layout: _Layout) -> Any:

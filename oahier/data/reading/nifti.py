@@ -48,7 +48,7 @@ def read_nifti(path: Path) -> Image:
     Raises:
         UnreadableImage: damaged, not 3D, not one number per voxel, or no NIfTI file.
     """
-    header, voxels = _files(path)
+    header, voxels = nifti_files(path)
     packed = content.file_bytes(header)
     layout = _layout(path, _first(header, packed), pair=header != voxels)
     shape = three_axes(path, layout.shape)
@@ -66,7 +66,7 @@ def read_nifti(path: Path) -> Image:
 
 def read_nifti_grid(path: Path) -> Grid:
     """Grid after the axes are turned to RAS+; of the file only the header is unpacked."""
-    header, voxels = _files(path)
+    header, voxels = nifti_files(path)
     try:
         with header.open("rb") as stream:
             packed = stream.read(64 << 10)
@@ -80,7 +80,7 @@ def read_nifti_grid(path: Path) -> Grid:
     return turned_grid(path, shape, layout.affine)
 
 
-def _files(path: Path) -> tuple[Path, Path]:
+def nifti_files(path: Path) -> tuple[Path, Path]:
     """The files of header and voxels, which are one for ``.nii``."""
     if path.suffix.lower() == ".hdr":
         return path, path.with_suffix(".img" if path.suffix == ".hdr" else ".IMG")

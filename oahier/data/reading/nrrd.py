@@ -66,7 +66,6 @@ class _Layout:
     dtype: np.dtype[Any]
     encoding: str
     skip: int
-    data_file: str | None
 
 
 def read_nrrd(path: Path) -> Image:
@@ -80,10 +79,8 @@ def read_nrrd(path: Path) -> Image:
     fields, end = _fields(path, packed)
     layout = _layout(path, fields)
     shape = three_axes(path, layout.shape)
-    if layout.data_file is None:
-        stored: bytes | memoryview = memoryview(packed)[end:]
-    else:
-        stored = content.file_bytes(content.beside(path, layout.data_file))
+    separate = _data_file(path, fields)
+    stored = memoryview(packed)[end:] if separate is None else content.file_bytes(separate)
     raw = _raw(path, stored, layout)
     data = content.in_single(content.voxels(path, raw, layout.dtype, shape))
     return turned_to_ras(path, data, layout.affine)
@@ -94,6 +91,24 @@ def read_nrrd_grid(path: Path) -> Grid:
     packed = content.first_bytes(path, _HEADER)
     layout = _layout(path, _fields(path, packed)[0])
     return turned_grid(path, three_axes(path, layout.shape), layout.affine)
+
+
+def nrrd_data_file(path: Path, start: bytes) -> Path | None:
+    """The file with the voxels, if it is another than the header's.
+
+    Args:
+        path: the header.
+        start: its first bytes.
+
+    Raises:
+        UnreadableImage: damaged, or a data file that is missing or outside of the header's folder.
+    """
+    return _data_file(path, _fields(path, start)[0])
+
+
+def _data_file(path: Path, fields: dict[str, str]) -> Path | None:
+    name = fields.get("data file", fields.get("datafile"))
+    return None if name is None else content.beside(path, name)
 
 
 def _raw(path: Path, stored: bytes | memoryview, layout: _Layout) -> Any:
@@ -167,7 +182,6 @@ def _layout(path: Path, fields: dict[str, str]) -> _Layout:
         dtype=_number_type(path, fields),
         encoding=_encoding(path, fields["encoding"].lower()),
         skip=skip,
-        data_file=fields.get("data file", fields.get("datafile")),
     )
 
 
