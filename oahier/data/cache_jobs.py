@@ -6,10 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
-
+from oahier.data.ahead import made_ahead
 from oahier.data.content import Finding, read_knee
 from oahier.data.entry import DamagedEntry, verify_entry, write_entry
 from oahier.data.preprocessing import Preprocessing, preprocess
@@ -63,14 +61,11 @@ def run_jobs(jobs: list[Job], num_workers: int) -> Iterator[tuple[Job, list[Find
     Raises:
         OSError: the disk is full, or the cache cannot be written.
     """
-    loader: Any = DataLoader(_Jobs(jobs), batch_size=None, num_workers=min(num_workers, len(jobs)))
-    try:
-        for job, findings in zip(jobs, progress(loader, len(jobs), "Preprocessing knees"), strict=True):
-            if isinstance(findings, OSError):
-                raise findings
-            yield job, findings
-    except RuntimeError as error:  # of the loader: a job itself raises nothing
-        raise OSError(f"a process was killed, perhaps for its memory: use fewer ({error})") from error
+    results = made_ahead(Job.run, jobs, num_workers)
+    for job, findings in zip(jobs, progress(results, len(jobs), "Preprocessing knees"), strict=True):
+        if isinstance(findings, OSError):
+            raise findings
+        yield job, findings
 
 
 def is_whole(path: Path, *, verify: bool = False) -> bool:
@@ -83,16 +78,3 @@ def is_whole(path: Path, *, verify: bool = False) -> bool:
         logger.warning("cache entry is rebuilt: %s", error)
         return False
     return True
-
-
-class _Jobs(Dataset[Any]):
-    """Lets the loader's worker processes do the preprocessing."""
-
-    def __init__(self, jobs: list[Job]) -> None:
-        self._jobs = jobs
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __getitem__(self, index: int) -> list[Finding] | OSError:
-        return self._jobs[index].run()

@@ -1,13 +1,15 @@
-"""A bar over what loaders deliver."""
+"""A bar over what takes its time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
-def progress(results: Any, total: int, description: str) -> Iterator[Any]:
-    """The results, with a bar on a terminal if there are any to come."""
+def progress(items: Iterable[Item], total: int, description: str, *, show: bool = True) -> Iterator[Item]:
+    """The items, with a bar on standard error if that is a terminal and there are any to come."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -28,6 +30,6 @@ def progress(results: Any, total: int, description: str) -> Iterator[Any]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
     )  # fmt: skip
-    hidden = not console.is_terminal or not total
+    hidden = not (show and console.is_terminal and total)
     with Progress(*columns, console=console, disable=hidden) as bar:
-        yield from bar.track(results, total=total, description=description)
+        yield from bar.track(items, total=total, description=description)

@@ -153,7 +153,8 @@ def _embedded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progre
 
 
 def _loaded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool) -> Iterator[Any]:
-    from oahier.prediction.run import load_scans, tracked
+    from oahier.data.progress import progress as show
+    from oahier.prediction.run import load_scans
 
-    loader = load_scans(scans, trained.preprocessing, workers)
-    return tracked(loader, len(scans), progress, "training knees")
+    loaded = load_scans(scans, trained.preprocessing, workers)
+    return show(loaded, len(scans), "Training knees", show=progress)

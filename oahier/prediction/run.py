@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from oahier.callbacks.files import knee_file, write_arrays, write_rows
 from oahier.callbacks.tail import SaliencyMethod, head_to_explain
+from oahier.data.ahead import made_ahead
 from oahier.data.preprocessing import Preprocessing
+from oahier.data.progress import progress as show
 from oahier.prediction.knee import KneePrediction, predict_knee
 from oahier.prediction.loading import LoadedScan, UnusableScan, load_scan
 from oahier.prediction.planes import (
@@ -112,10 +114,11 @@ def predict_scans(
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     needed = trained.preprocessing.mirror_left
     scans, left_out = find_scans(given, side=side, series=series, sides_needed=needed)
-    loader = load_ahead(_Scans(scans, trained.preprocessing, folder, trained.identity, options), workers)
+    load = _LoadedOrDone(trained.preprocessing, folder, trained.identity, options)
+    made = zip(scans, made_ahead(load, scans, workers, waiting=1), strict=True)
     records: list[Record] = []
     computed = 0
-    for scan, found in tracked(zip(scans, loader, strict=True), len(scans), progress, "predicting"):
+    for scan, found in show(made, len(scans), "Predicting", show=progress):
         if isinstance(found, UnusableScan):
             reason = str(found).removeprefix(f"{scan.source}: ")
             left_out.append(LeftOut(scan.source, scan.knee, reason))
@@ -149,61 +152,41 @@ def chosen_device(name: str) -> str:
     return name
 
 
-class _Scans(Dataset[Any]):
-    """Scans read and preprocessed, or their records if they are done, or what is wrong with them."""
+@dataclass(frozen=True, eq=False)
+class _LoadedOrDone:
+    """Makes of a scan its volume and key, or its record if it is done, or what is wrong with it."""
 
-    def __init__(
-        self, scans: Sequence[Scan], preprocessing: Preprocessing, folder: Path | None, identity: str,
-        options: _Options | None,
-    ) -> None:  # fmt: skip
-        self.scans, self.preprocessing, self.folder = scans, preprocessing, folder
-        self.identity, self.options = identity, options
+    preprocessing: Preprocessing
+    folder: Path
+    identity: str
+    options: _Options
 
-    def __len__(self) -> int:
-        return len(self.scans)
-
-    def __getitem__(self, index: int) -> tuple[LoadedScan, str] | Record | UnusableScan:
-        scan = self.scans[index]
+    def __call__(self, scan: Scan) -> tuple[LoadedScan, str] | Record | UnusableScan:
         try:
-            key = ""
-            if self.folder is not None and self.options is not None:
-                key = record_key(scan, self.identity, self.options.of_record())
-                record = finished_record(self.folder, scan, key)
-                if record is not None:
-                    return record
-            return load_scan(scan, self.preprocessing), key
-        except UnusableScan as error:
-            return error
+            key = record_key(scan, self.identity, self.options.of_record())
         except OSError as error:
             return UnusableScan(f"{scan.source}: cannot be read: {error.strerror or error}")
+        record = finished_record(self.folder, scan, key)
+        if record is not None:
+            return record
+        loaded = _load(scan, self.preprocessing)
+        return loaded if isinstance(loaded, UnusableScan) else (loaded, key)
 
 
-def load_ahead(dataset: Dataset[Any], workers: int) -> Iterator[Any]:
-    """Items in order, made by other processes ahead of time; no random state is read."""
-    return iter(DataLoader(
-        dataset, batch_size=None, num_workers=workers, collate_fn=_as_is,
-        prefetch_factor=1 if workers else None, generator=torch.Generator().manual_seed(0),
-    ))  # fmt: skip
+def _load(scan: Scan, preprocessing: Preprocessing) -> LoadedScan | UnusableScan:
+    try:
+        return load_scan(scan, preprocessing)
+    except UnusableScan as error:
+        return error
+    except OSError as error:
+        return UnusableScan(f"{scan.source}: cannot be read: {error.strerror or error}")
 
 
-def load_scans(scans: Sequence[Scan], preprocessing: Preprocessing, workers: int) -> Iterator[Any]:
-    """Each scan loaded, or what is wrong with it."""
-    for found in load_ahead(_Scans(scans, preprocessing, None, "", None), workers):
-        yield found if isinstance(found, UnusableScan) else found[0]
-
-
-def _as_is(item: Any) -> Any:
-    return item
-
-
-def tracked(items: Iterator[Any], total: int, progress: bool, what: str) -> Iterator[Any]:
-    """The items, with a bar if wanted."""
-    if not progress:
-        yield from items
-        return
-    from rich.progress import track
-
-    yield from track(items, total=total, description=what, transient=True)
+def load_scans(
+    scans: Sequence[Scan], preprocessing: Preprocessing, workers: int
+) -> Iterator[LoadedScan | UnusableScan]:
+    """Each scan loaded, or what is wrong with it, by other processes ahead of time."""
+    return made_ahead(partial(_load, preprocessing=preprocessing), scans, workers, waiting=1)
 
 
 def _predict_and_write(

@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from oahier.data import KneeCache, read_manifest
 from oahier.data.entry import read_entry, verify_entry
@@ -158,3 +159,13 @@ def test_a_full_cache_costs_one_look_at_every_file(
     before = opened.total()
     assert cache.build(manifest, SMALL) == entries
     assert opened.total() - before == len(entries)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_filling_a_cache_leaves_the_random_state_alone(
+    some_knees: Callable[..., Path], tmp_path: Path, workers: int
+) -> None:
+    """A run with an empty cache is the run with a full one."""
+    state = torch.get_rng_state()
+    KneeCache(tmp_path / "cache").build(read_manifest(some_knees(2)), SMALL, workers)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
-
+from oahier.data.ahead import made_ahead
 from oahier.data.audit.measure import VERSION, KneeFacts, examine
 from oahier.data.progress import progress
 from oahier.data.sources import file_signature
@@ -60,15 +59,17 @@ class FactStore:
         Args:
             knees: files that exist.
             workers: processes that read; 0 for this one.
+
+        Raises:
+            OSError: a process was killed.
         """
         paths = [self.path(files) for files in knees]
         known = {path: _read(path) for path in paths}
         files_of = dict(zip(paths, knees, strict=True))
-        jobs = _Jobs([(path, files_of[path]) for path, facts in known.items() if facts is None])
-        loader: Any = DataLoader(jobs, batch_size=None, num_workers=min(workers, len(jobs)))
-        made = iter(progress(loader, len(jobs), "Reading knees"))
+        jobs = [(path, files_of[path]) for path, facts in known.items() if facts is None]
+        made = progress(made_ahead(_examined, jobs, workers), len(jobs), "Reading knees")
         for path in paths:
-            if known[path] is None:  # the loader keeps the order, and every path is once among its jobs
+            if known[path] is None:  # every path is once among the jobs
                 known[path] = KneeFacts.from_dict(next(made))
             yield known[path]  # type: ignore[misc]
 
@@ -80,8 +81,9 @@ class FactStore:
             return b""
 
 
-def _examined(path: Path, files: Files) -> dict[str, Any]:
+def _examined(job: tuple[Path, Files]) -> dict[str, Any]:
     """Facts of a knee, written as a line of JSON and the picture's line after it."""
+    path, files = job
     facts, picture = examine(*files)
     record = facts.as_dict()
     try:
@@ -89,19 +91,6 @@ def _examined(path: Path, files: Files) -> dict[str, Any]:
     except OSError as error:  # a full disk: they are read anew next time
         logger.warning("the audit of %s is not remembered: %s", files[0], error)
     return record
-
-
-class _Jobs(Dataset[dict[str, Any]]):
-    """Lets the loader's worker processes do the reading."""
-
-    def __init__(self, jobs: list[tuple[Path, Files]]) -> None:
-        self._jobs = jobs
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return _examined(*self._jobs[index])
 
 
 def _read(path: Path) -> KneeFacts | None:

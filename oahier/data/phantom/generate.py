@@ -15,6 +15,7 @@ import pandas as pd
 from oahier.data.phantom.cohort import KneePlan, plan_subject
 from oahier.data.phantom.knee import PhantomKnee, check_grid, default_spacing, phantom_knee
 from oahier.data.phantom.readers import ReaderNoise, crosses_oa, read_grade, reader_matrix
+from oahier.data.progress import progress as show
 from oahier.data.splits import SplitFractions, assign_splits
 from oahier.files import write_atomically
 from oahier.hierarchy import OA_FROM_GRADE
@@ -186,7 +187,7 @@ def write_phantoms(folder: str | Path, plan: PhantomPlan, *, progress: bool = Tr
     scans = plan.scans()
     table = _table(scans, plan)
     _claim(folder, plan.record())
-    for scan in _with_progress(scans, progress):
+    for scan in show(scans, len(scans), "Phantom knees", show=progress):
         mri, cartilage = (folder / name for name in _paths(scan))
         if not (mri.is_file() and cartilage.is_file()):
             knee = phantom_knee(
@@ -228,14 +229,6 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
             f"{folder}: holds phantoms made with other parameters: {', '.join(other)}; "
             "choose another folder or delete this one"
         )
-
-
-def _with_progress(scans: Sequence[KneePlan], show: bool) -> Any:
-    if not show:
-        return scans
-    from rich.progress import track
-
-    return track(scans, description="phantom knees")
 
 
 def _paths(scan: KneePlan) -> tuple[str, str]:

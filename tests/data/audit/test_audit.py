@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from oahier.data import ManifestError, check_manifest
 from oahier.data.audit import Audit, audit_manifest, store
@@ -271,3 +272,10 @@ def test_tables_that_cannot_be_understood(tmp_path: Path) -> None:
     bad.write_text("knee,subject,mri,kl,kl\na,1,a.nii.gz,1,1\n")
     assert "stands 2 times" in audit_manifest(bad).problems[0].message
     assert check_manifest(bad)[0].severity == "error"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_random_state_is_left_alone(cohort: Make, workers: int) -> None:
+    path, state = cohort(3).write(), torch.get_rng_state()
+    audit_manifest(path, workers=workers)
+    assert torch.equal(torch.get_rng_state(), state)

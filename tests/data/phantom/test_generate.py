@@ -162,11 +162,14 @@ def test_the_record_is_readable(tmp_path):
     assert record["shape"] == [8, 12, 12]
 
 
-def test_progress_bar_shows_only_when_wanted(tmp_path, capsys):
-    make_phantoms(tmp_path, 3, **TINY)
-    assert capsys.readouterr().out == ""
-    make_phantoms(tmp_path, 3, **{**TINY, "progress": True})
-    assert "phantom knees" in capsys.readouterr().out
+def test_progress_bar_shows_only_when_wanted(tmp_path, capsys, monkeypatch):
+    for terminal, wanted in ((False, True), (True, False), (True, True)):
+        if terminal:
+            monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        make_phantoms(tmp_path, 3, **{**TINY, "progress": wanted})
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert ("Phantom knees" in printed.err) == (terminal and wanted)
 
 
 @pytest.mark.parametrize(
