@@ -33,19 +33,27 @@ begin = time.perf_counter()
 KneeCache(folder / "timed").build(manifest, settings)
 whole = time.perf_counter() - begin
 generator, killed, made = random.Random(0), 0, []
+finished = lambda: list((folder / "cache").glob("??/[!.]*.knee"))
 while killed < int(sys.argv[3]):
+    wanted = len(finished()) + generator.randrange(5)  # 0: it may not have begun to write
     child = os.fork()
     if child == 0:
         KneeCache(folder / "cache").build(manifest, settings)
         os._exit(0)
-    time.sleep(generator.uniform(0, whole / 3))
-    os.kill(child, signal.SIGKILL)
-    killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])  # a quick builder may have ended by itself
-    entries = list((folder / "cache").glob("??/[!.]*.knee"))
+    gone = (0, 0)
+    while len(finished()) < wanted and gone == (0, 0):
+        time.sleep(whole / 500)
+        gone = os.waitpid(child, os.WNOHANG)
+    if gone == (0, 0):
+        time.sleep(generator.uniform(0, whole / 12))
+        os.kill(child, signal.SIGKILL)
+        gone = os.waitpid(child, 0)
+    killed += os.WIFSIGNALED(gone[1])  # a quick builder may have ended by itself
+    entries = finished()
     for entry in entries:
         verify_entry(entry, every_byte=True)  # whatever has its name is whole
     made.append(len(entries))
-    if len(entries) == len(manifest):  # finished: begin anew
+    if len(entries) == len(manifest):  # begin anew
         for entry in entries:
             entry.unlink()
 print(json.dumps({"killed": killed, "made": made}))
