@@ -90,10 +90,12 @@ class Manifest:
                 the plan is your own).
 
         Raises:
-            ManifestError: fewer subjects than splits, no such column, or a class left out of a part without
-                leave.
+            ManifestError: fewer subjects than splits, subjects whose ids are nearly the same ("0071" and
+                "71": one person would be in two splits), no such column, or a class left out of a part
+                without leave.
         """
         plan = split or SplitFractions()
+        self._require_distinct_subjects()
         try:
             names = assign_splits(self.table, plan, seed, stratify)
         except ValueError as error:
@@ -131,6 +133,7 @@ class Manifest:
         Raises:
             ManifestError: as :meth:`with_splits`.
         """
+        self._require_distinct_subjects()
         rest = replace(self, table=self.table[self.table["split"] != "test"])
         inner = rest.with_splits(
             SplitFractions(val=share, test=0.0),
@@ -141,6 +144,12 @@ class Manifest:
         return replace(
             self, table=self.table.assign(split=inner.table["split"].reindex(self.table.index).fillna("test"))
         )
+
+    def _require_distinct_subjects(self) -> None:
+        from oahier.data.audit.subjects import similar_subjects  # the audit starts from manifests
+
+        if similar := similar_subjects(self.table):
+            raise ManifestError(self.name, similar)
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oahier.data import Folds, ManifestError, SplitFractions, SplitPlan, read_manifest
+from oahier.data import (
+    Folds,
+    KneeMRIDataModule,
+    Manifest,
+    ManifestError,
+    SplitFractions,
+    SplitPlan,
+    read_manifest,
+)
 from oahier.data.balance import balance_of
 from oahier.data.splits import assign_splits
 from oahier.data.strata import Strata
@@ -173,6 +182,26 @@ def test_a_class_that_is_left_out_is_said_or_refused(
     assert len(caught.value.problems) == 2
     with pytest.raises(ManifestError, match="got 'site'"):
         manifest.with_splits(stratify=("kl", "site"))
+
+
+def test_ids_that_are_nearly_the_same_are_not_split(
+    knees: Path, make: Callable[..., KneeMRIDataModule]
+) -> None:
+    """They may be one person, who would train and be tested on."""
+    people = ["71", "0071", *(f"{number:04d}" for number in range(100, 118))]
+    table = read_manifest(knees).table.assign(subject=people)
+    manifest = Manifest.from_table(table, knees.parent)
+    message = r"row 3, knee '001'.*'71', '0071'.* differ only by leading zeros.*write one id"
+    with pytest.raises(ManifestError, match=message):
+        manifest.with_splits()
+    for splits in (["test", *["train"] * 19], ["train", "test", *["train"] * 18]):
+        given = Manifest.from_table(table.assign(split=splits), knees.parent)
+        with pytest.raises(ManifestError, match=message):
+            given.with_validation()
+    data = make(manifest, stage="predict")
+    assert sum(len(batch["knee"]) for batch in data.predict_dataloader()) == 20, "nobody is split then"
+    with pytest.raises(ManifestError, match=message):
+        data.setup("fit")
 
 
 class EveryOther(SplitPlan):
