@@ -21,9 +21,9 @@ from oahier.data.dataset import KneeDataset, collate
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.data.preprocessing import Preprocessing
 from oahier.data.problems import ManifestError, Problem
+from oahier.data.record import contradictions, record_of
 from oahier.data.sampling import TrainingSampler, balanced_weights, seed_worker
 from oahier.data.splits import SplitFractions, SplitPlan
-from oahier.data.table import SPLITS
 from oahier.types import MISSING, Batch, Split
 
 Loader = DataLoader[Batch]
@@ -51,7 +51,8 @@ class KneeMRIDataModule(L.LightningDataModule):
             a Subject, in the loading processes (:class:`~oahier.data.TorchIOAugmentation` for example);
             ``None`` is none.
         balanced: draw training knees such that all KL grades (OA where there is no KL) are equally frequent.
-        batch_size: knees per batch. A last training batch of one knee is left out (it breaks batch norm).
+        batch_size: knees per batch of each process. A last training batch of one knee is left out (it breaks
+            batch norm).
         num_workers: processes that load and preprocess; 0 for the main one.
         cache: folder for preprocessed knees; by default the environment variable OAHIER_CACHE, or
             ``.oahier-cache`` beside the manifest.
@@ -180,11 +181,11 @@ class KneeMRIDataModule(L.LightningDataModule):
         dataset = self.dataset("train", None if isinstance(augmentation, BatchAugmentation) else augmentation)
         weights = balanced_weights(self._balance_labels()) if self._balanced else None
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        singleton = self.batch_size > 1 and len(dataset) % self.batch_size == 1
+        share = self._share(len(dataset))
         return self._loader(
             dataset,
             sampler=TrainingSampler(len(dataset), seed, weights=weights, epoch=epoch),
-            drop_last=singleton and len(dataset) > 1,
+            drop_last=share > 1 and self.batch_size > 1 and share % self.batch_size == 1,
             generator=torch.Generator().manual_seed(seed),
         )
 
@@ -231,32 +232,23 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint records: how volumes were preprocessed and who was in which split."""
-        knees = {split: self.manifest.subset(split).table["knee"].tolist() for split in SPLITS}
-        return {"preprocessing": self.preprocessing.as_dict(), "splits": knees}
+        """What a checkpoint records: how volumes were preprocessed, who was in which split, and counts."""
+        return record_of(self.manifest, self.preprocessing)
 
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Warn where a checkpoint was trained on other voxels, or on knees that are test knees here."""
-        trained = state_dict["preprocessing"]
-        for name, here in self.preprocessing.as_dict().items():
-            there = trained[name]
-            if not np.allclose(there, here, rtol=1e-3):
-                warn(
-                    f"the checkpoint was trained with {name}={there}, the data module has {here}",
-                    stacklevel=2,
-                )
-        leaked = set(state_dict["splits"]["train"]) & set(self.manifest.subset("test").table["knee"])
-        if leaked:
-            warn(
-                f"{len(leaked)} test knees trained the checkpoint, for example {min(leaked)!r}: their test "
-                "results say nothing; use the split (seed) of the training",
-                stacklevel=2,
-            )
+        """Warn where a checkpoint was trained on other voxels, or on people who are test subjects here."""
+        for problem in contradictions(state_dict, self.manifest, self.preprocessing):
+            warn(problem, stacklevel=2)
 
     def _evaluation(self, split: Split) -> Loader | list[Loader]:
         present = bool((self.manifest.table["split"] == split).any())
         return self.evaluation_dataloader(split) if present else []
+
+    def _share(self, knees: int) -> int:
+        """Training knees of each process; Lightning repeats some until all have as many."""
+        dealt = self.trainer.distributed_sampler_kwargs if self.trainer is not None else None
+        return -(-knees // dealt["num_replicas"]) if dealt else knees
 
     def _stream(self) -> int:
         """Seed from the argument ``seed`` and the global seed."""

@@ -76,12 +76,6 @@ def test_a_checkpoint_of_other_voxels_warns(
         data.load_state_dict({**state, "preprocessing": other})
 
 
-def test_a_checkpoint_of_the_test_knees_warns(make: Callable[..., KneeMRIDataModule]) -> None:
-    state = make().state_dict()
-    with pytest.warns(UserWarning, match="test knees trained the checkpoint, for example"):
-        make(seed=1).load_state_dict(state)
-
-
 def test_left_knees_are_mirrored_and_right_ones_are_not(
     make: Callable[..., KneeMRIDataModule], knees: Path
 ) -> None:
