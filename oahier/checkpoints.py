@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import lightning as L
 import torch
 
+from oahier.files import feed_file
 from oahier.specs import SpecError, describe
 
 _log = logging.getLogger(__name__)
@@ -19,6 +21,17 @@ M = TypeVar("M", bound=L.LightningModule)
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be loaded; the message says why and what to do."""
+
+
+def checkpoint_hash(path: str | Path) -> str:
+    """SHA-256 of the bytes of a checkpoint, 64 hexadecimal digits, as ``sha256sum`` prints it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    feed_file(digest, Path(path))
+    return digest.hexdigest()
 
 
 def describe_parts(**parts: Any) -> dict[str, Any]:

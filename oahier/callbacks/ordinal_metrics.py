@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,7 @@ from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.records import EpochTable
 from oahier.callbacks.step_recorder import StepRecorder
+from oahier.checkpoints import checkpoint_hash
 from oahier.types import StepOutput
 
 _log = logging.getLogger("oahier.ordinal_metrics")
@@ -33,8 +35,8 @@ class OrdinalMetrics(StepRecorder):
     knee without a label not at all; what is undefined is NaN, and a log message says so.
 
     Writes ``metrics.json`` last of all files of a stage: every value logged in it, also by other callbacks,
-    and for test knees 95 % intervals. Draws ``pictures/{head}_confusion_matrix.png`` and
-    ``pictures/{head}_reliability.png``.
+    and outside training 95 % intervals and name and SHA-256 of the checkpoint that was evaluated. Draws
+    ``pictures/{head}_confusion_matrix.png`` and ``pictures/{head}_reliability.png``.
 
     Args:
         picture_every_n_epochs: during training, draw in every n-th epoch and at the end (pictures cost more
@@ -55,6 +57,7 @@ class OrdinalMetrics(StepRecorder):
         self._heads: list[HeadTable] = []
         self._waiting = False
         self._knees = 0
+        self._checkpoint: dict[str, str] | None = None
         self._told: dict[str, str] = {}
 
     @override
@@ -86,6 +89,14 @@ class OrdinalMetrics(StepRecorder):
         self._waiting = True
         if self._draws_now(trainer):
             self._draw(trainer, stage)
+
+    @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._checkpoint = _evaluated_checkpoint(trainer)
+
+    @override
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._checkpoint = _evaluated_checkpoint(trainer)
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -129,6 +140,7 @@ class OrdinalMetrics(StepRecorder):
             },
         }
         if trainer.state.fn != TrainerFn.FITTING:
+            content["checkpoint"] = self._checkpoint
             content["intervals"] = {
                 metric_key(stage, head.name, name): [interval.low, interval.high]
                 for head in self._heads
@@ -143,3 +155,14 @@ class OrdinalMetrics(StepRecorder):
         if message and message != self._told.get(key):
             _log.warning("%s: %s", key, message)
         self._told[key] = message
+
+
+def _evaluated_checkpoint(trainer: L.Trainer) -> dict[str, str] | None:
+    """Name and SHA-256 of the file that the weights come from, just loaded; ``None`` where there is none.
+
+    Only the process that writes looks, once an evaluation; training has no file that its weights are in.
+    """
+    if trainer.state.fn == TrainerFn.FITTING or not trainer.is_global_zero or not trainer.ckpt_path:
+        return None
+    path = Path(trainer.ckpt_path)
+    return {"name": path.name, "sha256": checkpoint_hash(path)} if path.is_file() else None

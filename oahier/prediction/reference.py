@@ -14,12 +14,13 @@ from torch import Tensor
 from oahier.analysis import AxisKind
 from oahier.analysis.reference import EmbeddingReference
 from oahier.callbacks.batch_recorder import labels_of
+from oahier.data.arguments import require_sides
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.files import write_atomically
 from oahier.prediction.knee import as_batch
 from oahier.prediction.loading import UnusableScan
 from oahier.prediction.scans import Scan, manifest_scan
-from oahier.prediction.trained import TrainedModel, file_hash, reference_path
+from oahier.prediction.trained import TrainedModel, identity_of, reference_path
 from oahier.types import MISSING, Batch
 
 _log = logging.getLogger("oahier.prediction")
@@ -54,7 +55,8 @@ def compute_reference(
         progress: show a bar.
 
     Raises:
-        ValueError: training knees that the manifest lacks, or that cannot be read.
+        ValueError: training knees that the manifest lacks, that cannot be read, or whose side it does not
+            say although left knees are mirrored.
         OSError: the folder of the checkpoint cannot be written.
     """
     if trained.reference is not None and trained.reference.origin == "evaluation" and kind is None:
@@ -105,10 +107,9 @@ def _kept_beside(
     reference = EmbeddingReference.fit(
         train.embedding, train.kl, train.oa, held_out.embedding, kind=kind, origin="evaluation"
     )
-    checkpoint = file_hash([trained.path])
-    content = {"checkpoint": checkpoint, "reference": reference.state()}
+    content = {"checkpoint": trained.checkpoint_hash, "reference": reference.state()}
     beside = write_atomically(reference_path(trained.path), lambda path: torch.save(content, path))
-    identity = file_hash([trained.path, beside])
+    identity = identity_of(trained.checkpoint_hash, beside)
     return replace(trained, reference=reference, identity=identity, without_reference="")
 
 
@@ -128,6 +129,8 @@ def _scans(trained: TrainedModel, manifest: Manifest, split: str) -> list[Scan]:
             f"reference: {manifest.name}: expected the manifest of the training, but the checkpoint "
             f"{trained.path.name} names {what}; give the manifest that the model was trained with"
         )
+    if trained.preprocessing.mirror_left:
+        require_sides(replace(manifest, table=manifest.table.iloc[[rows[knee] for knee in wanted]]))
     scans: list[Scan] = []
     for knee in wanted:
         scans += [replace(scan, cartilage=None) for scan in manifest_scan(manifest, rows[knee])]

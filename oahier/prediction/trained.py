@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from oahier.analysis.reference import EmbeddingReference
-from oahier.checkpoints import CheckpointError
+from oahier.checkpoints import CheckpointError, checkpoint_hash
 from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
 from oahier.model import HierarchicalClassifier
@@ -25,10 +25,14 @@ class TrainedModel:
     preprocessing: Preprocessing
     reference: EmbeddingReference | None
     path: Path
+    checkpoint_hash: str
+    """SHA-256 of the file, see :func:`oahier.checkpoints.checkpoint_hash`."""
     identity: str
-    """Hash of the checkpoint and of the reference beside it."""
+    """What predictions depend on: the checkpoint, and the reference beside it if it has one."""
     splits: Mapping[str, list[str]]
     """Knees of each split at training."""
+    summary: Mapping[str, Any]
+    """Counts of the data of the training, see :func:`oahier.data.summary.summary_of`."""
     without_reference: str = ""
     """Why there is no reference."""
 
@@ -56,7 +60,6 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
     with torch.random.fork_rng(devices=[]):  # a model is made with random weights first
         model = HierarchicalClassifier.load_from_checkpoint(path, map_location=device)
     content = torch.load(path, map_location="cpu", weights_only=True)
-    identity = file_hash([path])
     data = content.get("KneeMRIDataModule")
     if not isinstance(data, Mapping) or "preprocessing" not in data:
         raise CheckpointError(
@@ -65,17 +68,33 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
             "(HierarchicalClassifier.load_from_checkpoint)"
         )
     reference, why = _kept_reference(content.get("callbacks", {}))
+    hashed = identity = checkpoint_hash(path)
     beside = reference_path(path)
     if beside.is_file():
         found = torch.load(beside, map_location="cpu", weights_only=True)
-        if found["checkpoint"] == identity:
+        if found["checkpoint"] == hashed:
             reference, why = EmbeddingReference.from_state(found["reference"]), ""
-            identity = file_hash([path, beside])
+            identity = identity_of(hashed, beside)
     return TrainedModel(
-        model.eval().requires_grad_(False).to(device), Preprocessing.from_dict(data["preprocessing"]),
-        reference, path, identity,
-        {name: list(knees) for name, knees in data.get("splits", {}).items()}, why,
-    )  # fmt: skip
+        model=model.eval().requires_grad_(False).to(device),
+        preprocessing=Preprocessing.from_dict(data["preprocessing"]),
+        reference=reference,
+        path=path,
+        checkpoint_hash=hashed,
+        identity=identity,
+        splits={name: list(knees) for name, knees in data.get("splits", {}).items()},
+        summary=data.get("summary", {}),
+        without_reference=why,
+    )
+
+
+def identity_of(hashed: str, reference: Path) -> str:
+    """The identity of a checkpoint with a hash and a reference beside it.
+
+    Raises:
+        OSError: the reference cannot be read.
+    """
+    return f"{hashed} {file_hash([reference])}"
 
 
 def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | None, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -142,6 +143,27 @@ def test_a_diverged_model_gives_nan_not_numbers(tiny_model, loader, trainer, cap
     assert all(math.isnan(value) for value in kl.values())
     assert not math.isnan(logged["test/oa/auc"])
     assert "did training diverge?" in caplog.text
+
+
+def test_metrics_json_says_which_checkpoint_was_evaluated(tmp_path, tiny_model, loader, trainer):
+    """By the hash of its bytes, so that nobody takes the figures for those of another one."""
+    runner = trainer(OrdinalMetrics(), max_epochs=1)
+    runner.fit(tiny_model(), loader(16), loader(12))
+    checkpoint = tmp_path / "checkpoints" / "some.ckpt"
+    runner.save_checkpoint(checkpoint)
+    wanted = {"name": "some.ckpt", "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
+
+    def recorded(folder="."):
+        return json.loads((tmp_path / folder / "metrics.json").read_text()).get("checkpoint", "nothing")
+
+    assert recorded("validation") == "nothing", "during training there are weights in memory only"
+    options = {"ckpt_path": checkpoint, "weights_only": True, "verbose": False}
+    runner.test(tiny_model(), loader(11), **options)
+    assert recorded() == wanted
+    runner.validate(tiny_model(), loader(11), **options)
+    assert recorded("validation") == wanted
+    runner.test(tiny_model(), loader(11), verbose=False)
+    assert recorded() is None
 
 
 def test_metrics_json_is_complete_and_written_last(tmp_path, tiny_model, loader, trainer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import oahier as oh
 from oahier.analysis.reference import EmbeddingReference
 from oahier.checkpoints import CheckpointError
 from oahier.cli import main
+from oahier.data import ManifestError
 from oahier.prediction import load_trained, predict_scans
 from oahier.prediction.trained import reference_path
 
@@ -306,6 +308,8 @@ def test_reference_in_evaluation_mode(tmp_path: Path) -> None:
     embedding = np.load(tmp_path / "out" / "embeddings.npz")["embedding"]
     np.testing.assert_allclose(trained.reference.embeddings[3], embedding[0], atol=1e-6)
     assert result.table["neighbour_grades"][0].startswith("3 ")
+    assert trained.checkpoint_hash == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert trained.identity != trained.checkpoint_hash, "the reference beside it changes predictions, too"
 
     content = torch.load(checkpoint, weights_only=True)
     content["state_dict"]["heads.oa.projection.bias"] += 1
@@ -315,6 +319,32 @@ def test_reference_in_evaluation_mode(tmp_path: Path) -> None:
     (tmp_path / "few.csv").write_text("\n".join(lines[:5]) + "\n")
     with pytest.raises(ValueError, match="names 'k4' \\(4 missing\\)"):
         predict_scans(checkpoint, tmp_path / "k3.nii.gz", tmp_path / "o", reference=tmp_path / "few.csv")
+
+
+def test_the_hash_of_a_checkpoint_is_that_of_its_file(checkpoint: Path) -> None:
+    """As ``sha256sum`` prints it, so that a card can be checked with other tools."""
+    trained = load_trained(checkpoint)
+    assert trained.checkpoint_hash == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert trained.identity == trained.checkpoint_hash
+
+
+def test_a_mirrored_reference_needs_the_side_of_its_knees(tmp_path: Path) -> None:
+    rows = ["knee,subject,side,mri,kl"]
+    for index in range(12):
+        scan(tmp_path / f"k{index}.nii.gz", seed=index)
+        side = "" if index in (3, 11) else "left"
+        rows.append(f"k{index},s{index},{side},k{index}.nii.gz,{index % 5}")
+    manifest = tmp_path / "knees.csv"
+    manifest.write_text("\n".join(rows) + "\n")
+    splits = {"train": [f"k{index}" for index in range(8)], "val": ["k8", "k9"], "test": ["k10", "k11"]}
+    checkpoint = write_bright_checkpoint(tmp_path / "model.ckpt", splits=splits, mirror_left=True, **NETWORK)
+    options = {"reference": manifest, "side": "left"}
+    with pytest.raises(ManifestError, match=r"1 problem\n  row 5, knee 'k3', column 'side': mirror_left"):
+        predict_scans(checkpoint, tmp_path / "k0.nii.gz", tmp_path / "out", **options)
+    assert not reference_path(checkpoint).is_file()
+    manifest.write_text(manifest.read_text().replace("k3,s3,,", "k3,s3,right,"))
+    predict_scans(checkpoint, tmp_path / "k0.nii.gz", tmp_path / "out", **options)
+    assert reference_path(checkpoint).is_file(), "the side of a test knee is not needed"
 
 
 def test_without_pages_and_overlays_there_is_a_table_only(checkpoint: Path, tmp_path: Path) -> None:
