@@ -149,3 +149,15 @@ def test_torchio_keeps_the_affine_of_an_oblique_scan() -> None:
     torch.manual_seed(3)
     straight, _ = augment(TorchIOAugmentation(), mri, None, np.diag([2.0, 1.0, 1.5, 1.0]))
     torch.testing.assert_close(result["mri"].data, straight, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_moves_voxels_to_the_same_places(dtype: torch.dtype) -> None:
+    """Coordinates of a grid of 40 voxels do not fit half precision: they are computed in single."""
+    mri = smooth_volumes()
+    labels = (mri > 0.5).to(torch.uint8) * 4
+    expected, moved = BatchAugmentation(WIDE)(mri, labels, SPACING, torch.tensor([3]))
+    found, found_labels = BatchAugmentation(WIDE)(mri.to(dtype), labels, SPACING, torch.tensor([3]))
+    assert found.dtype == dtype
+    assert torch.equal(found_labels, moved)
+    assert (found.float() - expected).abs().max() < 0.05

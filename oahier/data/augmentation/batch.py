@@ -50,20 +50,21 @@ class BatchAugmentation:
             volumes and label maps of the same shapes and types.
         """
         draws = [draw(self.ranges, value) for value in seed.tolist()]
-        floor = mri.amin(dim=(1, 2, 3, 4), keepdim=True)
-        raised = mri - floor
+        values = mri.float()  # half precision cannot tell neighbouring voxels of a grid apart
+        floor = values.amin(dim=(1, 2, 3, 4), keepdim=True)
+        raised = values - floor
         if self._moves:
             matrices = [
                 _sampling_matrix(one, np.array(mri.shape[2:]), lengths)
                 for one, lengths in zip(draws, spacing.cpu().numpy(), strict=True)
             ]
-            theta = torch.from_numpy(np.stack(matrices)).to(mri.device, mri.dtype)
+            theta = torch.from_numpy(np.stack(matrices)).to(values.device, values.dtype)
             grid = affine_grid(theta, list(mri.shape), align_corners=False)
             raised = grid_sample(raised, grid, align_corners=False)
             if cartilage is not None:
                 moved = grid_sample(cartilage.to(grid.dtype), grid, mode="nearest", align_corners=False)
                 cartilage = moved.to(cartilage.dtype)
-        return _change_intensities(raised, floor, draws), cartilage
+        return _change_intensities(raised, floor, draws).to(mri.dtype), cartilage
 
     @property
     def _moves(self) -> bool:
