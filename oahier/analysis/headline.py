@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from oahier.analysis.intervals import Floats, Interval, percentile_interval, subject_weights
+from oahier.analysis.intervals import TIE, Floats, Interval, percentile_interval, subject_weights
 from oahier.analysis.weighted import weighted_auc, weighted_macro_auc, weighted_mean, weighted_qwk
 
 SEVERE_FROM_GRADE = 3
@@ -32,7 +32,8 @@ def ordinal_intervals(
         seed: seed of the resampling.
 
     Returns:
-        Intervals by name; ``severe_auc`` ranks by expected grade and asks for KL >= 3.
+        Intervals by name, NaN where resampling has no spread; ``severe_auc`` ranks by expected grade and asks
+        for KL >= 3.
     """
     weights = subject_weights(subjects, resamples, seed)
     labels = labels.astype(np.int64)
@@ -46,7 +47,7 @@ def ordinal_intervals(
         "macro_auc": weighted_macro_auc(weights, p, labels),
         "severe_auc": weighted_auc(weights, severity, labels >= SEVERE_FROM_GRADE),
     }
-    return {name: percentile_interval(value) for name, value in values.items()}
+    return {name: _interval(name, value, subjects) for name, value in values.items()}
 
 
 def binary_intervals(
@@ -57,7 +58,7 @@ def binary_intervals(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """95 % intervals of ``auc``, ``accuracy`` and ``brier``, resampling subjects.
+    """95 % intervals of ``auc``, ``accuracy`` and ``brier``, resampling subjects; NaN without spread.
 
     Args:
         subjects: ``(rows,)``.
@@ -73,4 +74,22 @@ def binary_intervals(
         "accuracy": weighted_mean(weights, (p >= 0.5) == positive),
         "brier": weighted_mean(weights, (p - positive) ** 2),
     }
-    return {name: percentile_interval(value) for name, value in values.items()}
+    return {name: _interval(name, value, subjects) for name, value in values.items()}
+
+
+def _interval(name: str, values: Floats, subjects: Sequence[str]) -> Interval:
+    """Percentiles of the resamples, which say nothing where all resamples are the same.
+
+    Where every subject is right, or none is, an accuracy has the exact interval of as many subjects
+    (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404); any other measure without spread has none (NaN).
+    """
+    found = percentile_interval(values)
+    defined = values[np.isfinite(values)]
+    if len(defined) == 0 or np.ptp(defined) > TIE:
+        return found
+    farthest = 0.025 ** (1 / len(set(subjects)))
+    if name == "accuracy" and defined[0] > 1 - TIE:
+        return Interval(farthest, 1.0, found.undefined)
+    if name == "accuracy" and defined[0] < TIE:
+        return Interval(0.0, 1 - farthest, found.undefined)
+    return Interval(float("nan"), float("nan"), found.undefined)

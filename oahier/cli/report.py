@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def results_table(
             table.add_section()
         low_high = intervals.get(name)
         interval = "" if low_high is None else f"{low_high[0]:.3f} to {low_high[1]:.3f}"
+        interval = "undefined" if "nan" in interval else interval
         value = "undefined" if values[name] != values[name] else f"{values[name]:.4g}"
         table.add_row("" if head == previous else head, measure.replace("_", " "), value, interval)
         previous = head
@@ -62,4 +64,7 @@ def _intervals(path: Path) -> dict[str, tuple[float, float]]:
         return {}
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     found: Mapping[str, Any] = content.get("intervals", {})
-    return {name: (float(low), float(high)) for name, (low, high) in found.items() if low is not None}
+    return {
+        name: (math.nan, math.nan) if low is None else (float(low), float(high))
+        for name, (low, high) in found.items()
+    }

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, roc_auc_score
 
 from oahier.analysis.headline import binary_intervals, ordinal_intervals
@@ -52,6 +53,7 @@ def test_ordinal_intervals_are_those_of_a_loop(name: str) -> None:
 def test_binary_intervals_are_those_of_a_loop(name: str) -> None:
     subjects, p, y = _knees(30, seed=1)
     probability, oa = p[:, 2:].sum(axis=1).clip(0, 1), (y >= 2).astype(int)
+    oa[::7] = 1 - oa[::7]  # some are wrong, so that resamples differ
     values = []
     for weight in subject_weights(subjects, RESAMPLES, seed=3):
         rows = np.repeat(np.arange(len(y)), weight.astype(int))
@@ -81,10 +83,11 @@ def test_interval_holds_the_estimate() -> None:
         assert interval.low < interval.high
 
 
-def test_one_subject_has_no_width() -> None:
+def test_one_subject_has_no_interval() -> None:
     _, p, y = _knees(20)
     for interval in ordinal_intervals(["only"] * 20, p, y, resamples=20).values():
-        assert interval.low == interval.high
+        assert math.isnan(interval.low)
+        assert math.isnan(interval.high)
 
 
 def test_one_class_is_nan_not_a_number_made_up() -> None:
@@ -110,3 +113,23 @@ def test_two_knees_of_a_subject_widen_the_interval() -> None:
         [str(row) for row in range(60)], np.tile(p, (2, 1)), np.tile(y, 2), resamples=400
     )["accuracy"]
     assert naive.high - naive.low < once.high - once.low
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_without_spread_accuracy_is_exact_and_the_rest_undefined(right: bool) -> None:
+    """Twelve knees of eight subjects, all right or all wrong: no interval may be of no width."""
+    subjects = [f"s{row % 8}" for row in range(12)]
+    y = np.arange(12) % 5
+    p = np.eye(5)[y if right else (y + 1) % 5]
+    found = ordinal_intervals(subjects, p, y, resamples=RESAMPLES)
+    expected = binomtest(8 * right, 8).proportion_ci(0.95, "exact")
+    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((expected.low, expected.high))
+    if right:
+        assert math.isnan(found["mae"].low)
+        assert math.isnan(found["severe_auc"].high)
+    positive = (y == 4).astype(int)
+    probability = positive if right else 1 - positive
+    binary = binary_intervals(subjects, probability.astype(float), positive, resamples=RESAMPLES)
+    assert binary["accuracy"] == found["accuracy"]
+    assert math.isnan(binary["auc"].low)
+    assert math.isnan(binary["brier"].low)
