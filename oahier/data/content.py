@@ -48,7 +48,7 @@ def read_knee(mri: Path, cartilage: Path | None) -> tuple[KneeImages | None, lis
     if cartilage is not None and labels is not None:
         findings += label_findings(cartilage, labels.data)
         if volume is not None and not volume.grid.same_as(labels.grid):
-            findings.append(Finding("cartilage", _other_grid(mri, volume, cartilage, labels)))
+            findings.append(Finding("cartilage", other_grid(mri, volume, cartilage, labels)))
     if volume is None or any(finding.severity == "error" for finding in findings):
         return None, findings
     if labels is not None:
@@ -75,7 +75,8 @@ def label_findings(path: Path, data: Shaped[np.ndarray, "i j k"]) -> list[Findin
     expected = "0 background, 1 femur, 2 femoral cartilage, 3 tibia, 4 medial and 5 lateral tibial cartilage"
     if unknown:
         shown = ", ".join(unknown[:8]) + (", ..." if len(unknown) > 8 else "")
-        return [Finding("cartilage", f"{path}: unknown label ids {shown}; expected {expected}")]
+        rename = "ids of another source are renamed by `oahier data import table --labels`"
+        return [Finding("cartilage", f"{path}: unknown label ids {shown}; expected {expected}; {rename}")]
     if not ids.any():
         message = f"{path}: empty mask (every voxel is 0); leave the cell empty if the knee has no label map"
         return [Finding("cartilage", message)]
@@ -102,14 +103,9 @@ def _read(path: Path, column: str, findings: list[Finding]) -> Image | None:
         return None
 
 
-def _other_grid(mri: Path, volume: Image, cartilage: Path, labels: Image) -> str:
-    def words(image: Image) -> str:
-        shape = "x".join(map(str, image.grid.shape))
-        spacing = "x".join(f"{length:.3f}" for length in image.grid.spacing)
-        origin = ", ".join(f"{value:.2f}" for value in image.grid.affine[:3, 3])
-        return f"{shape} voxels of {spacing} mm from ({origin})"
-
+def other_grid(mri: Path, volume: Image, cartilage: Path, labels: Image) -> str:
+    """What is said of a label map that does not lie on its volume."""
     return (
-        f"{cartilage}: mask of another grid: expected that of {mri.name} ({words(volume)}), "
-        f"got {words(labels)}; resample the mask to the image"
+        f"{cartilage}: mask of another grid: expected that of {mri.name} ({volume.grid}), "
+        f"got {labels.grid}; resample the mask to the image"
     )

@@ -198,8 +198,12 @@ def _split_problems(table: pd.DataFrame) -> Iterator[Problem]:
 
 
 def _covariate(cells: pd.Series) -> pd.Series:
-    """Numbers if every known cell is one and none has a leading zero, which marks an id; else text."""
-    known = cells[~_is_blank(cells)]
+    """Numbers if every known cell is one and none has a leading zero, which marks an id; else text.
+
+    What stands for a missing value ("NA", ".") becomes an empty cell, and no category of its own.
+    """
+    cells = cells.mask(_is_blank(cells), "")
+    known = cells[cells != ""]
     if known.empty or known.str.match(r"^[+-]?0\d").any():
         return cells
     numbers = pd.to_numeric(known, errors="coerce")

@@ -72,3 +72,20 @@ def test_long_lists_are_cut(manifest: Path, capsys: pytest.CaptureFixture[str]) 
     text = printed(capsys)
     assert "10 errors" in text
     assert "and 4 more: --html or --json lists all" in text
+
+
+def test_counts_by_covariate_are_printed(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(manifest)]) == 0
+    text = printed(capsys)
+    assert "site split KL 0 KL 1 KL 2 KL 3 KL 4 all" in text
+    assert "A all 1 1 1 1 1 5 B all 1 1 1 1 1 5" in text
+    manifest.write_text(
+        "\n".join(
+            f"{line},{'ward' if not n else f'w{n}'}" for n, line in enumerate(manifest.read_text().split())
+        )
+    )
+    for number in range(10, 40):
+        with manifest.open("a") as file:
+            file.write(f"\nk{number},{number},1.nii.gz,1,A,w{number}")
+    main(["data", "check", str(manifest), "--no-files", "--covariates=ward"])
+    assert "and 16 more rows: --html or --json lists all" in printed(capsys)

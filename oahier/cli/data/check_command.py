@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
+import pandas as pd
 from jsonargparse import ArgumentParser
+from pandas.api.types import is_numeric_dtype
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +19,8 @@ from oahier.data.problems import Problem, Severity
 
 _SHOWN = 6
 """Findings of a kind that are printed; pages and JSON hold them all."""
+_LONGEST = 24
+"""Rows of a table that are printed."""
 _COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
 
 
@@ -70,18 +74,24 @@ def _print(console: Console, audit: Audit) -> None:
             f"{cohort['knees']} knees of {cohort['subjects']} subjects{visits}; {cohort['right']} right, "
             f"{cohort['left']} left; {cohort['with label map']} with label maps"
         )
-        console.print(Padding(_grades(audit), (1, 0, 0, 2)))
+        for name in ("grades", *audit.covariates):
+            console.print(Padding(_counts(audit.tables[name], _LONGEST), (1, 0, 0, 2)))
     for severity in SEVERITIES:
         _print_severity(console, severity, audit.of(severity))
 
 
-def _grades(audit: Audit) -> Table:
-    counts = audit.tables["grades"]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in counts:
-        table.add_column("" if name == "grade" else str(name), justify="left" if name == "grade" else "right")
-    for row in counts.itertuples(index=False):
-        table.add_row(*(escape(str(cell)) for cell in row))
+def _counts(counts: pd.DataFrame, longest: int) -> Table:
+    """Words on the left, numbers on the right; a value that stands above is not repeated."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption_justify="left")
+    for name, column in counts.items():
+        title = "" if name == "grade" else str(name)
+        table.add_column(title, justify="right" if is_numeric_dtype(column) else "left")
+    above = None
+    for first, *rest in counts.head(longest).itertuples(index=False):
+        table.add_row("" if first == above else escape(str(first)), *(escape(str(cell)) for cell in rest))
+        above = first
+    if len(counts) > longest:
+        table.caption = f"and {len(counts) - longest} more rows: --html or --json lists all"
     return table
 
 

@@ -40,6 +40,7 @@ class Audit:
         knees: the manifest's table with a column ``facts`` (a dictionary per knee, empty where the volume was
             not read).
         store: pictures of the knees; ``None`` if the files were not read.
+        covariates: columns that were counted by; each has a table of its name.
     """
 
     source: Path
@@ -47,6 +48,7 @@ class Audit:
     tables: Mapping[str, pd.DataFrame]
     knees: pd.DataFrame
     store: FactStore | None = None
+    covariates: Sequence[str] = ()
 
     def of(self, severity: Severity) -> list[Problem]:
         """Findings of one severity."""
@@ -144,7 +146,7 @@ def audit_manifest(
         problems += duplicate_problems(knees.assign(**hashes))
         problems += [*anatomy_problems(knees), *outlier_problems(knees)]
         tables |= file_tables(knees)
-    return Audit(path, _sorted(problems), tables, knees, store)
+    return Audit(path, _sorted(problems), tables, knees, store, chosen)
 
 
 def _is_complete(table: pd.DataFrame) -> bool:

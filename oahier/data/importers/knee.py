@@ -7,10 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from oahier.data.content import label_findings, volume_faults
+from oahier.data.content import label_findings, other_grid, volume_faults
 from oahier.data.importers.candidates import Candidate
 from oahier.data.importers.journal import Journal, Record
-from oahier.data.reading import Image, UnreadableImage, read_image, write_image
+from oahier.data.reading import (
+    ASSUMED_ORIENTATION,
+    Image,
+    UnreadableImage,
+    orientation_is_known,
+    read_image,
+    write_image,
+)
 from oahier.files import feed_file
 
 _FEW, _SHAPE = 12, 2
@@ -40,6 +47,8 @@ def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprin
     if faults:
         raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
     labels, notes = _labels(candidate, image)
+    if not orientation_is_known(candidate.mri):
+        notes = [f"{candidate.mri.name}: {ASSUMED_ORIENTATION}", *notes]
     if few == _SHAPE:
         notes = [f"{candidate.mri.name}: only two different values: a shape, or a mask?", *notes]
     written = {}
@@ -75,10 +84,7 @@ def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list
     found = read_image(path)
     notes = _check_ids(path, found.data)
     if not found.grid.same_as(image.grid):
-        raise UnreadableImage(
-            f"{path}: mask of another grid: expected that of {candidate.mri.name} ({_words(image)}), "
-            f"got {_words(found)}"
-        )
+        raise UnreadableImage(other_grid(candidate.mri, image, path, found))
     return None, notes
 
 
@@ -98,13 +104,6 @@ def _few_values(data: np.ndarray) -> int:
     if len(np.unique(data[::3, ::3, ::3])) > _FEW or len(found := np.unique(data)) > _FEW:
         return 0
     return len(found)
-
-
-def _words(image: Image) -> str:
-    shape = "x".join(map(str, image.grid.shape))
-    spacing = "x".join(f"{length:.3f}" for length in image.grid.spacing)
-    origin = ", ".join(f"{value:.1f}" for value in image.grid.affine[:3, 3])
-    return f"{shape} voxels of {spacing} mm from ({origin})"
 
 
 def _hash(candidate: Candidate) -> str:

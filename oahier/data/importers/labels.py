@@ -59,8 +59,8 @@ class LabelIds:
             return labels, notes
         if not self.resample:
             raise UnreadableImage(
-                f"{path}: mask of another grid: expected {_words(mri.grid)} as the image has, got "
-                f"{_words(found.grid)}; ask for nearest-neighbour resampling if both show the same knee"
+                f"{path}: mask of another grid: expected {mri.grid} as the image has, got "
+                f"{found.grid}; if both show the same knee, resample by the nearest voxel (--resample-masks)"
             )
         moved = resampled(labels, found.grid, mri.grid)
         kept = _volume(moved, mri.grid) / _volume(labels, found.grid) if labels.any() else 1.0
@@ -68,7 +68,7 @@ class LabelIds:
             raise UnreadableImage(
                 f"{path}: only {kept:.0%} of the labelled volume lies in the image; is it of another knee?"
             )
-        notes.append(f"{path.name}: resampled to {_words(mri.grid)}, {kept:.1%} of the labelled volume kept")
+        notes.append(f"{path.name}: resampled to {mri.grid}, {kept:.1%} of the labelled volume kept")
         return moved, notes
 
     def _renamed(
@@ -104,10 +104,3 @@ def resampled(labels: UInt8[np.ndarray, "a b c"], old: Grid, new: Grid) -> UInt8
 def _volume(labels: UInt8[np.ndarray, "i j k"], grid: Grid) -> float:
     """Labelled cubic millimetres."""
     return float(np.count_nonzero(labels)) * float(np.prod(grid.spacing))
-
-
-def _words(grid: Grid) -> str:
-    shape = "x".join(map(str, grid.shape))
-    spacing = "x".join(f"{length:.3f}" for length in grid.spacing)
-    origin = ", ".join(f"{value:.1f}" for value in grid.affine[:3, 3])
-    return f"{shape} voxels of {spacing} mm from ({origin})"

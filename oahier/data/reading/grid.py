@@ -13,10 +13,19 @@ Affine = Float64[np.ndarray, "4 4"]
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where voxels lie: ``affine`` maps voxel indices to millimetres (RAS+)."""
+    """Where voxels lie: ``affine`` maps voxel indices to millimetres (RAS+).
+
+    >>> print(Grid((160, 384, 384), np.diag([0.7, 0.365, 0.365, 1.0])))
+    160x384x384 voxels of 0.700x0.365x0.365 mm from (0.00, 0.00, 0.00)
+    """
 
     shape: tuple[int, ...]
     affine: Affine
+
+    def __str__(self) -> str:
+        spacing = "x".join(f"{length:.3f}" for length in self.spacing)
+        origin = ", ".join(f"{value:.2f}" for value in self.affine[:3, 3])
+        return f"{'x'.join(map(str, self.shape))} voxels of {spacing} mm from ({origin})"
 
     @property
     def spacing(self) -> tuple[float, ...]:

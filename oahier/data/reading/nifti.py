@@ -80,6 +80,13 @@ def read_nifti_grid(path: Path) -> Grid:
     return turned_grid(path, shape, layout.affine)
 
 
+def nifti_says_orientation(path: Path) -> bool:
+    """False where neither code of the header is set: the axes that are then assumed are a guess."""
+    header, voxels = nifti_files(path)
+    found = _header(path, _first(header, content.first_bytes(header, 64 << 10)), pair=header != voxels)
+    return bool(int(found["sform_code"]) or int(found["qform_code"]))
+
+
 def nifti_files(path: Path) -> tuple[Path, Path]:
     """The files of header and voxels, which are one for ``.nii``."""
     if path.suffix.lower() == ".hdr":

@@ -93,6 +93,11 @@ def read_nrrd_grid(path: Path) -> Grid:
     return turned_grid(path, three_axes(path, layout.shape), layout.affine)
 
 
+def nrrd_says_orientation(path: Path) -> bool:
+    """False where the header names no space: ITK's is then assumed."""
+    return "space" in _fields(path, content.first_bytes(path, _HEADER))[0]
+
+
 def nrrd_data_file(path: Path, start: bytes) -> Path | None:
     """The file with the voxels, if it is another than the header's.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -279,3 +280,26 @@ def test_the_random_state_is_left_alone(cohort: Make, workers: int) -> None:
     path, state = cohort(3).write(), torch.get_rng_state()
     audit_manifest(path, workers=workers)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_image_without_orientation_code(cohort: Make) -> None:
+    knees = cohort(4)
+    header = nib.Nifti1Image(knees.volume("002"), None)
+    assert int(header.header["sform_code"]) == int(header.header["qform_code"]) == 0
+    header.header.set_zooms((4.0, 4.0, 4.0))
+    nib.save(header, knees.folder / "002.nii.gz")
+    del knees.rows[2]["cartilage"]
+    for row in knees.rows:
+        row.setdefault("cartilage", "")
+    found = [
+        p for p in audit_manifest(knees.write()).problems if "does not say how the voxels lie" in p.message
+    ]
+    assert [(problem.knee, problem.severity) for problem in found] == [("002", "warning")]
+
+
+def test_missing_covariates_are_one_unknown(cohort: Make) -> None:
+    knees = cohort(10)
+    for number, row in enumerate(knees.rows):
+        row["site"] = ("A", ".", "NA", "")[number // 2 % 4]
+    counts = audit_manifest(knees.write(), files=False, covariates=["site"]).tables["site"]
+    assert counts[counts["split"] == "all"].set_index("site")["all"].to_dict() == {"A": 4, "unknown": 6}
