@@ -118,8 +118,9 @@ def balance_of(
 
 
 def class_column(table: pd.DataFrame) -> str:
-    """The column that holds the classes: ``kl`` if any grade is known, else ``oa``."""
-    return "kl" if bool((table["kl"] != MISSING).any()) else "oa"
+    """The column that holds the classes: ``kl``, or ``oa`` where that is all that is known."""
+    graded, decided = (bool((table[name] != MISSING).any()) for name in ("kl", "oa"))
+    return "oa" if decided and not graded else "kl"
 
 
 def category_name(group: str, value: str) -> str:

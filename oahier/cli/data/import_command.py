@@ -108,8 +108,9 @@ def report(result: ImportResult, console: Console) -> None:
     )
     _line(console, subjects)
     table = Table(show_header=False)
-    for title, name in (("KL", "kl"), ("side", "side"), ("visit", "visit"), ("split", "split")):
-        if set(counts[name]) != {"unknown"} or name == "kl":
+    label = "kl" if set(counts["kl"]) != {"unknown"} or set(counts["oa"]) == {"unknown"} else "oa"
+    for title, name in ((label.upper(), label), ("side", "side"), ("visit", "visit"), ("split", "split")):
+        if set(counts[name]) != {"unknown"} or name == label:
             table.add_row(title, ", ".join(f"{escape(key)}: {value}" for key, value in counts[name].items()))
     console.print(table)
     for note in _shortened(result.report["notes"]):

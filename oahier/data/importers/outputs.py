@@ -20,6 +20,7 @@ from oahier.data.importers.journal import Journal, Record, size_of
 from oahier.data.manifest import Manifest, read_manifest
 from oahier.data.table import COLUMNS
 from oahier.files import write_atomically
+from oahier.types import MISSING
 
 PROVENANCE = ("source", "source_hash", "licence")
 """Last columns of an imported manifest."""
@@ -173,13 +174,18 @@ def _written(folder: Path, kept: Sequence[tuple[Candidate, Record]]) -> dict[str
 
 
 def counts(table: pd.DataFrame, left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """Numbers of knees, subjects, and knees per grade, side, visit and split; ``unknown`` where empty."""
-    grades = ["unknown" if value < 0 else str(value) for value in table["kl"]]
+    """Numbers of knees, subjects, and knees per label, side, visit and split; ``unknown`` where empty."""
+
+    def labels(name: str) -> dict[str, int]:
+        known = ("unknown" if value == MISSING else str(value) for value in table[name])
+        return dict(sorted(Counter(known).items()))
+
     return {
         "knees": len(table),
         "subjects": int(table["subject"].nunique()),
         "cartilage": int((table["cartilage"] != "").sum()),
-        "kl": dict(sorted(Counter(grades).items())),
+        "kl": labels("kl"),
+        "oa": labels("oa"),
         **{
             name: dict(sorted(Counter(value or "unknown" for value in table[name]).items()))
             for name in ("side", "visit", "split")

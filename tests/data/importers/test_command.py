@@ -137,3 +137,23 @@ def test_notes_that_differ_in_numbers_are_one() -> None:
     assert import_command._shortened(notes) == ["9 x k0: m0.nii.gz: label ids 1->2", notes[-1]]
     many = ["note " + "x" * n for n in range(20)]
     assert import_command._shortened(many)[-1] == "and 8 more in import.json"
+
+
+def test_labels_of_a_source_without_grades(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is known is counted: OA where no knee has a grade, and "no grade" where there is nothing."""
+    monkeypatch.chdir(tmp_path)
+    make_oaizib_cm(tmp_path / "tree", train=3, test=0)
+    images = sorted(Path("tree/imagesTr").iterdir())
+    rows = [f"{number},{path},{number % 2}" for number, path in enumerate(images)]
+    Path("with.csv").write_text("\n".join(["subject,mri,oa", *rows]))
+    Path("without.csv").write_text("\n".join(["subject,mri", *(row[:-2] for row in rows)]))
+    assert main(["data", "import", "table", "with.csv", "with", "--workers=0"]) == 0
+    assert "│ OA │ 0: 2, 1: 1 │" in words(capsys)[0]
+    assert main(["data", "import", "table", "without.csv", "without", "--workers=0"]) == 0
+    assert "│ KL │ unknown: 3 │" in words(capsys)[0]
+    main(["data", "check", "with", "--no-files"])
+    assert "OA 0 2 OA 1 1" in words(capsys)[0]
+    main(["data", "check", "without", "--no-files"])
+    assert "no grade 3" in words(capsys)[0]
