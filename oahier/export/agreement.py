@@ -33,6 +33,14 @@ class Agreement:
         return max(self.differences.values())
 
 
+@dataclass(frozen=True)
+class Packed:
+    """The files of a format by name, compared with the model and not written yet."""
+
+    files: dict[str, bytes]
+    agreement: Agreement
+
+
 def check_agreement(
     format_name: str, inference: Inference, run: Callable[[Tensor], Outputs], batches: Sequence[Tensor]
 ) -> Agreement:
@@ -56,6 +64,6 @@ def check_agreement(
     if not differences[worst] <= TOLERANCE:  # also where it is NaN
         raise ExportError(
             f"{format_name}: {worst} differs by {differences[worst]:.3g} from the model's, expected at most "
-            f"{TOLERANCE:g}; nothing of this format was kept"
+            f"{TOLERANCE:g}; nothing was written"
         )
     return Agreement(differences, tuple(len(mri) for mri in batches))

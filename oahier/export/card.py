@@ -9,6 +9,7 @@ from typing import Any
 
 import oahier
 from oahier.export.agreement import Agreement
+from oahier.export.data_section import data_section
 from oahier.files import write_atomically
 from oahier.prediction.trained import TrainedModel
 
@@ -23,11 +24,11 @@ _NAMES = {
 def write_card(path: Path, trained: TrainedModel, agreements: Mapping[str, Agreement]) -> Path:
     """Write a model card in Markdown (Mitchell et al. 2019, doi:10.1145/3287560.3287596).
 
-    Figures come from ``metrics.json`` of the run that the checkpoint lies in; what is not known is said
-    to be unknown.
+    Figures come from ``metrics.json`` of the run that the checkpoint lies in, if that checkpoint is the one
+    that was tested; what is not known is said to be unknown.
     """
-    sections = [_head(trained), _model(trained), _data(trained), _preprocessing(trained)]
-    sections += [_figures(trained.path), _formats(agreements), _LIMITS, _citation()]
+    sections = [_head(trained), _model(trained), data_section(trained.summary), _preprocessing(trained)]
+    sections += [_figures(trained), _formats(agreements), _LIMITS, _citation()]
     return write_atomically(path, "\n\n".join(sections) + "\n")
 
 
@@ -54,21 +55,8 @@ def _model(trained: TrainedModel) -> str:
     for head in model.heads:
         kind = model.specification.get("heads", {}).get(head)
         rows.append(f"| head `{head}` | `{json.dumps(kind)}` |")
-    rows.append(f"| checkpoint | `{trained.path.name}`, blake2b {trained.identity} |")
+    rows.append(f"| checkpoint | `{trained.path.name}`, SHA-256 `{trained.checkpoint_hash}` |")
     return "## Model\n\n| | |\n|---|---|\n" + "\n".join(rows)
-
-
-def _data(trained: TrainedModel) -> str:
-    counts = {split: len(knees) for split, knees in trained.splits.items() if knees}
-    if not counts:
-        return "## Data\n\nNot recorded in the checkpoint."
-    words = ", ".join(f"{count} {split}" for split, count in counts.items())
-    text = f"## Data\n\nKnees: {words}. Splits are by subject."
-    reference = trained.reference
-    if reference is not None:
-        grades = [int((reference.kl == grade).sum()) for grade in range(5)]
-        text += f" KL grades 0-4 of the training knees: {' / '.join(map(str, grades))}."
-    return text + " Say here where they come from, who they are (age, sex, site) and how they were graded."
 
 
 def _preprocessing(trained: TrainedModel) -> str:
@@ -81,14 +69,25 @@ def _preprocessing(trained: TrainedModel) -> str:
     )
 
 
-def _figures(checkpoint: Path) -> str:
-    """Test figures of the run ``<run>/checkpoints/<name>.ckpt``."""
-    path = checkpoint.parent.parent / "metrics.json"
+def _figures(trained: TrainedModel) -> str:
+    """Test figures of the checkpoint ``<run>/checkpoints/<name>.ckpt``, if it is the one that was tested."""
+    path = trained.path.parent.parent / "metrics.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values = {key: value for key, value in content["metrics"].items() if key.count("/") == 2}
+        tested = content["checkpoint"] or {"name": "", "sha256": ""}
+        name, is_this = tested["name"], tested["sha256"] == trained.checkpoint_hash
+        untested = content["stage"] != "test"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        untested = True
+    if untested:
         return "## Figures\n\nNo test was run beside the checkpoint (`oahier test`); nothing is claimed."
+    if not is_this:
+        other = f"of another file, then named `{name}`" if name else "of weights in memory"
+        return (
+            f"## Figures\n\nThis checkpoint was not tested: the figures beside it are {other}. Test it "
+            "(`oahier test --ckpt_path`) and export it again; nothing is claimed."
+        )
     intervals = content.get("intervals", {})
     rows = []
     for key, value in sorted(values.items()):

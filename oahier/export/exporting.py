@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from oahier.export.agreement import Agreement, ExportError
+from oahier.export.agreement import Agreement, ExportError, Packed
 from oahier.export.card import write_card
 from oahier.export.inference import Inference, trial_volumes
-from oahier.export.programs import save_onnx, save_program, trace
-from oahier.export.weights import WEIGHTS, save_weights
+from oahier.export.programs import ONNX, PROGRAM, packed_onnx, packed_program, trace
+from oahier.export.weights import WEIGHTS, packed_weights
 from oahier.files import write_atomically
 from oahier.prediction.trained import load_trained
 
@@ -33,7 +33,7 @@ class Exported:
 def export_checkpoint(
     checkpoint: str | Path, folder: str | Path, formats: Sequence[Format] = FORMATS
 ) -> Exported:
-    """Write a trained model for other tools, each file compared with the checkpoint before it is kept.
+    """Write a trained model for other tools, once every file was compared with the checkpoint.
 
     ``model.safetensors`` with ``model.json`` (:func:`oahier.export.load_weights` reads them), ``model.pt2``
     (``torch.export.load``), ``model.onnx`` (ONNX Runtime), ``export.json`` and a model card ``README.md``.
@@ -46,7 +46,7 @@ def export_checkpoint(
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded or does not say how volumes were preprocessed.
-        ExportError: a format cannot hold the model, or its outputs differ.
+        ExportError: a format cannot hold the model, or its outputs differ; nothing is written then.
         ValueError: an unknown format.
     """
     unknown = [name for name in formats if name not in FORMATS]
@@ -57,34 +57,36 @@ def export_checkpoint(
     inference = Inference(trained.model)
     shape = trained.preprocessing.shape
     trials = [trial_volumes(shape, count, seed=count) for count in (1, 3)]
-    agreements: dict[str, Agreement] = {}
+    settings = trained.preprocessing.as_dict()
+    packed: dict[str, Packed] = {}
     if "safetensors" in formats:
-        settings = trained.preprocessing.as_dict()
-        agreements[WEIGHTS] = save_weights(folder, inference, settings, trials)
-    agreements |= _programs(folder, inference, trials, formats)
+        packed[WEIGHTS] = packed_weights(inference, settings, trials)
+    packed |= _programs(inference, trials, formats)
+    agreements = {name: one.agreement for name, one in packed.items()}
     facts: dict[str, Any] = {
-        "checkpoint": trained.identity,
-        "preprocessing": trained.preprocessing.as_dict(),
+        "checkpoint": {"name": trained.path.name, "sha256": trained.checkpoint_hash},
+        "preprocessing": settings,
         "largest_difference": {name: agreement.differences for name, agreement in agreements.items()},
     }
+    for one in packed.values():
+        for name, content in one.files.items():
+            write_atomically(folder / name, content)
     write_atomically(folder / "export.json", json.dumps(facts, indent=2) + "\n")
     write_card(folder / "README.md", trained, agreements)
     return Exported(folder, agreements)
 
 
-def _programs(
-    folder: Path, inference: Inference, trials: list[Tensor], formats: Sequence[Format]
-) -> dict[str, Agreement]:
-    savers: dict[Format, Callable[[Any, Path, Inference, list[Tensor]], Agreement]] = {
-        "program": save_program,
-        "onnx": save_onnx,
-    }
-    names = {"program": "model.pt2", "onnx": "model.onnx"}
-    wanted = [name for name in savers if name in formats]
+def _programs(inference: Inference, trials: list[Tensor], formats: Sequence[Format]) -> dict[str, Packed]:
+    wanted = [name for name in ("program", "onnx") if name in formats]
     if not wanted:
         return {}
     program = trace(inference, trials[-1])
-    return {names[name]: savers[name](program, folder / names[name], inference, trials) for name in wanted}
+    packed = {}
+    if "program" in wanted:
+        packed[PROGRAM] = packed_program(program, inference, trials)
+    if "onnx" in wanted:
+        packed[ONNX] = packed_onnx(program, inference, trials)
+    return packed
 
 
 __all__ = ["FORMATS", "ExportError", "Exported", "Format", "export_checkpoint"]

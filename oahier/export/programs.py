@@ -7,15 +7,17 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from oahier.export.agreement import Agreement, ExportError, check_agreement
+from oahier.export.agreement import ExportError, Packed, check_agreement
 from oahier.export.inference import Inference
-from oahier.files import write_atomically
+
+PROGRAM, ONNX = "model.pt2", "model.onnx"
+ONNX_BYTES = 2**31 - 1
+"""What protobuf, in which ONNX is written, can hold."""
 
 
 def trace(inference: Inference, example: Tensor) -> Any:
@@ -35,23 +37,23 @@ def trace(inference: Inference, example: Tensor) -> Any:
         ) from error
 
 
-def save_program(program: Any, path: Path, inference: Inference, trials: list[Tensor]) -> Agreement:
-    """Write ``.pt2``, read it back and compare it with the model."""
+def packed_program(program: Any, inference: Inference, trials: list[Tensor]) -> Packed:
+    """The ``.pt2`` of a program, loaded from its bytes and compared with the model."""
     content = io.BytesIO()
     with _quiet():
         torch.export.save(program, content)
         content.seek(0)
         loaded = torch.export.load(content).module()
     agreement = check_agreement("torch.export program", inference, loaded, trials)
-    write_atomically(path, content.getvalue())
-    return agreement
+    return Packed({PROGRAM: content.getvalue()}, agreement)
 
 
-def save_onnx(program: Any, path: Path, inference: Inference, trials: list[Tensor]) -> Agreement:
-    """Write ``.onnx``, run it with ONNX Runtime and compare it with the model.
+def packed_onnx(program: Any, inference: Inference, trials: list[Tensor]) -> Packed:
+    """The ``.onnx`` of a program, run with ONNX Runtime and compared with the model.
 
     Raises:
-        ExportError: packages are missing, or an operation has no counterpart in ONNX.
+        ExportError: packages are missing, the weights are too many for one file, or an operation has no
+            counterpart in ONNX.
     """
     try:
         import onnxruntime
@@ -60,6 +62,9 @@ def save_onnx(program: Any, path: Path, inference: Inference, trials: list[Tenso
         raise ExportError(
             f"ONNX needs the package {error.name!r}; install it with: pip install 'oahier[export]'"
         ) from error
+    size = sum(value.numel() * value.element_size() for value in inference.state_dict().values())
+    if size > ONNX_BYTES:
+        raise _too_large(size)
     names = list(program.graph_signature.user_outputs)
     with torch.no_grad():
         ordered = list(inference(trials[0][:1]))
@@ -70,16 +75,24 @@ def save_onnx(program: Any, path: Path, inference: Inference, trials: list[Tenso
         raise ExportError(f"ONNX has no counterpart of this model: {_first_line(error)}") from error
     if made is None or len(names) != len(ordered):
         raise ExportError("ONNX: the exporter returned nothing; try another version of PyTorch")
-    content = made.model_proto.SerializeToString()
+    try:
+        content = made.model_proto.SerializeToString()
+    except Exception as error:  # EncodeError or ValueError, by the version of protobuf
+        raise _too_large(size) from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def run(mri: Tensor) -> dict[str, Tensor]:
         values = session.run(ordered, {"mri": mri.numpy()})
         return dict(zip(ordered, map(torch.from_numpy, values), strict=True))
 
-    agreement = check_agreement("ONNX", inference, run, trials)
-    write_atomically(path, content)
-    return agreement
+    return Packed({ONNX: content}, check_agreement("ONNX", inference, run, trials))
+
+
+def _too_large(size: int) -> ExportError:
+    return ExportError(
+        f"ONNX holds at most 2 GiB in one file, got a model with {size / 2**30:.2f} GiB of weights; leave it "
+        "out: --formats [safetensors,program]"
+    )
 
 
 @contextlib.contextmanager

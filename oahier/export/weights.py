@@ -8,21 +8,19 @@ from typing import Any
 
 from torch import Tensor
 
-from oahier.export.agreement import Agreement, ExportError, check_agreement
+from oahier.export.agreement import ExportError, Packed, check_agreement
 from oahier.export.inference import Inference
-from oahier.files import write_atomically
 from oahier.model import HierarchicalClassifier
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
-def save_weights(
-    folder: Path, inference: Inference, preprocessing: dict[str, Any], trials: list[Tensor]
-) -> Agreement:
-    """Write weights and description, rebuild the model from them and compare.
+def packed_weights(inference: Inference, preprocessing: dict[str, Any], trials: list[Tensor]) -> Packed:
+    """Weights and description; the model is rebuilt from their bytes and compared.
 
     Raises:
-        ExportError: the package safetensors is missing, or the model does not know how it was made.
+        ExportError: the package safetensors is missing, the model does not know how it was made, or the
+            rebuilt model says something else.
     """
     try:
         from safetensors.torch import save
@@ -39,10 +37,12 @@ def save_weights(
         )
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     description = {"model": model.specification, "preprocessing": preprocessing}
-    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
-    write_atomically(folder / WEIGHTS, save(state, metadata={"format": "pt"}))
-    loaded = Inference(load_weights(folder))
-    return check_agreement("safetensors", inference, loaded, trials)
+    files = {
+        DESCRIPTION: (json.dumps(description, indent=2) + "\n").encode(),
+        WEIGHTS: save(state, metadata={"format": "pt"}),
+    }
+    loaded = Inference(_rebuilt("safetensors", files[DESCRIPTION], files[WEIGHTS]))
+    return Packed(files, check_agreement("safetensors", inference, loaded, trials))
 
 
 def load_weights(folder: str | Path) -> HierarchicalClassifier:
@@ -51,17 +51,20 @@ def load_weights(folder: str | Path) -> HierarchicalClassifier:
     Raises:
         ExportError: a file is missing or damaged, or they do not belong together.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise ExportError(f"{folder}: missing file {name}; expected a folder that `oahier export` wrote")
+    return _rebuilt(str(folder), (folder / DESCRIPTION).read_bytes(), (folder / WEIGHTS).read_bytes())
+
+
+def _rebuilt(source: str, description: bytes, weights: bytes) -> HierarchicalClassifier:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        model = HierarchicalClassifier.from_specification(description["model"])
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model = HierarchicalClassifier.from_specification(json.loads(description)["model"])
+        model.load_state_dict(load(weights))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ExportError(f"{folder}: the model cannot be rebuilt from its files: {error}") from error
+        raise ExportError(f"{source}: the model cannot be rebuilt from its files: {error}") from error
     return model.eval()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
+import safetensors.torch
 import torch
+from google.protobuf.message import EncodeError
 from torch import Tensor, nn
 
 import oahier as oh
@@ -17,7 +21,7 @@ from oahier.cli import main
 from oahier.export import ExportError, Inference, export_checkpoint, load_weights
 from oahier.export.agreement import check_agreement
 from oahier.export.inference import trial_volumes
-from oahier.export.programs import save_onnx, save_program, trace
+from oahier.export.programs import packed_onnx, packed_program, trace
 
 SHAPE = (16, 24, 24)
 HEADS = {"oa": oh.BinaryHead, "kl": oh.SoftmaxHead}
@@ -37,7 +41,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     trainer.fit(model, data)
     trainer.save_checkpoint(folder / "run" / "checkpoints" / "best.ckpt")
-    trainer.test(model, data, verbose=False)
+    checkpoint = folder / "run" / "checkpoints" / "best.ckpt"
+    trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     return folder / "run"
 
 
@@ -81,7 +86,7 @@ def test_the_card_says_what_was_measured(run: Path, exported: Path) -> None:
     auc = metrics["metrics"]["test/oa/auc"]
     assert f"| oa | AUC | {auc:.3f} |" in card
     assert "not a medical device" in card
-    assert re.search(r"Knees: \d+ train, \d+ val, \d+ test\. Splits are by subject\.", card)
+    assert re.search(r"\| knees \| \d+ \| \d+ \| \d+ \|", card)
     assert "16, 24, 24" in card
     facts = json.loads((exported / "export.json").read_text())
     assert max(max(row.values()) for row in facts["largest_difference"].values()) < 1e-4
@@ -105,15 +110,15 @@ ENCODERS: dict[str, Callable[[], nn.Module | str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
-def test_every_backbone_can_be_exported(name: str, tmp_path: Path) -> None:
+def test_every_backbone_can_be_exported(name: str) -> None:
     """With any number of knees in a batch, and in few nodes: a scan is one loop."""
     torch.manual_seed(0)
     model = oh.HierarchicalClassifier(ENCODERS[name](), {key: make() for key, make in HEADS.items()})
     inference, shape = Inference(model), (32, 32, 32)
     trials = [trial_volumes(shape, count) for count in (1, 2)]
     program = trace(inference, trials[1])
-    assert save_program(program, tmp_path / "model.pt2", inference, trials).largest < 1e-5
-    assert save_onnx(program, tmp_path / "model.onnx", inference, trials).largest < 1e-5
+    assert packed_program(program, inference, trials).agreement.largest < 1e-5
+    assert packed_onnx(program, inference, trials).agreement.largest < 1e-5
     assert len(list(program.graph.nodes)) < 3000
 
 
@@ -145,6 +150,51 @@ def test_outputs_that_differ_are_not_kept() -> None:
         check_agreement("ours", inference, other, mri)
     with pytest.raises(ExportError, match="expected outputs"):
         check_agreement("ours", inference, lambda _: {}, mri)
+
+
+@pytest.mark.parametrize("damaged", ["safetensors", "onnx"])
+def test_an_earlier_export_stays_where_a_new_one_differs(
+    damaged: str, run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written before every file is compared, or new weights would lie beside an old card."""
+    shutil.copytree(exported, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    checkpoint = tmp_path / "other.ckpt"
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    content["state_dict"]["heads.kl.projection.bias"] += 0.5
+    torch.save(content, checkpoint)
+    if damaged == "safetensors":
+        save = safetensors.torch.save
+
+        def rounded(state: dict[str, Tensor], **options: object) -> bytes:
+            return save({key: value.round() for key, value in state.items()}, **options)
+
+        monkeypatch.setattr(safetensors.torch, "save", rounded)
+    else:
+        monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)
+    message = r"safetensors: .* nothing was written" if damaged == "safetensors" else "returned nothing"
+    with pytest.raises(ExportError, match=message):
+        export_checkpoint(checkpoint, tmp_path / "out", ["safetensors", damaged])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_model_too_large_for_onnx_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    inference = Inference(oh.HierarchicalClassifier(oh.ResNet3D(10, 8), {"kl": oh.SoftmaxHead()}))
+    trials = [trial_volumes(SHAPE, 2)]
+    program = trace(inference, trials[0])
+    message = r"ONNX holds at most 2 GiB in one file.*leave it out: --formats \[safetensors,program\]"
+
+    class Refusing:
+        def SerializeToString(self) -> bytes:
+            raise EncodeError("Failed to serialize proto")
+
+    made = SimpleNamespace(model_proto=Refusing())
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: made)
+    with pytest.raises(ExportError, match=message):
+        packed_onnx(program, inference, trials)
+    monkeypatch.setattr("oahier.export.programs.ONNX_BYTES", 1000)
+    with pytest.raises(ExportError, match=message):
+        packed_onnx(program, inference, trials)
 
 
 def test_bad_input(run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
