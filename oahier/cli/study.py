@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -17,7 +17,7 @@ from oahier.study import Cell, PlanError, read_plan, read_study, run_cell, run_s
 from oahier.study.executors import Executor, InProcess, ProcessPool, Slurm
 from oahier.study.runner import resolved_cells
 
-_EXECUTORS = ("process", "pool", "slurm", "local-slurm")
+ExecutorName = Literal["process", "pool", "slurm", "local-slurm"]
 
 
 def run_study_command(words: list[str]) -> int:
@@ -49,8 +49,7 @@ def _run_parser() -> ArgumentParser:
     parser.add_argument("--out", type=str, required=True, help="folder of the study; run again to go on")
     parser.add_argument(
         "--executor",
-        type=str,
-        choices=_EXECUTORS,
+        type=ExecutorName,
         default="process",
         help="process: one cell after another in this process; pool: several processes; slurm: cluster jobs; "
         "local-slurm: as slurm, on this machine",
@@ -82,9 +81,7 @@ def _report_parser() -> ArgumentParser:
     parser.add_argument("folder", type=str, help="folder of the study")
     parser.add_argument("--resamples", type=int, default=10_000, help="bootstrap resamples")
     parser.add_argument("--seed", type=int, default=42, help="seed of the resampling")
-    parser.add_argument(
-        "--correction", type=str, choices=("bh", "holm"), default="bh", help="multiple testing"
-    )
+    parser.add_argument("--correction", type=Literal["bh", "holm"], default="bh", help="of multiple testing")
     return parser
 
 
