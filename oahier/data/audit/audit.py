@@ -15,6 +15,7 @@ import pandas as pd
 from oahier.data.arguments import cache_folder
 from oahier.data.audit.anatomy import anatomy_problems
 from oahier.data.audit.duplicates import duplicate_problems
+from oahier.data.audit.edges import edge_problems
 from oahier.data.audit.outliers import outlier_problems
 from oahier.data.audit.store import FactStore, Files
 from oahier.data.audit.subjects import subject_problems
@@ -144,7 +145,7 @@ def audit_manifest(
         hashes = {name: _hashes(knees["facts"], name) for name in ("content", "mirrored")}
         problems += read_problems
         problems += duplicate_problems(knees.assign(**hashes))
-        problems += [*anatomy_problems(knees), *outlier_problems(knees)]
+        problems += [*anatomy_problems(knees), *edge_problems(knees), *outlier_problems(knees)]
         tables |= file_tables(knees)
     return Audit(path, _sorted(problems), tables, knees, store, chosen)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from oahier.data.audit.edges import edge_contrast
 from oahier.data.audit.picture import knee_picture
 from oahier.data.content import Finding, KneeImages, read_knee
 from oahier.data.reading import ASSUMED_ORIENTATION, Grid, orientation_is_known
@@ -73,7 +74,8 @@ def measure(images: KneeImages) -> dict[str, Any]:
     intensities (``mean``, ``sd``, ``p01``, ``p50``, ``p99``; shares ``zeros``, ``lowest``, ``saturated``);
     ``flat`` (constant slices per axis: at the ends, between others); ``repeated`` (sagittal slices equal to
     their neighbour); and, with a label map, ``volume`` (ml), ``centre`` (mm), ``border`` (labels that touch
-    the edge of the volume), ``dark`` (share of cartilage on background) and ``level`` (median intensity of
+    the edge of the volume), ``dark`` (share of cartilage on background), ``edges``
+    (:func:`~oahier.data.audit.edges.edge_contrast` of the cartilage) and ``level`` (median intensity of
     cartilage between the minimum, 0, and the 99th percentile, 1).
     """
     data = np.ascontiguousarray(images.mri.data)
@@ -82,7 +84,9 @@ def measure(images: KneeImages) -> dict[str, Any]:
         labels = np.ascontiguousarray(images.cartilage.data)
         facts |= _labels(labels, images.mri.grid)
         background = facts["low"] + _DARK * (facts["p99"] - facts["low"])
-        on_cartilage = data[np.isin(labels, CARTILAGE_LABELS)]
+        cartilage = np.isin(labels, CARTILAGE_LABELS)
+        facts["edges"] = edge_contrast(data, cartilage)
+        on_cartilage = data[cartilage]
         facts["dark"] = _share(on_cartilage <= background)
         level = float(np.median(on_cartilage)) if on_cartilage.size else float("nan")
         facts["level"] = (level - facts["low"]) / max(facts["p99"] - facts["low"], 1e-6)

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from oahier.data import ManifestError, check_manifest
 from oahier.data.audit import Audit, audit_manifest, store
@@ -303,3 +304,19 @@ def test_missing_covariates_are_one_unknown(cohort: Make) -> None:
         row["site"] = ("A", ".", "NA", "")[number // 2 % 4]
     counts = audit_manifest(knees.write(), files=False, covariates=["site"]).tables["site"]
     assert counts[counts["split"] == "all"].set_index("site")["all"].to_dict() == {"A": 4, "unknown": 6}
+
+
+@pytest.mark.parametrize(
+    ("count", "moved", "told"), [(4, 4, True), (12, 2, True), (4, 0, False), (12, 0, False)]
+)
+def test_maps_that_do_not_lie_on_edges(cohort: Make, count: int, moved: int, told: bool) -> None:
+    """One knee is enough to see a map far off; among others a smaller shift stands out."""
+    knees = cohort(count)
+    generator = np.random.default_rng(0)
+    for row in knees.rows:  # other tissue all around, as in a knee
+        tissue = ndimage.zoom(generator.normal(100, 60, (6, 6, 7)), 4, order=1)
+        knees.save(row["knee"], (tissue + 60 * (knees.labels(row["knee"]) > 0)).astype(np.float32))
+    knees.save("002", labels=np.roll(knees.labels("002"), moved, (0, 1, 2)))
+    problems = audit_manifest(knees.write()).problems
+    found = [problem for problem in problems if "do not lie on edges of the image" in problem.message]
+    assert [(problem.knee, problem.severity) for problem in found] == [("002", "warning")] * told
