@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ TABLES = r"(kxr_sq_bu\d*|oai_kxrsemiquant01).*"
 
 PROJECTS = ("15", "37", "42")
 """Reading projects in the order in which their grades are taken; others come after, by number."""
+
+_SHOWN = 6
+"""Unknown visits that a note names."""
 
 Knee = tuple[str, str, str]
 """Subject, side and visit."""
@@ -75,7 +78,8 @@ def read_grades(tables: str | Path | Sequence[str | Path]) -> Readings:
     ``side``, ``xrkl``). Cells may be ``2`` or ``2: 2``; cells that start with a point are missing.
 
     Many knees were read in several projects: the first with a grade is taken, of 15, 37, 42, then the
-    others. A knee with two different grades within that project gets none.
+    others. A knee with two different grades within that project gets none. Rows of a visit that is not known
+    are passed over, which is noted, if the table has others.
 
     Args:
         tables: files, or folders in which such tables lie; as text with commas between them.
@@ -89,8 +93,8 @@ def read_grades(tables: str | Path | Sequence[str | Path]) -> Readings:
     notes: list[str] = []
     for path in tables_in("grades", tables, TABLES):
         table = read_table(path)
-        notes += table.notes
-        found = list(_rows(table))
+        found, strange = _rows(table)
+        notes += [*table.notes, *strange]
         if all(row.grade is None for row in found):
             raise ValueError(f"{path}: expected KL grades 0-4, found none in {len(found)} rows")
         rows += found
@@ -122,8 +126,11 @@ def _columns(table: LabelTable) -> _Columns:
     return _Columns(subject or "", table.column("side") or "", project, visit or "", grades)
 
 
-def _rows(table: LabelTable) -> Iterable[_Row]:
+def _rows(table: LabelTable) -> tuple[list[_Row], list[str]]:
+    """Readings of known visits, and a note of rows that are of others."""
     columns = _columns(table)
+    found: list[_Row] = []
+    unknown: dict[str, list[int]] = {}
     for place, (number, cells) in enumerate(table.rows()):
         subject, side = subject_of(cells[columns.subject]), side_of(cells[columns.side])
         where = f"{table.path.name} row {number}"
@@ -135,15 +142,44 @@ def _rows(table: LabelTable) -> Iterable[_Row]:
             raise ValueError(f"{where}: expected the side 1: Right or 2: Left, got {cells[columns.side]!r}")
         project = code_of(cells.get(columns.project, ""))
         for visit, column in columns.grades.items():
-            knee = subject, side, visit or _visit(cells[columns.visit], where)
-            yield _Row(knee, project, cells[column], where)
+            code = visit or _visit(cells[columns.visit])
+            if code:
+                found.append(_Row((subject, side, code), project, cells[column], where))
+            else:
+                unknown.setdefault(cells[columns.visit], []).append(number)
+    if unknown and not found:
+        _refuse_visit(table, unknown)
+    return found, _passed_over(table, unknown, len(found))
 
 
-def _visit(cell: str, where: str) -> str:
+def _visit(cell: str) -> str:
+    """The code of a visit, empty if it is none of the study's."""
     try:
         return visit_code(code_of(cell))
+    except ValueError:
+        return ""
+
+
+def _refuse_visit(table: LabelTable, unknown: Mapping[str, Sequence[int]]) -> None:
+    text, (number, *_) = next(iter(unknown.items()))
+    try:
+        visit_code(code_of(text))
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{table.path.name} row {number}: {error}") from error
+
+
+def _passed_over(table: LabelTable, unknown: Mapping[str, Sequence[int]], known: int) -> list[str]:
+    """How many rows are of no known visit, what stands there, and where."""
+    if not unknown:
+        return []
+    count = sum(map(len, unknown.values()))
+    texts = sorted(unknown, key=lambda text: (-len(unknown[text]), text))
+    shown = [f"{text!r} ({len(unknown[text])}, first in row {unknown[text][0]})" for text in texts[:_SHOWN]]
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return [
+        f"{table.path.name}: {count} of {known + count} rows are of no visit that is known and were passed "
+        f"over: {', '.join(shown)}{more}"
+    ]
 
 
 def _chosen(rows: Sequence[_Row], notes: Sequence[str]) -> Readings:

@@ -97,6 +97,26 @@ def test_nda(tmp_path: Path) -> None:
     assert readings.get("9000001", "left", "V01") == (None, "missing in the tables (.)")
 
 
+def test_rows_of_unknown_visits_are_passed_over(tmp_path: Path) -> None:
+    rows = [
+        ("9000001", "V00", "15", "1", "1"), ("9000001", "Month 24", "15", "1", "3"),
+        ("9000002", "screening", "15", "Left", "4"), ("9000002", "Month 24", "15", "Left", "4"),
+        ("9000003", "", "15", "2", "2"),
+    ]  # fmt: skip
+    readings = read_grades(write_nda(tmp_path / "oai_kxrsemiquant01.txt", rows))
+    assert readings.grades == {("9000001", "right", "V00"): 1}
+    assert readings.notes == (
+        "oai_kxrsemiquant01.txt: 4 of 5 rows are of no visit that is known and were passed over: "
+        "'Month 24' (2, first in row 4), '' (1, first in row 7), 'screening' (1, first in row 5)",
+    )
+
+
+def test_a_table_without_any_known_visit(tmp_path: Path) -> None:
+    rows = [("9000001", "Month 24", "15", "1", "1"), ("9000002", "screening", "15", "Left", "4")]
+    with pytest.raises(ValueError, match=r"01.txt row 3: expected one of the visits V00 .*got 'Month 24'"):
+        read_grades(write_nda(tmp_path / "oai_kxrsemiquant01.txt", rows))
+
+
 def test_nda_without_the_id_of_the_study(tmp_path: Path) -> None:
     path = tmp_path / "oai_kxrsemiquant01.txt"
     path.write_text("subjectkey\tvisit\treadprj\tside\txrkl\nGUID, of NDA\tVisit\tProject\tSide\tKL\n"
