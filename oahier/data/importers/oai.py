@@ -11,11 +11,12 @@ from oahier.data.importers.finish import finish_import
 from oahier.data.importers.journal import locked
 from oahier.data.importers.oai_codes import tables_of_folder, visit_list
 from oahier.data.importers.oai_covariates import Covariates, read_covariates
+from oahier.data.importers.oai_extracted import remove_unused, unpack_all
 from oahier.data.importers.oai_grades import TABLES, Readings, read_grades
-from oahier.data.importers.oai_packed import unpack_all
 from oahier.data.importers.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted, series_pattern
 from oahier.data.importers.oai_sides import wanted_sides
 from oahier.data.importers.oai_tree import find_folders
+from oahier.data.importers.outputs import check_destination
 
 LICENCE = "OAI data use agreement (NDA); no re-identification"
 
@@ -38,7 +39,8 @@ def import_oai(
     """Import knees of the OAI from any part of its tree, ``results/00m/0.C.2/<subject>/<date>/<series>/001``.
 
     The header of one file a folder tells which series are DESS and of which knee. Series that NDA packed as
-    ``<series>.tar.gz`` are extracted to the destination, which is announced; folders are used where they lie.
+    ``<series>.tar.gz`` are extracted to the destination, which is announced, and again when they
+    change; folders are used where they lie.
     Visits are called by their codes: V00 (00m), V01 (12m), V03 (24m), V05 (36m), V06 (48m), V08 (72m),
     V10 (96m); they follow from the folders above the series. A knee is called ``9000099-right-V00``, and all
     knees of a person share a subject. Of two series of one knee at one visit, one without missing slices
@@ -59,12 +61,12 @@ def import_oai(
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
         n4: correct the bias field in preprocessing.
-        workers: processes that open images, 0 for none but this one.
+        workers: processes that open images, and threads that extract archives; 0 for none but this one.
         progress: show a bar on standard error.
 
     Raises:
         ValueError: no such series, a damaged table, or nothing that can be used.
-        OSError: source or destination cannot be read or written.
+        OSError: source or destination cannot be read or written, or the disk is too small.
         ImportError: a SAS table without pyreadstat.
     """
     source, destination = Path(source), Path(destination)
@@ -72,21 +74,24 @@ def import_oai(
     readings, given = read_tables(source, grades)
     details = read_covariates(covariates) if covariates else Covariates()
     with locked(destination):
-        finder = SeriesFinder(source, wanted)
+        check_destination(destination, "oai")
+        finder = SeriesFinder(source, destination, wanted)
         finder.look(find_folders(checked_folder(source), destination, progress))
         candidates = [knee_of(item, source, readings if given else None, details) for item in finder.chosen()]
         notes = [*finder.notes(), *readings.notes, *grade_notes(candidates, readings, given)]
-        candidates, damaged = unpack_all(candidates, destination, progress)
+        candidates, damaged = unpack_all(candidates, destination, workers, progress)
         options = {
             "grades": given, "covariates": bool(covariates), "visits": wanted.visits,
             "sides": str(wanted.sides), "series": series, "convert": convert,
             "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
-        return finish_import(
+        result = finish_import(
             destination, candidates, [*finder.left_out, *damaged], importer="oai", source=source,
             licence=LICENCE, options=options, workers=workers, convert=convert, progress=progress,
             notes=notes,
         )  # fmt: skip
+        remove_unused(destination, candidates)
+        return result
 
 
 def knee_of(one: OaiSeries, source: Path, readings: Readings | None, details: Covariates) -> Candidate:

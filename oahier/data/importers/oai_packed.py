@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from oahier.data.importers.archives import size_words
-from oahier.data.importers.candidates import Candidate, LeftOut
-from oahier.data.importers.parallel import announce
 from oahier.data.reading.errors import reason
 
 ARCHIVE = ".tar.gz"
 """End of the name of an archive."""
 
-_UNPACKING = ".unpacking-"
+UNPACKING = ".unpacking-"
+"""Start of the name of a folder that is being made."""
 
 _LARGEST = 64 << 20
 """Bytes of one file in an archive; a slice has 0.3 MB."""
+
+_RATIO = 20
+"""More than images compress."""
 
 
 def first_member(archive: Path, folder: Path) -> bool:
@@ -41,34 +40,19 @@ def first_member(archive: Path, folder: Path) -> bool:
     return False
 
 
-def unpack_all(
-    candidates: Sequence[Candidate], destination: Path, progress: bool
-) -> tuple[list[Candidate], list[LeftOut]]:
-    """Extract the archives among the images of candidates to ``destination/dicom``, which is announced.
+def unpacked_size(archive: Path) -> int:
+    """About the bytes that an archive is extracted to, as its last four bytes say.
 
-    Returns:
-        candidates with folders in place of archives, and those whose archive is damaged.
+    Where these are more or less than slices come to, as in damaged files, three times its own size.
 
     Raises:
-        OSError: the destination cannot be written.
+        OSError: the archive cannot be read.
     """
-    for stale in (destination / "dicom").glob(f"*/{_UNPACKING}*"):  # of a process that was killed
-        shutil.rmtree(stale, ignore_errors=True)
-    targets = {item.knee: _target(destination, item) for item in candidates if _is_packed(item)}
-    waiting = [item for item in candidates if item.knee in targets and not targets[item.knee].is_dir()]
-    if waiting:
-        size = size_words(sum(item.mri.stat().st_size for item in waiting))
-        words = f"extracting {len(waiting)} series, {size} of archives, to {destination / 'dicom'}"
-        announce(words, progress)
-    lost: dict[str, str] = {}
-    for item in waiting:
-        try:
-            unpack(item.mri, targets[item.knee])
-        except ValueError as error:
-            lost[item.knee] = str(error)
-    out = [LeftOut(i.source, i.knee, i.subject, lost[i.knee]) for i in candidates if i.knee in lost]
-    kept = [item for item in candidates if item.knee not in lost]
-    return [replace(item, mri=targets.get(item.knee, item.mri)) for item in kept], out
+    packed = archive.stat().st_size
+    with archive.open("rb") as stream:
+        stream.seek(max(0, packed - 4))
+        told = int.from_bytes(stream.read(4), "little")
+    return told if packed // 2 <= told <= _RATIO * packed else 3 * packed
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -79,7 +63,7 @@ def unpack(archive: Path, target: Path) -> None:
         OSError: the target cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_UNPACKING) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNPACKING) as folder:
         inner = Path(folder) / "series"
         inner.mkdir()
         with _members(archive) as members:
@@ -116,12 +100,3 @@ def _files(archive: tarfile.TarFile, stream: gzip.GzipFile) -> Iterator[tuple[st
         yield name, content
     while stream.read(1 << 20):  # to the end, where the checksum is
         continue
-
-
-def _is_packed(item: Candidate) -> bool:
-    return item.mri.name.lower().endswith(ARCHIVE)
-
-
-def _target(destination: Path, item: Candidate) -> Path:
-    """Folder of an extracted series; another archive of the same knee gets another one."""
-    return destination / "dicom" / item.knee / item.mri.name[: -len(ARCHIVE)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oahier.data.importers.candidates import LeftOut
+from oahier.data.importers.oai_extracted import PackedFaults, series_faults
 from oahier.data.importers.oai_sides import WantedSides
 from oahier.data.importers.oai_tree import SeriesFolder, place_of
 
@@ -43,9 +44,17 @@ class OaiSeries:
 
 @dataclass
 class SeriesFinder:
-    """Chooses among the folders of a tree; what is not used gets a reason."""
+    """Chooses among the folders of a tree; what is not used gets a reason.
+
+    Args:
+        source: the tree.
+        destination: folder of the import, which remembers what archives hold.
+        wanted: which series.
+        left_out: series that are not used.
+    """
 
     source: Path
+    destination: Path
     wanted: Wanted
     left_out: list[LeftOut] = field(default_factory=list)
 
@@ -118,35 +127,36 @@ class SeriesFinder:
     def _best(self, group: list[OaiSeries]) -> OaiSeries:
         if len(group) == 1:
             return group[0]
-        faults = {one: "" if one.item.packed else _faults(self.source / one.item.path) for one in group}
-        best = max(group, key=lambda one: (not faults[one], one.date, one.item.path))
+        faults = self._faults(group)
+        best = max(
+            group, key=lambda one: (not faults[one], one.date, one.item.unpacked_path, not one.item.packed)
+        )
         for one in group:
             if one is best:
                 continue
             reason = f"{best.item.path} is a later series of the same knee and visit and is used"
+            if one.item.unpacked_path == best.item.path:
+                reason = f"{best.item.path} is the same series, unpacked, and is used"
             if faults[one]:
                 instead = f"; {best.item.path}, of the same knee and visit, is whole and is used"
                 reason = faults[one] + ("" if faults[best] else instead)
             self._leave(one.item, one.knee, one.subject, reason)
         return best
 
+    def _faults(self, group: Sequence[OaiSeries]) -> dict[OaiSeries, str]:
+        """Why series are not one whole volume; archives are opened unless they lie unpacked beside."""
+        judge = PackedFaults(self.destination)
+        faults = {one: series_faults(self.source / one.item.path) for one in group if not one.item.packed}
+        whole = {one.item.path for one, fault in faults.items() if not fault}
+        for one in group:
+            if one.item.packed:
+                beside = one.item.unpacked_path in whole
+                faults[one] = "" if beside else judge.faults(self.source / one.item.path)
+        return faults
+
     def notes(self) -> list[str]:
         """What was passed over without a reason each."""
         return [f"{count} series of {name} were passed over" for name, count in sorted(self._others.items())]
-
-
-def _faults(folder: Path) -> str:
-    """Why a folder is not one whole volume, empty if it is."""
-    from oahier.data.reading import UnreadableImage
-    from oahier.data.reading.dicom import find_series
-
-    try:
-        found = find_series(folder, recursive=False)
-    except UnreadableImage as error:
-        return str(error)
-    if len(found) != 1:
-        return f"{len(found)} series in one folder"
-    return "; ".join(found[0].problems)
 
 
 def series_pattern(series: str) -> re.Pattern[str]:

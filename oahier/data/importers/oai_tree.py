@@ -12,6 +12,7 @@ from pathlib import Path
 
 from oahier.data.importers.journal import FOLDER
 from oahier.data.importers.oai_codes import visit_of_path
+from oahier.data.importers.oai_extracted import extracted_folders
 from oahier.data.importers.oai_packed import ARCHIVE, first_member
 from oahier.data.importers.parallel import bar
 from oahier.data.reading.dicom.headers import NoDicom, NoImage, read_slices, side_in_words
@@ -35,6 +36,7 @@ class SeriesFolder:
         date: StudyDate, ``YYYYMMDD``.
         laterality: ``left``, ``right`` or empty, as the header says in its own fields, else in words.
         fault: why its first files cannot be read, empty if they can.
+        leaf: whether it holds files and nothing else, so that while it is unchanged nothing new is in it.
     """
 
     path: str
@@ -45,11 +47,17 @@ class SeriesFolder:
     date: str = ""
     laterality: str = ""
     fault: str = ""
+    leaf: bool = False
 
     @property
     def packed(self) -> bool:
         """True for an archive."""
-        return self.path.endswith(ARCHIVE)
+        return self.path.lower().endswith(ARCHIVE)
+
+    @property
+    def unpacked_path(self) -> str:
+        """The path, without the end of an archive."""
+        return self.path[: -len(ARCHIVE)] if self.packed else self.path
 
     @property
     def side(self) -> str:
@@ -85,7 +93,7 @@ def find_folders(source: Path, destination: Path, progress: bool) -> list[Series
     """All folders and archives of a tree that hold DICOM images, by path.
 
     What was found is kept in the destination: a second look, or one after an interruption, opens only what
-    is new. Links to folders are not followed.
+    is new, or could not be read. Links are not followed.
 
     Raises:
         OSError: the source cannot be listed, or the destination not written.
@@ -98,11 +106,13 @@ def find_folders(source: Path, destination: Path, progress: bool) -> list[Series
         task = shown.add_task("looking for series", total=None)
         if not known:
             stream.write(json.dumps({"source": str(source.absolute())}) + "\n")
-        for path, changed in _places(source, destination, known):
+        for path, changed, leaf in _places(source, destination, known):
             relative = path.relative_to(source).as_posix()
             item = known.get(relative)
-            if item is None or item.changed != changed:
+            if item is None or item.changed != changed or item.fault:
                 item = look_at(source, path)
+            item = replace(item, leaf=leaf)
+            if item != known.get(relative):
                 stream.write(json.dumps(asdict(item)) + "\n")
                 stream.flush()
             found[relative] = item
@@ -138,35 +148,39 @@ def _known(store: Path, source: Path) -> dict[str, SeriesFolder]:
     return known
 
 
-def _places(source: Path, destination: Path, known: dict[str, SeriesFolder]) -> Iterator[tuple[Path, int]]:
-    """Folders that hold files, and archives, with the time of their last change."""
-    own = destination.resolve()
+def _places(
+    source: Path, destination: Path, known: dict[str, SeriesFolder]
+) -> Iterator[tuple[Path, int, bool]]:
+    """Folders that hold files, and archives: time of the last change, and whether nothing is below."""
+    own = {destination.resolve(), *extracted_folders(destination)}
     waiting = [(source, source.stat().st_mtime_ns)]
     while waiting:
         here, changed = waiting.pop()
         item = known.get(here.relative_to(source).as_posix())
-        if item is not None and item.changed == changed:
-            yield here, changed
+        if item is not None and item.changed == changed and item.leaf:
+            yield here, changed, True
             continue
         try:
             with os.scandir(here) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             raise OSError(error.errno, f"cannot read {here}: {error.strerror}") from error
-        files = False
+        files, leaf = False, True
         for entry in entries:
             if entry.name.startswith(".") or entry.is_symlink():
                 continue
             path = Path(entry.path)
             if entry.is_dir():
-                if path.resolve() != own:
+                leaf = False
+                if path.resolve() not in own:
                     waiting.append((path, entry.stat().st_mtime_ns))
             elif entry.name.lower().endswith(ARCHIVE):
-                yield path, entry.stat().st_mtime_ns
+                leaf = False
+                yield path, entry.stat().st_mtime_ns, False
             else:
                 files = True
-        if files and not any(entry.is_dir() for entry in entries):
-            yield here, changed
+        if files:
+            yield here, changed, leaf
 
 
 def _opened(path: Path) -> SeriesFolder:
@@ -174,7 +188,8 @@ def _opened(path: Path) -> SeriesFolder:
     if path.is_file():
         return _opened_archive(path)
     faults = []
-    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    with os.scandir(path) as listing:
+        files = sorted(Path(entry.path) for entry in listing if _may_be_slice(entry))
     for file in files[:_TRIES]:
         try:
             return _header(file)
@@ -185,6 +200,10 @@ def _opened(path: Path) -> SeriesFolder:
         except Exception as error:  # pydicom raises many kinds for damaged files
             faults.append(f"{file.name}: {reason(error)}")
     return SeriesFolder("", 0, fault=faults[0] if faults else "")
+
+
+def _may_be_slice(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() and not entry.name.startswith(".") and not entry.name.lower().endswith(ARCHIVE)
 
 
 def _opened_archive(path: Path) -> SeriesFolder:

@@ -12,10 +12,12 @@ from oahier.data.importers.finish import finish_import
 from oahier.data.importers.journal import locked
 from oahier.data.importers.oai import checked_folder, grade_notes, knee_of, read_tables
 from oahier.data.importers.oai_covariates import Covariates, read_covariates
-from oahier.data.importers.oai_packed import ARCHIVE, unpack_all
+from oahier.data.importers.oai_extracted import remove_unused, unpack_all
+from oahier.data.importers.oai_packed import ARCHIVE
 from oahier.data.importers.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted, series_pattern
 from oahier.data.importers.oai_sides import wanted_sides
 from oahier.data.importers.oai_tree import SeriesFolder, find_folders, look_at
+from oahier.data.importers.outputs import check_destination
 from oahier.data.importers.zib_mask import ZibMask
 
 LICENCE = (
@@ -59,7 +61,7 @@ def import_oai_zib(
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
         n4: correct the bias field in preprocessing.
-        workers: processes that open images, 0 for none but this one.
+        workers: processes that open images, and threads that extract archives; 0 for none but this one.
         progress: show a bar on standard error.
 
     Raises:
@@ -73,7 +75,9 @@ def import_oai_zib(
     details = read_covariates(covariates) if covariates else Covariates()
     folds = read_folds(source)
     with locked(destination):
-        finder = SeriesFinder(tree, Wanted(("V00",), wanted_sides("sides", sides), series_pattern(SERIES)))
+        check_destination(destination, "oai-zib")
+        wanted = Wanted(("V00",), wanted_sides("sides", sides), series_pattern(SERIES))
+        finder = SeriesFinder(tree, destination, wanted)
         listed = read_paths(source)
         missing: dict[str, str] = {}
         if listed:
@@ -84,17 +88,19 @@ def import_oai_zib(
         found, left_out = _paired(finder.chosen(), masks, missing, source)
         candidates = [knee_of(one, tree, readings if given else None, details) for one in found]
         notes = [*finder.notes(), *readings.notes, *grade_notes(candidates, readings, given)]
-        candidates, damaged = unpack_all(candidates, destination, progress)
+        candidates, damaged = unpack_all(candidates, destination, workers, progress)
         candidates = [_with_mask(item, masks[item.subject], folds) for item in candidates]
         options = {
             "images": str(tree), "grades": given, "covariates": bool(covariates),
             "sides": str(finder.wanted.sides), "convert": convert, "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
-        return finish_import(
+        result = finish_import(
             destination, candidates, [*finder.left_out, *left_out, *damaged], importer="oai-zib",
             source=source, licence=LICENCE, options=options, workers=workers, convert=convert,
             progress=progress, notes=notes,
         )  # fmt: skip
+        remove_unused(destination, candidates)
+        return result
 
 
 def find_masks(source: Path) -> dict[str, Path]:
@@ -162,6 +168,12 @@ def _listed(
         else:
             where = f"its image {name} is not in the tree of images"
             missing[subject] = where if name else f"{PATHS} does not list it"
+    first = next((listed[subject] for subject in sorted(masks) if subject in listed), "")
+    if first and not folders:
+        raise ValueError(
+            f"{tree}: expected the series that {PATHS} lists, such as {first}, found none of {len(missing)}; "
+            f"give the folder that holds {first.split('/')[0]}: images"
+        )
     return folders, missing
 
 

@@ -101,6 +101,15 @@ def test_without_the_list_of_paths(source: Path, tmp_path: Path) -> None:
     assert result.manifest.table["knee"].tolist() == ["9001400-left-V00", "9002430-left-V00"]
 
 
+def test_a_tree_without_any_listed_series(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"9001104: expected the series that oai_mri_paths.txt lists, such as "
+        r"0.C.2/9001104/20041111/10000001, found none of 7; give the folder that holds 0.C.2: images",
+    ):
+        run(source, tmp_path / "dest", images=source / "results/00m/0.C.2/9001104")
+
+
 def test_packed_images(tmp_path: Path) -> None:
     phantom = knee(0.2)
     pack(write_image(tmp_path / "image03/00m/0.C.2/9001104/20041111/10000001", phantom))
