@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oahier.analysis.peak import peak_voxel
 from oahier.callbacks.pictures import DOTS_PER_INCH, INK
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def cut_planes(
     """A sagittal, a coronal and an axial slice through most of the cartilage.
 
     The sagittal slice is the one with the largest cartilage area, the others halve the cartilage (so
-    saliency does not choose where it is looked at); without cartilage the slice with most saliency;
-    without either the middle one. Sagittal slices have anterior at the left; coronal and axial ones the
-    patient's right at the left.
+    saliency does not choose where it is looked at); without cartilage all go through the most salient voxel
+    (:func:`oahier.analysis.peak.peak_voxel`); without either through the middle. Sagittal slices have
+    anterior at the left; coronal and axial ones the patient's right at the left.
 
     Args:
         mri: ``(i, j, k)``, axes right, anterior, superior (RAS+).
@@ -67,9 +68,10 @@ def cut_planes(
 
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     codes = [code or "?" for code in aff2axcodes(affine)]
+    where = _informative_place(saliency, cartilage)
     planes = []
     for name, axis, across, up in _PLANES:
-        index = _informative_slice(saliency, cartilage, axis)
+        index = where[axis]
         image, heat, inside = (
             np.ascontiguousarray(np.flip(np.take(volume, index, axis=axis), axis=0).T)
             for volume in (mri, saliency, cartilage)
@@ -84,14 +86,15 @@ def saliency_picture(knees: Sequence[KneePicture], title: str) -> Figure:
     """One row a knee: three planes with saliency in colour and the cartilage outlined.
 
     Saliency is shown relative to the maximum over the knee's volume; below a twentieth of it nothing is
-    painted. All planes are to one scale in millimetres.
+    painted. The scale shows its colours on dark tissue (left half) and on bright tissue. All planes
+    are to one scale in millimetres.
     """
     from matplotlib.figure import Figure
 
     heights = [max(plane.size[1] for plane in knee.planes) for knee in knees]
     widths = [max(knee.planes[column].size[0] for knee in knees) for column in range(len(_PLANES))]
     scale = 9.0 / sum(widths)
-    rows, head, side = [0.34 + scale * height for height in heights], 0.42, 0.85
+    rows, head, side = [0.34 + scale * height for height in heights], 0.42, 0.93
     figure = Figure((9.2 + side, sum(rows) + head + 0.1), dpi=DOTS_PER_INCH, facecolor="white")
     total_width, total_height = figure.get_size_inches()
     image = None
@@ -111,26 +114,30 @@ def saliency_picture(knees: Sequence[KneePicture], title: str) -> Figure:
         top -= row
     figure.text(0.1 / total_width, 1 - 0.25 / total_height, title, fontsize=10, color=INK)
     if image is not None:
-        bar_axes = figure.add_axes((1 - (side - 0.12) / total_width, 0.12, 0.12 / total_width, 0.7))
+        bar_axes = figure.add_axes((1 - (side - 0.12) / total_width, 0.12, 0.2 / total_width, 0.7))
         bar = figure.colorbar(image, cax=bar_axes)
         bar.set_label("saliency, share of the knee's maximum", fontsize=8)
-        bar_axes.set_facecolor("#303030")  # colours as they look on dark tissue
+        bar_axes.axvspan(0, 0.5, color="black", zorder=-1)  # colours as they look on dark and bright tissue
         bar_axes.tick_params(labelsize=8)
     return figure
 
 
-def _informative_slice(saliency: npt.NDArray[Any], cartilage: npt.NDArray[Any], axis: int) -> int:
-    others = tuple(other for other in range(3) if other != axis)
-    area = cartilage.sum(axis=others)
-    if area.any():
-        return int(area.argmax() if axis == 0 else np.searchsorted(area.cumsum(), area.sum() / 2))
-    strength = np.nan_to_num(saliency).sum(axis=others)
-    return int(strength.argmax() if strength.max() > 0 else saliency.shape[axis] // 2)
+def _informative_place(saliency: npt.NDArray[Any], cartilage: npt.NDArray[Any]) -> tuple[int, ...]:
+    """The voxel that the planes go through."""
+    if cartilage.any():
+        areas = [cartilage.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
+        halves = [int(np.searchsorted(area.cumsum(), area.sum() / 2)) for area in areas]
+        return int(areas[0].argmax()), halves[1], halves[2]
+    if np.nan_to_num(saliency).max() > 0:
+        return peak_voxel(saliency)
+    return tuple(size // 2 for size in saliency.shape)
 
 
 def _draw_plane(axes: Axes, plane: Plane) -> Any:
     from matplotlib.colors import ListedColormap
+    from matplotlib.patheffects import withStroke
 
+    outlined = [withStroke(linewidth=2, foreground="black")]
     width, height = plane.size
     place: dict[str, Any] = {"extent": (0, width, 0, height), "origin": "lower", "aspect": "equal"}
     low, high = plane.window or np.percentile(plane.mri, (1, 99.5))
@@ -156,11 +163,11 @@ def _draw_plane(axes: Axes, plane: Plane) -> Any:
     ):
         axes.text(
             x_place, y_place, letter, transform=axes.transAxes, ha=across, va=up, fontsize=8, color="white",
-            fontweight="bold",
+            fontweight="bold", path_effects=outlined,
         )  # fmt: skip
     axes.text(
         0.02, 0.98, f"{plane.name} {plane.index}", transform=axes.transAxes, ha="left", va="top",
-        fontsize=7.5, color="white",
+        fontsize=7.5, color="white", path_effects=outlined,
     )  # fmt: skip
     return image
 

@@ -64,7 +64,18 @@ def outside_share(target: Grid, scan: Grid) -> float:
     return 1.0 - inside
 
 
-def to_millimetres(grid: Grid, voxel: Sequence[int]) -> Float64[np.ndarray, "3"]:
+def middle_of(grid: Grid, on: Grid) -> Float64[np.ndarray, "3"]:
+    """Place of the centre of a grid in voxels of another one.
+
+    >>> middle_of(Grid((4, 4, 4), np.eye(4)), Grid((9, 9, 9), np.diag([0.5, 1.0, 1.0, 1.0]))).tolist()
+    [3.0, 1.5, 1.5]
+    """
+    voxel = np.linalg.inv(on.affine) @ np.append(to_millimetres(grid, (np.array(grid.shape) - 1) / 2), 1.0)
+    middle: Float64[np.ndarray, "3"] = voxel[:3]
+    return middle
+
+
+def to_millimetres(grid: Grid, voxel: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "3"]:
     """Place of the centre of a voxel, millimetres towards right, anterior, superior."""
     place: Float64[np.ndarray, "3"] = (
         grid.affine[:3, :3] @ np.asarray(voxel, dtype=np.float64) + grid.affine[:3, 3]

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from oahier.analysis.peak import peak_voxel
 from oahier.analysis.reference import EmbeddingReference
 from oahier.callbacks.tail import SaliencyMethod, TailExplainer, head_to_explain
-from oahier.hierarchy import oa_from_kl
-from oahier.prediction.geometry import cell_grid, on_grid, to_millimetres
+from oahier.hierarchy import OA_FROM_GRADE, oa_probability_from_kl
+from oahier.prediction.geometry import cell_grid, middle_of, on_grid, to_millimetres
 from oahier.prediction.loading import LoadedScan
 from oahier.prediction.trained import TrainedModel
 from oahier.types import KL_GRADES, MISSING, Batch, StepOutput
@@ -36,11 +37,11 @@ class Saliency:
     """Where the network looked, on the grid of the scan (axes right, anterior, superior)."""
 
     values: Float32[np.ndarray, "i j k"]
-    """Share of the maximum; zero outside the network's field of view."""
+    """Share of the maximum inside the scan; zero outside the network's field of view."""
     strength: float
-    """The maximum before scaling; 0 where nothing speaks for the score."""
-    peak: tuple[int, int, int]
-    """The most salient voxel."""
+    """The maximum inside the scan before scaling; 0 where nothing there speaks for the score."""
+    peak: tuple[int, int, int] | None
+    """The most salient voxel (:func:`oahier.analysis.peak.peak_voxel`); ``None`` where nothing is salient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +106,15 @@ def _explain(
     labels = torch.full((1,), MISSING, device=batch["mri"].device)
     with torch.no_grad(), torch.autocast(batch["mri"].device.type, enabled=False):
         coarse = explainer(maps, labels, batch["mri"], batch["knee"])[0].float().cpu().nan_to_num()
-    strength = float(coarse.max())
+    strength = max(float(coarse.max()), 0.0)
     shares = (coarse / strength if strength > 0 else torch.zeros_like(coarse)).numpy()
-    grid = cell_grid(loaded.seen, shares.shape)
-    values = on_grid(shares, grid, loaded.image.grid)
-    first, second, third = np.unravel_index(int(values.argmax()), values.shape)
-    return Saliency(values, strength, (int(first), int(second), int(third)))
+    scan = loaded.image.grid
+    values = on_grid(shares, cell_grid(loaded.seen, shares.shape), scan)
+    highest = values.max()  # centres of cells lie between voxels, or outside the scan
+    if highest <= 0:
+        return Saliency(np.zeros_like(values), 0.0, None)
+    values /= highest
+    return Saliency(values, strength * float(highest), peak_voxel(values, middle_of(loaded.seen, scan)))
 
 
 def _row(
@@ -128,7 +132,7 @@ def _row(
     row |= placed
     row["outside_share"] = loaded.outside
     place = [None, None, None]
-    if saliency is not None and saliency.strength > 0:
+    if saliency is not None and saliency.peak is not None:
         place = to_millimetres(loaded.image.grid, saliency.peak).tolist()
     row |= dict(zip(("peak_right_mm", "peak_anterior_mm", "peak_superior_mm"), place, strict=True))
     row["warnings"] = WARNING_BREAK.join(warnings)
@@ -151,17 +155,16 @@ def _predicted(model: HierarchicalClassifier, output: StepOutput, labels: Mappin
 
 
 def _disagreements(model: HierarchicalClassifier, row: Row) -> list[str]:
-    """Grades that imply another OA decision than the OA head's."""
+    """Probabilities of the grades that add up to another OA decision than the OA head's."""
     named = {name: model.target_of(name) for name in model.heads}
-    grades = [row[f"pred_{name}"] for name, target in named.items() if target == "kl"]
-    decisions = [row[f"pred_{name}"] for name, target in named.items() if target == "oa"]
-    if not grades or not decisions:
+    grades = [grade_columns(row, name) for name, target in named.items() if target == "kl"]
+    binary = [float(str(row[f"prob_{name}"])) for name, target in named.items() if target == "oa"]
+    if not grades or not binary:
         return []
-    implied = int(oa_from_kl(torch.tensor(grades))[0])
-    if implied == decisions[0]:
+    above = float(oa_probability_from_kl(torch.tensor(grades[:1]))[0])
+    if (above >= 0.5) == (binary[0] >= 0.5):
         return []
-    means = "OA" if implied else "no OA"
-    return [f"the heads disagree: grade {grades[0]} is {means}, the OA head says the opposite"]
+    return [f"the heads disagree: P(KL ≥ {OA_FROM_GRADE}) = {above:.2f} but P(OA) = {binary[0]:.2f}"]
 
 
 def _placed(reference: EmbeddingReference | None, embedding: Tensor) -> Row:

@@ -12,12 +12,15 @@ from oahier.pages import render
 from oahier.prediction.axis_rows import axis_view
 from oahier.prediction.knee import KneePrediction, Row, grade_columns, warnings_of
 from oahier.prediction.loading import LoadedScan
+from oahier.prediction.planes import ramp
 from oahier.prediction.records import Record
 from oahier.prediction.scans import LeftOut
 from oahier.prediction.trained import TrainedModel
 from oahier.types import KL_GRADES
 
 _CUTS = ("Through the most salient voxel", "Through the middle of what the model sees")
+_UNLIKE = "p (unlike training)"
+"""The column that says whether the others can be relied on."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -43,6 +46,7 @@ def knee_page(
         cuts=list(zip(_CUTS if looked else _CUTS[1:], cuts if looked else cuts[1:], strict=True)),
         looked=looked,
         looked_note=_looked_note(prediction, options),
+        ramp=ramp(),
         unusual=row["ood_flag"] == 1,
         boxed=any(plane["box"] for plane in cuts[0]),
         outlined=any(plane["outline"] for cut in cuts for plane in cut),
@@ -65,11 +69,11 @@ def index_page(
     columns = [
         *(f"{_title(name)} {what}" for name in graded for what in ("grade", "severity")),
         *(f"P({_title(name)})" for name in binary),
-        *(["percentile", "p (unlike training)"] if trained.reference else []),
+        *(["percentile", _UNLIKE] if trained.reference else []),
     ]
     rows = [
         {
-            "knee": record.row["knee"], "side": record.row["side"] or "?",
+            "knee": record.row["knee"], "side": record.row["side"] or "side unknown",
             "warnings": warnings_of(record.row), "unusual": record.row["ood_flag"] == 1,
             "cells": _cells(record.row, graded, binary, placed=trained.reference is not None),
             "page": _link(record.files, "pages/"), "picture": _link(record.files, "pictures/"),
@@ -77,7 +81,10 @@ def index_page(
         for record in records
     ]  # fmt: skip
     lead = f"Model {trained.path.name} ({type(trained.model.encoder).__name__})."
-    text = render(_TEMPLATES, "index.html", rows=rows, columns=columns, left_out=left_out, lead=lead)
+    text = render(
+        _TEMPLATES, "index.html", rows=rows, columns=columns, outputs=[name != _UNLIKE for name in columns],
+        left_out=left_out, lead=lead,
+    )  # fmt: skip
     return write_atomically(folder / "index.html", text)
 
 
@@ -121,17 +128,24 @@ def _head(name: str, row: Row) -> dict[str, Any]:
     if not grades:
         value, yes = float(str(row[f"prob_{name}"])), row[f"pred_{name}"] == 1
         bar = {"name": f"P({title})", "value": value, "classes": "chosen" if yes else ""}
-        return {"title": title, "grade": None, "yes": yes, "bars": [bar]}
+        return {"title": title, "grade": None, "yes": yes, "bars": [bar], "note": ""}
     chosen = int(str(row[f"pred_{name}"]))
     bars = [
         {"name": f"{title} {grade}", "value": value, "classes": "chosen" if grade == chosen else ""}
         for grade, value in enumerate(grades)
     ]
+    note = ""
     if len(grades) == KL_GRADES:
         above = sum(grades[OA_FROM_GRADE:])
         bars.append({"name": f"P({title} ≥ {OA_FROM_GRADE})", "value": above, "classes": "apart"})
+        if (above >= 0.5) != (chosen >= OA_FROM_GRADE):
+            others = f"{OA_FROM_GRADE} to {KL_GRADES - 1}" if above >= 0.5 else f"0 to {OA_FROM_GRADE - 1}"
+            note = f"{chosen} is the most probable single grade, but together {others} are more probable."
     severity = float(str(row[f"severity_{name}"]))
-    return {"title": title, "grade": chosen, "severity": severity, "top": len(grades) - 1, "bars": bars}
+    return {
+        "title": title, "grade": chosen, "severity": severity, "top": len(grades) - 1, "bars": bars,
+        "note": note,
+    }  # fmt: skip
 
 
 def _labels(row: Row) -> str:
@@ -148,7 +162,7 @@ def _looked_note(prediction: KneePrediction, options: Mapping[str, object]) -> s
     if saliency is None:
         return "The encoder has no feature map with a spatial grid: nothing to show but the scan."
     if saliency.strength <= 0:
-        return "No location speaks for a higher grade: the map is zero everywhere."
+        return "No location in the scan speaks for a higher grade: the map is zero everywhere."
     head = _title(str(options["head"]))
     r, a, s = (float(str(row[f"peak_{name}_mm"])) for name in ("right", "anterior", "superior"))
     return (

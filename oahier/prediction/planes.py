@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from oahier.callbacks.files import write_figure
 from oahier.callbacks.saliency_picture import KneePicture, Plane, saliency_picture
-from oahier.data.reading import Grid
+from oahier.data.reading import Grid, Image
+from oahier.prediction.geometry import middle_of
 from oahier.prediction.knee import KneePrediction, Saliency
 from oahier.prediction.loading import LoadedScan
 from oahier.types import CARTILAGE_LABELS
@@ -35,14 +36,13 @@ def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[
     Without a peak they go through the middle of what the network sees. Sagittal slices have anterior at the
     left; coronal and axial ones the patient's right at the left.
     """
-    without = saliency is None or saliency.strength <= 0
-    where = _centre(loaded.image.grid, loaded.seen) if without or saliency is None else saliency.peak
-    return _planes(loaded, saliency, where)
+    peak = None if saliency is None else saliency.peak
+    return _planes(loaded, saliency, _centre(loaded) if peak is None else peak)
 
 
 def planes_through_middle(loaded: LoadedScan, saliency: Saliency | None) -> tuple[Plane, ...]:
     """The same through the middle of what the network sees, which is where the joint should be."""
-    return _planes(loaded, saliency, _centre(loaded.image.grid, loaded.seen))
+    return _planes(loaded, saliency, _centre(loaded))
 
 
 def _planes(loaded: LoadedScan, saliency: Saliency | None, where: Sequence[int]) -> tuple[Plane, ...]:
@@ -58,7 +58,8 @@ def _planes(loaded: LoadedScan, saliency: Saliency | None, where: Sequence[int])
         slices = [_slice(volume, axis, where[axis]) for volume in (image.data, heat, inside)]
         shape, spacing = image.grid.shape, image.grid.spacing
         planes.append(Plane(
-            name, where[axis], slices[0].astype(np.float32), slices[1], slices[2],
+            name, _stored_number(image, axis, where[axis]),
+            slices[0].astype(np.float32), slices[1], slices[2],
             (shape[across] * spacing[across], shape[up] * spacing[up]),
             (codes[across], _OPPOSITE[codes[across]], _OPPOSITE[codes[up]], codes[up]),
             (low, max(high, low + 1e-6)),
@@ -71,10 +72,16 @@ def _slice(volume: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
     return np.ascontiguousarray(np.flip(volume[(slice(None),) * axis + (index,)], axis=0).T)
 
 
-def _centre(grid: Grid, seen: Grid) -> tuple[int, ...]:
-    middle = seen.affine[:3, :3] @ ((np.array(seen.shape) - 1) / 2) + seen.affine[:3, 3]
-    voxel = np.linalg.inv(grid.affine) @ np.append(middle, 1.0)
-    return tuple(int(value) for value in np.clip(voxel[:3].round(), 0, np.array(grid.shape) - 1))
+def _stored_number(image: Image, axis: int, index: int) -> int:
+    """The number of a slice, from 0, along the axis of the file that became an axis of the image."""
+    sign = next(sign for became, sign in image.turn if became == axis)
+    return index if sign > 0 else image.grid.shape[axis] - 1 - index
+
+
+def _centre(loaded: LoadedScan) -> tuple[int, ...]:
+    grid = loaded.image.grid
+    middle = middle_of(loaded.seen, grid).round()
+    return tuple(int(value) for value in np.clip(middle, 0, np.array(grid.shape) - 1))
 
 
 def _codes(grid: Grid) -> tuple[str, ...]:
@@ -110,8 +117,9 @@ def write_picture(
 def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[str, Any]]:
     """The planes for a page: grey values, saliency and outline as data addresses.
 
-    Percentiles 1 and 99.5 of the volume become black and white. ``box`` is what the network sees, in percent
-    of the slice (left, top, width, height), or empty where it sees all of it.
+    Percentiles 1 and 99.5 of the volume become black and white. ``index`` counts from 0 along the axes of
+    the file, as in an overlay. ``box`` is what the network sees, in percent of the slice (left, top, width,
+    height), or empty where it sees all of it.
     """
     edges = _seen_edges(loaded.image.grid, loaded.seen)
     return [
@@ -150,40 +158,55 @@ def _box(across: tuple[float, float], up: tuple[float, float]) -> list[float]:
 
 
 def _grey(plane: Plane) -> str:
-    from PIL import Image
+    from PIL import Image as Picture
 
     low, high = plane.window or (float(plane.mri.min()), float(plane.mri.max()))
     values = np.clip((plane.mri - low) / max(high - low, 1e-6), 0, 1)
-    picture = Image.fromarray(np.round(255 * values).astype(np.uint8)[::-1].copy())
-    return _address(picture.resize(_size(plane), Image.Resampling.BICUBIC), "jpeg", quality=88)
+    picture = Picture.fromarray(np.round(255 * values).astype(np.uint8)[::-1].copy())
+    return _address(picture.resize(_size(plane), Picture.Resampling.BICUBIC), "jpeg", quality=88)
 
 
 def _heat(plane: Plane) -> str:
     """Red over orange to yellow, the more opaque the larger; as in the other pictures of saliency."""
-    from PIL import Image
+    from PIL import Image as Picture
 
     width, height = _size(plane)  # saliency is smooth: half of the pixels will do
-    fine = Image.fromarray(plane.saliency[::-1].astype(np.float32).copy()).resize(
-        (width // 2, height // 2), Image.Resampling.BILINEAR
+    fine = Picture.fromarray(plane.saliency[::-1].astype(np.float32).copy()).resize(
+        (width // 2, height // 2), Picture.Resampling.BILINEAR
     )
     share = np.round(_LEVELS * np.clip(np.nan_to_num(np.asarray(fine)), 0, 1)) / _LEVELS
+    return _address(Picture.fromarray(_colours(share)), "png")
+
+
+def _colours(share: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Red, green, blue and opacity of shares of the maximum."""
     colours = np.zeros((*share.shape, 4), dtype=np.uint8)
     colours[..., 0] = 255
     colours[..., 1] = np.round(255 * share)
     colours[..., 3] = np.where(share < _FAINT, 0, np.round(255 * 0.6 * share**0.8))
-    return _address(Image.fromarray(colours), "png")
+    return colours
+
+
+def ramp(stops: int = 11) -> str:
+    """The colours of the saliency from 0 to its maximum, as the stops of a gradient in a style sheet.
+
+    >>> ramp(2)
+    'rgba(255, 0, 0, 0.00), rgba(255, 255, 0, 0.60)'
+    """
+    colours = _colours(np.linspace(0, 1, stops)).tolist()
+    return ", ".join(f"rgba({red}, {green}, {blue}, {a / 255:.2f})" for red, green, blue, a in colours)
 
 
 def _outline(plane: Plane) -> str:
-    from PIL import Image
+    from PIL import Image as Picture
     from scipy.ndimage import binary_erosion
 
-    mask = Image.fromarray(plane.cartilage[::-1].astype(np.uint8) * 255)
-    fine = np.asarray(mask.resize(_size(plane), Image.Resampling.NEAREST)) > 127
+    mask = Picture.fromarray(plane.cartilage[::-1].astype(np.uint8) * 255)
+    fine = np.asarray(mask.resize(_size(plane), Picture.Resampling.NEAREST)) > 127
     edge = fine & ~binary_erosion(fine, iterations=2)
     colours = np.zeros((*edge.shape, 4), dtype=np.uint8)
     colours[edge] = (*_OUTLINE, 255)
-    return _address(Image.fromarray(colours), "png", optimize=True)
+    return _address(Picture.fromarray(colours), "png", optimize=True)
 
 
 def _size(plane: Plane) -> tuple[int, int]:

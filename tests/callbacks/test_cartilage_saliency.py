@@ -328,6 +328,24 @@ def test_planes_are_shown_as_radiologists_expect():
     assert cut_planes(volume, 0 * volume, volume > 9, affine)[0].index == 4
 
 
+@pytest.mark.parametrize("cell", [(0, 3, 2), (2, 0, 0), (1, 1, 1)])
+def test_planes_without_cartilage_go_through_the_peak(cell):
+    """All three show the maximum, and those of a mirrored knee are the mirrored ones."""
+    maps = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(1)) / 2
+    maps[0][cell] = 1.0
+    saliency = resample(maps, (27, 36, 45))[0].numpy()
+    none = np.zeros(saliency.shape, dtype=bool)
+    affine = np.diag([2.0, 1.0, 0.5, 1.0])
+    for axes in ((), (0,), (1, 2), (0, 1, 2)):
+        planes = cut_planes(np.flip(saliency, axes), np.flip(saliency, axes), np.flip(none, axes), affine)
+        for axis, plane in enumerate(planes):
+            assert plane.saliency.max() == pytest.approx(saliency.max(), rel=1e-6)
+            centre = 9 * cell[axis] + 4
+            assert plane.index == (saliency.shape[axis] - 1 - centre if axis in axes else centre)
+    hidden = np.where(saliency > 0.9, np.nan, saliency)
+    assert all(np.nanmax(plane.saliency) > 0.4 for plane in cut_planes(hidden, hidden, none, affine))
+
+
 def test_the_outline_encloses_the_cartilage_of_a_real_knee(shared_data, tmp_path):
     """In the template, cartilage is brighter than bone: inside the drawn line it is bright."""
     folder = shared_data / "clair-template"
