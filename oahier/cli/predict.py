@@ -14,6 +14,10 @@ from oahier.cli.options import checked
 
 _SHOWN = 30
 _NAMED = 5
+_NAME = 32
+"""Letters up to which the name of a knee stays on one line."""
+_LESS_IMPORTANT = ("percentile", "p", "side")
+"""Columns that a narrow terminal does without, the first ones first; ``predictions.csv`` has them all."""
 _DESCRIPTION = """Predict scans with a trained model.
 
 PATH is an image file (.nii, .nii.gz, .nrrd, .mha, .mhd), a DICOM folder with any number of series, or a
@@ -60,7 +64,7 @@ def run_predict_command(words: list[str]) -> int:
     if len(result.table):
         known = result.table.astype(object).where(result.table.notna(), None)
         rows = [{str(name): cell for name, cell in row.items()} for row in known.to_dict("records")]
-        console.print(_table(rows))
+        console.print(_table(rows, console.width))
         for warning, knees in _by_warning(rows).items():
             named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
             console.print(f"{named}: {warning}", soft_wrap=True, highlight=False, markup=False)
@@ -96,22 +100,43 @@ def _by_warning(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    severity = [name for name in rows[0] if name.startswith("severity_")]
-    grades = [f"pred_{name.removeprefix('severity_')}" for name in severity]
+def _table(rows: list[dict[str, Any]], width: int) -> Table:
+    """One line a knee; where the terminal is narrow, without the columns that matter least."""
+    graded = [name.removeprefix("severity_") for name in rows[0] if name.startswith("severity_")]
     decisions = [name for name in rows[0] if name.startswith("prob_") and not name[-1].isdigit()]
-    places = [] if rows[0].get("ood_p") is None else ["axis_percentile", "ood_p", "ood_flag"]
-    columns = [*grades, *severity, *decisions, *places]
+    columns: dict[str, str] = {}
+    for name in graded:
+        columns |= {
+            _title(name): f"pred_{name}",
+            "severity" + f" {name}" * (len(graded) > 1): f"severity_{name}",
+        }
+    columns |= {f"P({_title(name.removeprefix('prob_'))})": name for name in decisions}
+    if rows[0].get("ood_p") is not None:
+        columns |= {"percentile": "axis_percentile", "p": "ood_p", "unlike": "ood_flag"}
+    lines = [
+        {"knee": str(row["knee"]), "side": str(row["side"] or "?")}
+        | {heading: _cell(row[name]) for heading, name in columns.items()}
+        | ({"unlike": "yes" if row["ood_flag"] == 1 else "no"} if "unlike" in columns else {})
+        for row in rows[:_SHOWN]
+    ]
+    needed = {name: max(len(name), *(len(line[name]) for line in lines)) for name in lines[0]}
+    needed["knee"] = min(needed["knee"], _NAME)
+    for name in _LESS_IMPORTANT:
+        if sum(needed.values()) + 3 * len(needed) + 1 > width:
+            needed.pop(name, None)
     title = "Predictions (research use only)" + (f", first {_SHOWN} of {len(rows)}" * (len(rows) > _SHOWN))
     table = Table(title=title, title_justify="left")
-    table.add_column("knee", overflow="fold")
-    table.add_column("side")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in rows[:_SHOWN]:
-        cells = [_cell(row[name]) for name in columns]
-        table.add_row(escape(str(row["knee"])), str(row["side"] or "?"), *cells)
+    for name, room in needed.items():
+        text = name in ("knee", "side")
+        table.add_column(name, justify="left" if text else "right", overflow="fold", min_width=room)
+    for line in lines:
+        cells = [escape(line[name]) for name in needed]
+        table.add_row(*cells, style="dim" if line.get("unlike") == "yes" else None)
     return table
+
+
+def _title(name: str) -> str:
+    return name.upper() if name in ("kl", "oa") else name
 
 
 def _cell(value: Any) -> str:

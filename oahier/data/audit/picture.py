@@ -14,6 +14,8 @@ from oahier.types import CARTILAGE_LABELS
 SIDE = 216
 """Pixels of each plane's square."""
 _GAP = 4
+_LETTER = 22
+"""Pixels of the letters at the edges; cards show pictures at about two thirds of their size."""
 _QUALITY = 72
 COLOURS = {2: (37, 224, 224), 4: (255, 176, 32), 5: (255, 92, 168)}
 """Femoral, medial tibial and lateral tibial cartilage."""
@@ -28,8 +30,9 @@ def knee_picture(images: KneeImages) -> bytes:
     The sagittal plane has anterior at its left, the others the right of the patient. Slices go through the
     cartilage, or through the middle.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
+    font = ImageFont.load_default(_LETTER)
     data = images.mri.data
     labels = None if images.cartilage is None else images.cartilage.data
     place = _place(labels, data.shape)
@@ -45,12 +48,9 @@ def knee_picture(images: KneeImages) -> bytes:
         left = number * (SIDE + _GAP) + (SIDE - size[0]) // 2
         canvas.paste(plane, (left, (SIDE - size[1]) // 2))
         draw.text(
-            (number * (SIDE + _GAP) + 4, SIDE // 2 - 6),
-            letter,
-            fill="white",
-            stroke_width=1,
-            stroke_fill="black",
-        )
+            (number * (SIDE + _GAP) + 4, SIDE // 2), letter, font=font, anchor="lm", fill="white",
+            stroke_width=2, stroke_fill="black",
+        )  # fmt: skip
     file = io.BytesIO()
     canvas.save(file, "jpeg", quality=_QUALITY, subsampling=0, optimize=True)
     return file.getvalue()
