@@ -17,6 +17,7 @@ from jaxtyping import Int64
 from oahier.data.balance import Deviation, balance_of, class_column
 from oahier.data.problems import ManifestError, Problem
 from oahier.data.splits import SplitFractions, SplitPlan, assign_splits
+from oahier.data.subjects import similar_subjects
 from oahier.data.table import COLUMNS, check_table, parse_classes
 from oahier.files import write_atomically
 from oahier.types import MISSING, Split
@@ -146,8 +147,6 @@ class Manifest:
         )
 
     def _require_distinct_subjects(self) -> None:
-        from oahier.data.audit.subjects import similar_subjects  # the audit starts from manifests
-
         if similar := similar_subjects(self.table):
             raise ManifestError(self.name, similar)
 
@@ -234,19 +233,36 @@ def read_cells(path: str | Path) -> tuple[Path, pd.DataFrame, list[Problem]]:
         return path, empty, [Problem(f"cannot read the manifest: {error.strerror}; expected a CSV file")]
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
-    rows = list(csv.reader(io.StringIO(text), delimiter=separator))
-    if not rows or not any(rows[0]):
+    if not text.strip():
         return path, empty, [Problem("the manifest is empty; expected a header and a row per knee")]
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    except csv.Error as error:
+        return path, empty, [Problem(f"no readable CSV: {error}{_open_quote(text)}")]
+    if not any(rows[0]):
+        return path, empty, [Problem("expected the header in the first line, which is empty", 1)]
     names, body = [name.strip() for name in rows[0]], rows[1:]
     problems = [
         Problem(f"expected {len(names)} cells as in the header, got {len(row)}", number)
         for number, row in enumerate(body, start=2)
         if row and len(row) != len(names)
     ]
+    problems += [
+        Problem("a cell goes on in the next line: is a quotation mark missing, or one too many?", number)
+        for number, row in enumerate(rows, start=1)
+        if any("\n" in cell or "\r" in cell for cell in row)
+    ]
     cells = pd.DataFrame(
         [row or [""] * len(names) for row in body] if not problems else [], columns=names, dtype=str
     )
     return path, cells, problems
+
+
+def _open_quote(text: str) -> str:
+    """Where a cell was opened by a quotation mark and not closed."""
+    lines = enumerate(text.splitlines(), start=1)
+    found = next((number for number, line in lines if line.count('"') % 2), None)
+    return "" if found is None else f"; row {found} has an odd number of quotation marks"
 
 
 def _left_out(gap: Deviation) -> str:

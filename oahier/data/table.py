@@ -19,6 +19,8 @@ REQUIRED = ("knee", "subject", "mri")
 COLUMNS = ("knee", "subject", "side", "visit", "mri", "cartilage", "kl", "oa", "split")
 SPLITS: tuple[Split, ...] = get_args(Split)
 SIDES = ("left", "right")
+LONGEST_NAME = 120
+"""Bytes of a knee's name; file systems allow 255, of which endings take some."""
 BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that mean "unknown"."""
 
@@ -115,6 +117,9 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
         if any(character in str(knee) for character in '/\\:*?"<>|') or not str(knee).isprintable():
             message = "a knee's name becomes a file name: use letters, digits, '-', '_' and '.'"
             yield Problem(message, row_number(index), str(knee), "knee")
+        if len(str(knee).encode()) > LONGEST_NAME:
+            message = f"a knee's name becomes a file name: use at most {LONGEST_NAME} characters"
+            yield Problem(message, row_number(index), f"{str(knee)[:20]}...", "knee")
     named = table[table["knee"] != ""]
     for _, rows in named[named["knee"].duplicated(keep=False)].groupby("knee", sort=False):
         places = ", ".join(str(row_number(index)) for index in rows.index)

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from oahier.cli.options import checked
 from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions
-from oahier.data.audit.subjects import similar_subjects
 from oahier.data.balance import Balance, balance_of, category_name, class_column
 from oahier.data.manifest import read_cells
 
@@ -60,8 +59,6 @@ def run(words: list[str]) -> int:
         raise ValueError("--folds tests every knee in one of them: leave --test out")
     manifest = _unsplit(options.manifest, options.keep_test)
     stratify = [name.strip() for name in options.stratify.split(",") if name.strip()]
-    if similar := similar_subjects(manifest.table):
-        raise ManifestError(manifest.name, similar)
     make = _folds if options.folds is not None else _parts
     made, balance = make(manifest, options, stratify)
     for path in made:

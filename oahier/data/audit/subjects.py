@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from oahier.data.problems import Problem, Severity
+from oahier.data.problems import Problem
+from oahier.data.subjects import listed, similar_subjects
 from oahier.data.table import row_number
 
-_SHOWN = 6
 _FIXED_WIDTH = 0.8
 
 
@@ -22,47 +21,12 @@ def subject_problems(table: pd.DataFrame, covariates: Sequence[str]) -> Iterator
     yield from _changing(table, covariates)
 
 
-def plain_id(subject: str) -> str:
-    """An id without what a spreadsheet or a typist changes: case, spaces, leading zeros, a trailing ".0".
-
-    >>> {plain_id(text) for text in ("0071", "71", " 71.0", "00 71")}
-    {'71'}
-    >>> plain_id("OAI-0071") == plain_id("oai-71")
-    True
-    """
-    text = re.sub(r"\s+", "", subject).casefold()
-    text = re.sub(r"(?<=\d)\.0+$", "", text)
-    return re.sub(r"(?<!\d)0+(?=\d)", "", text)
-
-
-def similar_subjects(table: pd.DataFrame) -> list[Problem]:
-    """Ids that differ by leading zeros, case or spaces only; an error if they are in different splits."""
-    found = []
-    ids = pd.Series(table["subject"].unique(), dtype=str)
-    plain = ids.map(plain_id)
-    for _, alike in ids[plain.duplicated(keep=False)].groupby(plain, sort=False):
-        rows = table[table["subject"].isin(alike)]
-        splits = sorted(split for split in rows["split"].unique() if split)
-        severity: Severity = "error" if len(splits) > 1 else "warning"
-        where = f" in {' and '.join(splits)}" if len(splits) > 1 else ""
-        message = (
-            f"subjects {_listed(list(alike))}{where} differ only by leading zeros, case or spaces: "
-            "write one id if they are one person, else ids that differ otherwise"
-        )
-        found.append(
-            Problem(
-                message, row_number(rows.index[1]), str(rows["knee"].iloc[1]), "subject", severity, "leakage"
-            )
-        )
-    return found
-
-
 def _lost_zeros(table: pd.DataFrame) -> Iterator[Problem]:
     """Numbers of one width, some of them with leading zeros, and a few that are shorter."""
     ids = pd.Series(table["subject"].unique(), dtype=str)
     if (written := ids[ids.str.fullmatch(r"\d+(\.\d+)?[eE]\+?\d+|\d+\.0+")]).size:
         message = (
-            f"subjects such as {_listed(list(written))} look like numbers of a spreadsheet; write ids as text"
+            f"subjects such as {listed(list(written))} look like numbers of a spreadsheet; write ids as text"
         )
         yield Problem(message, column="subject", severity="warning", kind="leakage")
     if not ids.str.fullmatch(r"\d+").all():
@@ -72,7 +36,7 @@ def _lost_zeros(table: pd.DataFrame) -> Iterator[Problem]:
     short, padded = ids[width < usual], ids[(width == usual) & ids.str.startswith("0")]
     if len(short) and len(padded) and (width == usual).mean() >= _FIXED_WIDTH:
         message = (
-            f"subjects {_listed(list(short))} have fewer than the usual {usual} digits: have they lost "
+            f"subjects {listed(list(short))} have fewer than the usual {usual} digits: have they lost "
             "leading zeros?"
         )
         yield Problem(message, column="subject", severity="warning", kind="leakage")
@@ -110,7 +74,7 @@ def _changing(table: pd.DataFrame, covariates: Sequence[str]) -> Iterator[Proble
         changing = pairs.loc[pairs["subject"].duplicated(), "subject"]
         for subject, rows in known[known["subject"].isin(changing)].groupby("subject", sort=False):
             message = (
-                f"subject {subject!r} has {name} {_listed([str(value) for value in rows[name].unique()])}"
+                f"subject {subject!r} has {name} {listed([str(value) for value in rows[name].unique()])}"
             )
             yield Problem(
                 message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), name, "warning", "subjects"
@@ -118,14 +82,4 @@ def _changing(table: pd.DataFrame, covariates: Sequence[str]) -> Iterator[Proble
 
 
 def _rows(rows: pd.DataFrame) -> str:
-    return _listed([row_number(index) for index in rows.index])
-
-
-def _listed(values: Sequence[object]) -> str:
-    """A few of many values.
-
-    >>> _listed(list("abcdefgh"))
-    "'a', 'b', 'c', 'd', 'e', 'f' and 2 more"
-    """
-    shown = ", ".join(repr(value) for value in values[:_SHOWN])
-    return f"{shown} and {len(values) - _SHOWN} more" if len(values) > _SHOWN else shown
+    return listed([row_number(index) for index in rows.index])

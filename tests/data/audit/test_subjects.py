@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oahier.data.audit.subjects import plain_id, similar_subjects, subject_problems
+from oahier.data.audit.subjects import subject_problems
+from oahier.data.subjects import plain_id, similar_subjects
 
 
 @given(
