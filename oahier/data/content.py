@@ -71,7 +71,7 @@ def volume_faults(data: Shaped[np.ndarray, "i j k"]) -> list[str]:
 def label_findings(path: Path, data: Shaped[np.ndarray, "i j k"]) -> list[Finding]:
     """Ids that are not 0-5, an empty map (errors), a map without cartilage (warning)."""
     ids = _ids_in(data)
-    unknown = [f"{value:g}" for value in ids if value not in LABEL_IDS]
+    unknown = [f"{value:.10g}" for value in ids if value not in LABEL_IDS]
     expected = "0 background, 1 femur, 2 femoral cartilage, 3 tibia, 4 medial and 5 lateral tibial cartilage"
     if unknown:
         shown = ", ".join(unknown[:8]) + (", ..." if len(unknown) > 8 else "")

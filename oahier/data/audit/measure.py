@@ -14,7 +14,7 @@ from jaxtyping import Shaped, UInt8
 from oahier.data.audit.edges import edge_contrast
 from oahier.data.audit.picture import knee_picture
 from oahier.data.content import Finding, KneeImages, read_knee
-from oahier.data.reading import ASSUMED_ORIENTATION, Grid, orientation_is_known
+from oahier.data.reading import Grid, orientation_doubt
 from oahier.types import CARTILAGE_LABELS
 
 VERSION = 2
@@ -58,8 +58,8 @@ def examine(mri: Path, cartilage: Path | None) -> tuple[KneeFacts, bytes]:
             images, _ = read_knee(mri, None)  # only the label map is unusable
         if images is None:
             return KneeFacts(tuple(findings), {}), b""
-        if not orientation_is_known(mri):
-            findings.append(Finding("mri", f"{mri}: {ASSUMED_ORIENTATION}", "warning"))
+        if doubt := orientation_doubt(mri):
+            findings.append(Finding("mri", f"{mri}: {doubt}", "warning"))
         return KneeFacts(tuple(findings), measure(images)), knee_picture(images)
     except Exception as error:  # one file must not hide what is wrong with the others
         message = f"{mri}: cannot be examined: {type(error).__name__}: {error}"

@@ -9,6 +9,8 @@ from pathlib import Path
 from oahier.data.importers.archives import Archive, size_words
 from oahier.data.importers.parallel import announce, bar
 
+_IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr", ".dcm", ".zip")
+
 
 class SourceFiles:
     """What lies in a source; hidden files, links to folders and the destination are passed over.
@@ -31,6 +33,7 @@ class SourceFiles:
         self._files: dict[str, Path] = {}
         self._members: dict[str, tuple[Archive, str]] = {}
         if source.is_dir():
+            _check_destination(source, destination)
             self._files = _walked(source, destination)
             archives = [path for path in self._files.values() if path.suffix.lower() == ".zip"]
         else:
@@ -104,6 +107,18 @@ class SourceFiles:
         """The member's name, empty if it is one of another archive."""
         owner, member = self._members[name]
         return member if owner is archive else ""
+
+
+def _check_destination(source: Path, destination: Path) -> None:
+    """Refuse to import into a folder of the source's own images, whose files would be passed over."""
+    here, own = source.resolve(), destination.resolve()
+    if own == here or not own.is_relative_to(here) or not own.is_dir():
+        return
+    foreign = next((path for path in sorted(own.iterdir()) if path.name.lower().endswith(_IMAGES)), None)
+    if foreign is not None:
+        raise ValueError(
+            f"{destination} is a folder of the source, with {foreign.name} in it; import to a new folder"
+        )
 
 
 def _walked(source: Path, destination: Path) -> dict[str, Path]:

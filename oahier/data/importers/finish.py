@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,7 @@ def _records(
 def _keep_sources(folder: Path, knees: list[Candidate], convert: bool) -> None:
     """Refuse to write over a file of the source, where source and destination are one folder."""
     sources = {
-        path.resolve()
+        os.path.realpath(path)  # unlike Path.resolve, it bears a link to itself
         for item in knees
         for path in (item.mri, item.cartilage)
         if path is not None and not item.source
@@ -112,7 +114,7 @@ def _keep_sources(folder: Path, knees: list[Candidate], convert: bool) -> None:
         targets = [folder / "images" / name] if convert or item.series is not None else []
         targets += [folder / "cartilage" / name] if item.cartilage and item.mask else []
         for target in targets:
-            if target.resolve() in sources:
+            if os.path.realpath(target) in sources:
                 raise ValueError(
                     f"{target} is a file of the source, and would be replaced; choose another folder"
                 )
@@ -129,22 +131,35 @@ def _named_apart(candidates: Iterable[Candidate], source: Path) -> tuple[list[Ca
     """Candidates by name; those that cannot have the name they were given are left out."""
     groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(candidate.knee, []).append(candidate)
+        groups.setdefault(_file_key(candidate.knee), []).append(candidate)
     knees, out = [], []
-    for name in sorted(groups):
-        group = groups[name]
-        reason = _bad_name(name)
-        if not reason and len(group) > 1:
-            files = ", ".join(sorted(_shown(item, source) for item in group))
-            reason = (
-                f"{len(group)} images would be the knee {name!r} ({files}); choose between them, "
-                "or tell them apart by side and visit"
-            )
-        if reason:
-            out += [_leave_out(item, source, reason) for item in group]
-        else:
-            knees += group
-    return knees, out
+    for group in groups.values():
+        reason = _same_name(group, source) if len(group) > 1 else ""
+        for item in group:
+            if bad := _bad_name(item.knee) or reason:
+                out.append(_leave_out(item, source, bad))
+            else:
+                knees.append(item)
+    return sorted(knees, key=lambda item: item.knee), out
+
+
+def _file_key(name: str) -> str:
+    """The same for names that are one file on some disks: in any case, accents in any form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _same_name(group: Sequence[Candidate], source: Path) -> str:
+    files = ", ".join(sorted(_shown(item, source) for item in group))
+    names = sorted({item.knee for item in group})
+    if len(names) == 1:
+        return (
+            f"{len(group)} images would be the knee {names[0]!r} ({files}); choose between them, "
+            "or tell them apart by side and visit"
+        )
+    return (
+        f"{len(group)} images would be the knees {', '.join(map(repr, names))} ({files}), which are one file "
+        "where disks ignore case; give them names that differ in more"
+    )
 
 
 def _bad_name(name: str) -> str:

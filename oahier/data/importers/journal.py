@@ -85,6 +85,12 @@ class Journal:
         """Names of all knees that have a record."""
         return sorted(path.name[: -len(".json")] for path in self.folder.glob("*.json"))
 
+    def written(self) -> frozenset[str]:
+        """The files that imports wrote here, as :func:`os.path.realpath` gives them."""
+        records = (self.read(knee) for knee in self.knees())
+        names = (name for record in records if record is not None for name in record.written)
+        return frozenset(os.path.realpath(self.destination / name) for name in names)
+
     def forget(self, knee: str) -> None:
         """Remove the record of a knee."""
         (self.folder / f"{knee}.json").unlink(missing_ok=True)

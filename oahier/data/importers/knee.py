@@ -10,14 +10,7 @@ import numpy as np
 from oahier.data.content import label_findings, other_grid, volume_faults
 from oahier.data.importers.candidates import Candidate
 from oahier.data.importers.journal import Journal, Record
-from oahier.data.reading import (
-    ASSUMED_ORIENTATION,
-    Image,
-    UnreadableImage,
-    orientation_is_known,
-    read_image,
-    write_image,
-)
+from oahier.data.reading import Image, UnreadableImage, orientation_doubt, read_image, write_image
 from oahier.files import feed_file
 
 _FEW, _SHAPE = 12, 2
@@ -47,8 +40,8 @@ def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprin
     if faults:
         raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
     labels, notes = _labels(candidate, image)
-    if not orientation_is_known(candidate.mri):
-        notes = [f"{candidate.mri.name}: {ASSUMED_ORIENTATION}", *notes]
+    if doubt := orientation_doubt(candidate.mri):
+        notes = [f"{candidate.mri.name}: {doubt}", *notes]
     if few == _SHAPE:
         notes = [f"{candidate.mri.name}: only two different values: a shape, or a mask?", *notes]
     written = {}

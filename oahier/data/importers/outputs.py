@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import yaml
 from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
 from oahier.data.importers.journal import Journal, Record, size_of
 from oahier.data.manifest import Manifest, read_manifest
+from oahier.data.reading import image_files
 from oahier.data.table import COLUMNS
 from oahier.files import write_atomically
 from oahier.types import MISSING
@@ -148,7 +149,7 @@ def write_outputs(
         "source": str(origin.source.absolute()),
         "licence": origin.licence,
         "options": {name: _plain(value) for name, value in origin.options.items()},
-        "notes": [*origin.notes, *_mask_notes(kept)],
+        "notes": [*origin.notes, *_same_images(kept), *_unmirrored(checked, origin), *_notes(kept)],
         "counts": counts(checked, left_out),
         "written": _written(folder, kept),
     }
@@ -159,8 +160,33 @@ def write_outputs(
     return ImportResult(read_manifest(folder / "manifest.csv"), left_out, folder, report)
 
 
-def _mask_notes(kept: Sequence[tuple[Candidate, Record]]) -> list[str]:
+def _notes(kept: Sequence[tuple[Candidate, Record]]) -> list[str]:
     return [f"{candidate.knee}: {note}" for candidate, record in kept for note in record.notes]
+
+
+def _same_images(kept: Sequence[tuple[Candidate, Record]]) -> Iterator[str]:
+    """Knees that were made from the same bytes."""
+    knees: dict[str, list[str]] = {}
+    for candidate, record in kept:
+        knees.setdefault(record.source_hash, []).append(candidate.knee)
+    for names in knees.values():
+        if len(names) > 1:
+            yield f"{' and '.join(names)} are the same image: is a file named twice, or copied?"
+
+
+def _unmirrored(table: pd.DataFrame, origin: Origin) -> Iterator[str]:
+    """Knees of unknown side, which a training that mirrors left knees refuses."""
+    unknown = table.loc[table["side"] == "", "knee"].tolist()
+    if unknown and origin.options.get("mirror_left"):
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        yield (
+            f"the side of {unknown[0]}{more} is unknown: training with mirrored left knees will ask for it; "
+            "fill in the column side of the manifest, or leave --mirror-left out"
+        )
+
+
+_EXTRACTED = ("images", "cartilage", "dicom")
+"""Folders that archives are extracted to."""
 
 
 def _written(folder: Path, kept: Sequence[tuple[Candidate, Record]]) -> dict[str, int]:
@@ -169,7 +195,10 @@ def _written(folder: Path, kept: Sequence[tuple[Candidate, Record]]) -> dict[str
     for candidate, _ in kept:
         for path in (candidate.mri, candidate.cartilage):
             if candidate.source and path is not None and path.is_relative_to(folder):
-                sizes[path.relative_to(folder).as_posix()] = size_of(path)
+                name = path.relative_to(folder)
+                if name.parts[0] in _EXTRACTED:
+                    files = image_files(path)
+                    sizes |= {file.relative_to(folder).as_posix(): size_of(file) for file in files}
     return {"files": len(sizes), "bytes": sum(sizes.values())}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from oahier.data.content import LABEL_IDS
 from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
 from oahier.data.importers.finish import finish_import
+from oahier.data.importers.journal import Journal
 from oahier.data.importers.labels import LabelIds
 from oahier.data.importers.pairs import read_ids, read_pairs
 from oahier.data.importers.rows import TableColumns, TableRow, check_grades, table_columns, table_rows
@@ -129,8 +130,9 @@ class _Finder:
             raise ValueError(
                 f"series: expected a regular expression, got {self.series!r}: {error}"
             ) from error
+        own = Journal(self.destination).written()
         self._templates = {
-            name: Template(pattern, self.root, self.destination)
+            name: Template(pattern, self.root, own)
             for name, pattern in (("mri", self.mri), ("cartilage", self.cartilage))
             if pattern
         }

@@ -13,6 +13,8 @@ import pandas as pd
 from oahier.data.table import BLANK, row_number
 
 _SEPARATORS = ",;\t|"
+_SPELT = {"tab": "\t", "\\t": "\t"}
+"""What people write for characters that a shell does not let through."""
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _GRADES = ("0", "1", "2", "3", "4")
 
@@ -213,7 +215,9 @@ def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:
 
 
 def _text_rows(path: Path, text: str, separator: str | None) -> list[list[str]]:
-    separator = separator or _sniffed(text)
+    separator = _SPELT.get(separator or "", separator) or _sniffed(text)
+    if len(separator) != 1:
+        raise ValueError(f"separator: expected one character, or tab, got {separator!r}")
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
     except csv.Error as error:

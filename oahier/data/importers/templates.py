@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Template:
     Args:
         pattern: text with ``{column}`` placeholders, and ``*``, ``?``, ``[...]`` and ``**`` as in a shell.
         root: the folder.
-        skip: a folder whose files never match.
+        skip: files that never match, as :func:`os.path.realpath` gives them.
 
     >>> Template("scans/{ID}.nii.gz", Path("knees")).columns
     ['ID']
@@ -27,7 +28,7 @@ class Template:
 
     pattern: str
     root: Path
-    skip: Path | None = None
+    skip: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> list[str]:
@@ -72,10 +73,9 @@ class Template:
 
     def _glob(self, pattern: str) -> list[str]:
         found = (name.replace("\\", "/") for name in self._matches(pattern))
-        if self.skip is None:
+        if not self.skip:
             return sorted(found)
-        own = self.skip.resolve()
-        return sorted(name for name in found if not (self.root / name).resolve().is_relative_to(own))
+        return sorted(name for name in found if os.path.realpath(self.root / name) not in self.skip)
 
     def _matches(self, pattern: str) -> list[str]:
         return glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207  (absolute patterns too)

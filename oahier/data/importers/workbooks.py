@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ _SAS = 'reading SAS files needs pyreadstat: pip install "oahier[sas]"'
 
 
 def cell_text(value: Any) -> str:
-    """A cell as people read it: 9001234.0 is "9001234", midnight is no time, errors and NaN are empty.
+    """A cell as people read it: 9001234.0 is "9001234", midnight is no time, NaN and #N/A are empty.
+
+    Other errors of a spreadsheet (#REF!) stay, for nobody knows what the value was.
 
     >>> cell_text(9001234.0), cell_text(27.3), cell_text(datetime.datetime(2004, 9, 23)), cell_text(None)
     ('9001234', '27.3', '2004-09-23', '')
     """
-    if value is None or (
-        isinstance(value, str) and value.startswith("#") and value.endswith(("!", "?", "/A"))
-    ):
+    if value is None or value == "#N/A":
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -42,7 +43,8 @@ def workbook_rows(path: Path, content: bytes, sheet: str | None) -> tuple[list[l
     """All rows of one sheet; of formulas the values that were stored with them.
 
     Raises:
-        ValueError: damaged or protected, no such sheet, or a formula without a stored value.
+        ValueError: damaged or protected, no such sheet, a formula without a stored value, or cells that are
+            merged over several rows.
     """
     formulas, names, chosen = _load(path, content, sheet, values=False)
     notes = (
@@ -79,12 +81,18 @@ def _load(
             pages = {page.title: page for page in book.worksheets}
             name = sheet or next(iter(pages), "")
             rows = _cells(pages[name]) if name in pages else []
+            merged = _merged_rows(pages[name]) if name in pages else ""
             book.close()
     except Exception as error:  # a parser in every layer, each with errors of its own
         raise ValueError(
             f"{path} cannot be read as an Excel workbook: {error or type(error).__name__}; is it damaged, "
             "or protected by a password?"
         ) from error
+    if merged:
+        raise ValueError(
+            f"{path}: the cells {merged} are merged over several rows, so that all but the first row have "
+            "no value; take the merging back and fill every row"
+        )
     if name not in pages:
         raise ValueError(f"{path}: expected a sheet among {', '.join(pages) or 'none'}, got {sheet!r}")
     return rows, list(pages), name
@@ -95,6 +103,19 @@ def _cells(page: Any) -> list[list[Any]]:
     rows = [list(row) for row in page.iter_rows(values_only=True)]
     width = max((len(row) for row in rows), default=0)
     return [row + [None] * (width - len(row)) for row in rows]
+
+
+def _merged_rows(page: Any) -> str:
+    """The first range of merged cells that spans several rows; reading row by row does not show them."""
+    from openpyxl.utils import range_boundaries
+
+    with page.parent._archive.open(page._worksheet_path) as stream:
+        found = re.findall(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z0-9:]+)"', stream.read())
+    for text in (one.decode() for one in found):
+        _, top, _, bottom = range_boundaries(text)
+        if top != bottom:
+            return str(text)
+    return ""
 
 
 def sas_rows(path: Path) -> tuple[list[list[str]], list[str]]:

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from oahier.data.reading.errors import UnreadableImage
 from oahier.data.reading.files import image_files
-from oahier.data.reading.formats import (
-    ASSUMED_ORIENTATION,
-    orientation_is_known,
-    read_grid,
-    read_image,
-)
+from oahier.data.reading.formats import orientation_doubt, read_grid, read_image
 from oahier.data.reading.grid import Affine, Grid
 from oahier.data.reading.image import Image
 from oahier.data.reading.write import write_image
 
 __all__ = [
-    "ASSUMED_ORIENTATION",
     "Affine",
     "Grid",
     "Image",
     "UnreadableImage",
     "image_files",
-    "orientation_is_known",
+    "orientation_doubt",
     "read_grid",
     "read_image",
     "write_image",

@@ -9,7 +9,12 @@ from oahier.data.reading.errors import UnreadableImage, reason
 from oahier.data.reading.grid import Grid
 from oahier.data.reading.image import Image
 from oahier.data.reading.metaimage import read_metaimage, read_metaimage_grid
-from oahier.data.reading.nifti import nifti_says_orientation, read_nifti, read_nifti_grid
+from oahier.data.reading.nifti import (
+    ASSUMED_ORIENTATION,
+    nifti_orientation_doubt,
+    read_nifti,
+    read_nifti_grid,
+)
 from oahier.data.reading.nrrd import nrrd_says_orientation, read_nrrd, read_nrrd_grid
 
 _SUFFIXES = {
@@ -54,24 +59,22 @@ def read_grid(path: Path) -> Grid:
     return read_image(path).grid
 
 
-ASSUMED_ORIENTATION = (
-    "the header does not say how the voxels lie, so left and right, front and back are assumed: look at its "
-    "pictures, and set the orientation if they are wrong"
-)
+def orientation_doubt(path: Path) -> str:
+    """Why the axes of an image are uncertain, empty if they are not.
 
-
-def orientation_is_known(path: Path) -> bool:
-    """False for NIfTI without an orientation code and NRRD without a space.
+    NIfTI may have no affine, or two that disagree; NRRD may name no space.
 
     Raises:
         UnreadableImage: the header cannot be read.
     """
     name = path.name.lower()
     if path.is_dir():
-        return True
+        return ""
     if name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
-        return nifti_says_orientation(path)
-    return nrrd_says_orientation(path) if name.endswith((".nrrd", ".nhdr")) else True
+        return nifti_orientation_doubt(path)
+    if name.endswith((".nrrd", ".nhdr")) and not nrrd_says_orientation(path):
+        return ASSUMED_ORIENTATION
+    return ""
 
 
 def _is_dicom(path: Path) -> bool:

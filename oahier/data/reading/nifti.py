@@ -21,6 +21,14 @@ from oahier.data.reading.image import Image, three_axes, turned_grid, turned_to_
 _HEADER = 544
 """Bytes that hold the header of either version."""
 
+ASSUMED_ORIENTATION = (
+    "the header does not say how the voxels lie, so left and right, front and back are assumed: look at its "
+    "pictures, and set the orientation if they are wrong"
+)
+
+_LENGTHS_AGREE = 0.1
+"""Relative difference of voxel sizes up to which two affines say the same."""
+
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Unit codes: unknown, metre, millimetre, micrometre."""
 
@@ -80,11 +88,30 @@ def read_nifti_grid(path: Path) -> Grid:
     return turned_grid(path, shape, layout.affine)
 
 
-def nifti_says_orientation(path: Path) -> bool:
-    """False where neither code of the header is set: the axes that are then assumed are a guess."""
+def nifti_orientation_doubt(path: Path) -> str:
+    """Why the axes are uncertain: neither affine of the header is set, or its two affines disagree."""
+    from nibabel.orientations import aff2axcodes
+
     header, voxels = nifti_files(path)
     found = _header(path, _first(header, content.first_bytes(header, 64 << 10)), pair=header != voxels)
-    return bool(int(found["sform_code"]) or int(found["qform_code"]))
+    set_codes = int(found["sform_code"]) > 0, int(found["qform_code"]) > 0
+    if not any(set_codes):
+        return ASSUMED_ORIENTATION
+    if not all(set_codes):
+        return ""
+    try:
+        affines = found.get_sform(), found.get_qform()
+        axes = ["".join(str(code) for code in aff2axcodes(affine)) for affine in affines]
+    except Exception:  # nibabel raises several kinds for impossible numbers, which reading complains of
+        return ""
+    lengths = [np.linalg.norm(affine[:3, :3], axis=0) for affine in affines]
+    if axes[0] == axes[1] and np.allclose(lengths[0], lengths[1], rtol=_LENGTHS_AGREE):
+        return ""
+    told = [f"{a}, {' x '.join(f'{one:.3g}' for one in n)} mm" for a, n in zip(axes, lengths, strict=True)]
+    return (
+        f"the two affines of its header disagree: sform {told[0]}; qform {told[1]}; the sform was taken: "
+        "look at its pictures, and correct the header if they are wrong"
+    )
 
 
 def nifti_files(path: Path) -> tuple[Path, Path]:

@@ -253,3 +253,12 @@ def test_knees_reach_a_batch(tree: Path, tmp_path: Path) -> None:
     batch = next(iter(data.test_dataloader()))
     assert batch["mri"].shape == (2, 1, 12, 16, 16)
     assert batch["knee"] == ["oaizib_405", "oaizib_406"]
+
+
+def test_a_folder_of_the_source_is_no_destination(tmp_path: Path) -> None:
+    make_oaizib_cm(tmp_path / "tree", train=3, test=1)
+    with pytest.raises(ValueError, match=r"imagesTr is a folder of the source, with oaizib_001_0000"):
+        import_oaizib_cm(tmp_path / "tree", tmp_path / "tree/imagesTr", progress=False)
+    for _ in range(2):
+        result = import_oaizib_cm(tmp_path / "tree", tmp_path / "tree/knees", progress=False)
+        assert len(result.manifest) == 4

@@ -275,3 +275,50 @@ def test_real_volumes(shared_data: Path, tmp_path: Path) -> None:
     assert "only 11 different values: is it a label map?" in reasons["map"]
     assert "unknown label ids 6, 7" in reasons["regions"]
     assert "mask of another grid" in reasons["fine"]
+
+
+@pytest.mark.parametrize("destination", [".", "scans", "new"])
+def test_the_destination_may_be_the_folder_of_the_scans(scans: Path, destination: str) -> None:
+    """Only what an import wrote itself is passed over, even if it is imported again."""
+    (scans / "labels.csv").write_text("subject,side,kl\n0071,left,2\n0100,right,3\n")
+    for convert in (False, True, True):
+        result = import_table(
+            scans / "labels.csv", scans / destination, mri="**/{subject}[_-]{side}.nii.gz", convert=convert,
+            progress=False,
+        )  # fmt: skip
+        assert rows(result, "kl") == [[2], [3]]
+        assert result.report["written"]["files"] == 2 * convert
+
+
+def test_a_link_to_itself_is_no_scan(scans: Path) -> None:
+    (scans / "scans/loop.nii.gz").symlink_to("loop.nii.gz")
+    result = imported(scans, "subject,kl\n0071_left,2\nloop,1\n", mri="scans/{subject}.nii.gz")
+    assert rows(result, "subject") == [["0071_left"]]
+    assert "loop" in result.left_out[0].reason
+
+
+def test_axes_that_are_uncertain_are_noted(scans: Path) -> None:
+    image = nib.load(scans / "scans/0071_left.nii.gz")
+    flipped = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    flipped.set_sform(image.affine, 1)
+    flipped.set_qform(image.affine @ np.diag([-1.0, 1.0, 1.0, 1.0]), 1)
+    nib.save(flipped, scans / "scans/0071_left.nii.gz")
+    unset = nib.Nifti1Image(np.asarray(nib.load(scans / "scans/0071_right.nii.gz").dataobj), None)
+    nib.save(unset, scans / "scans/0071_right.nii.gz")
+    result = imported(
+        scans, "subject,side\n0071,left\n0071,right\n0100,right\n", mri="scans/{subject}_{side}.nii.gz"
+    )
+    notes = [note for note in result.report["notes"] if "pictures" in note]
+    assert len(notes) == 2
+    assert "0071_left.nii.gz: the two affines of its header disagree: sform PIR" in notes[0]
+    assert "qform AIR" in notes[0]
+    assert "0071_right.nii.gz: the header does not say how the voxels lie" in notes[1]
+
+
+def test_one_image_for_two_knees_and_unknown_sides_are_noted(scans: Path) -> None:
+    same, other = "scans/0071_left.nii.gz", "scans/0100_right.nii.gz"
+    text = f"subject,mri,side\na,{same},left\nb,{same},\nc,{other},\n"
+    notes = imported(scans, text, mirror_left=True).report["notes"]
+    assert "a-left and b are the same image: is a file named twice, or copied?" in notes
+    assert any(note.startswith("the side of b and 1 more is unknown: training") for note in notes)
+    assert not any("unknown" in note for note in imported(scans, text).report["notes"])

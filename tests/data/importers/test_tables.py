@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import datetime
+import functools
 import io
 import zipfile
 from pathlib import Path
@@ -222,6 +223,7 @@ GOOD = {
 }
 
 
+@functools.cache  # workbooks hold the time at which they were made
 def sample(kind: str) -> bytes:
     if kind != "c.xlsx":
         return GOOD[kind]
@@ -257,3 +259,30 @@ def test_damage_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
         assert name in str(error)  # noqa: PT017  (there may be no error)
     else:
         assert all(isinstance(cell, str) for _, cells in table.rows() for cell in cells.values())
+
+
+@pytest.mark.parametrize("word", ["tab", "\\t", "\t"])
+def test_a_separator_may_be_spelt(tmp_path: Path, word: str) -> None:
+    path = write(tmp_path, b"ID\tkl\n1,5\t2\n", "a.csv")
+    assert read_table(path, separator=word).rows() == [(2, {"ID": "1,5", "kl": "2"})]
+    with pytest.raises(ValueError, match="separator: expected one character, or tab, got 'semicolon'"):
+        read_table(path, separator="semicolon")
+
+
+def test_cells_merged_over_rows_are_refused(tmp_path: Path) -> None:
+    """Their value stands in the first row alone, and the others would have none."""
+    book = openpyxl.Workbook()
+    for row in (["Cohort", None], ["ID", "kl"], [1, 2], [2, None]):
+        book.active.append(row)
+    book.active.merge_cells("A1:B1")  # a title does no harm
+    book.save(tmp_path / "a.xlsx")
+    assert len(read_table(tmp_path / "a.xlsx").rows()) == 3
+    book.active.merge_cells("B3:B4")
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(ValueError, match=r"a.xlsx: the cells B3:B4 are merged over several rows"):
+        read_table(tmp_path / "a.xlsx")
+
+
+def test_errors_of_a_spreadsheet_are_no_empty_cells(tmp_path: Path) -> None:
+    table = read_table(workbook(tmp_path / "a.xlsx", [["ID", "kl"], [1, "#REF!"], [2, "#N/A"]]))
+    assert [cells["kl"] for _, cells in table.rows()] == ["#REF!", ""]
