@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +23,10 @@ def feed_file(digest: Digest, path: Path) -> None:
     """Feed the bytes of a file to a hash, block by block.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: no such file, no regular file (a pipe would never end), or it cannot be read.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "expected a regular file", str(path))
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             digest.update(block)

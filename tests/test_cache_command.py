@@ -144,3 +144,27 @@ def test_bad_input(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     assert "are needed, 0.0 MB are free" in error(f"--config={configuration}")
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_is_a_file(
+    configuration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    assert main(["data", "cache", "--config", str(configuration)]) == 2
+    said = capsys.readouterr().err
+    assert f"cache {tmp_path}/cache: expected a folder, got a file; " in said
+    assert len(said.splitlines()) == 1
+    below = f"--data.cache={tmp_path}/cache/below"
+    assert main(["data", "cache", "--config", str(configuration), below]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_in_one_line(
+    configuration: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oahier.data.cache_jobs.write_entry", interrupt)
+    assert main(["data", "cache", "--config", str(configuration)]) == 130
+    assert capsys.readouterr().err == "\noahier: interrupted; run the same command again to go on\n"

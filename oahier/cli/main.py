@@ -6,6 +6,8 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
+from oahier.cli.options import INTERRUPTED
+
 _USAGE = """usage: oahier COMMAND [options]
 
   fit, validate, test            train and test a model  (oahier fit --help)
@@ -60,12 +62,21 @@ def _reported(command: Callable[[list[str]], int], words: list[str]) -> int:
     """Say expected errors in one line; anything else keeps its traceback."""
     try:
         return command(words)
+    except KeyboardInterrupt:
+        print("\noahier: interrupted; run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, KeyError, ImportError, TypeError) as error:
         if "--traceback" in words or not _is_ours(error):
             raise
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"oahier: error: {message}", file=sys.stderr)
+        print(f"oahier: error: {_words(error)}", file=sys.stderr)
         return 2
+
+
+def _words(error: Exception) -> str:
+    """The message without the quotes of a KeyError, and without the number of the system's error."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
 def _is_ours(error: BaseException) -> bool:

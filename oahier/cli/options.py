@@ -1,6 +1,9 @@
-"""Checks of command-line values."""
+"""What commands share: checks of values, and the status of an interrupted one."""
 
 from __future__ import annotations
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 def checked(name: str, value: int, least: int) -> int:

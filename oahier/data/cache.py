@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import time
 from collections.abc import Iterable
@@ -77,7 +78,18 @@ class KneeCache:
 
         Raises:
             ManifestError: every file that is missing or cannot be read.
+            CacheError: the folder cannot be used.
         """
+        try:
+            return self._plan(manifest, preprocessing, num_workers, verify)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _plan(
+        self, manifest: Manifest, preprocessing: Preprocessing, num_workers: int, verify: bool
+    ) -> CachePlan:
+        if self.folder.is_file():
+            raise OSError(errno.ENOTDIR, "expected a folder, got a file")
         scans, labels = _scans(manifest), _label_maps(manifest)
         paths = [path for path in dict.fromkeys((*scans, *labels)) if path is not None]
         known: Any = self._sources.learn(paths, num_workers, partial(progress, description="Hashing files"))
@@ -111,11 +123,7 @@ class KneeCache:
         Returns:
             the entry of every knee, in the order of the manifest.
         """
-        try:
-            plan = self.plan(manifest, preprocessing, num_workers)
-        except OSError as error:
-            raise self._unusable(error) from error
-        return self.make(manifest, plan, num_workers)
+        return self.make(manifest, self.plan(manifest, preprocessing, num_workers), num_workers)
 
     def make(self, manifest: Manifest, plan: CachePlan, num_workers: int = 0) -> list[Path]:
         """Carry out a plan.
@@ -144,8 +152,8 @@ class KneeCache:
 
     def _unusable(self, error: OSError) -> CacheError:
         return CacheError(
-            f"cache {self.folder}: {error}; free some space or choose another folder (`cache`, or the "
-            "environment variable OAHIER_CACHE)"
+            f"cache {self.folder}: {error.strerror or error}; free some space or choose another folder "
+            "(`cache`, or the environment variable OAHIER_CACHE)"
         )
 
     def unused(self, entries: Iterable[Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from oahier.data.content import KneeImages, read_knee, volume_faults
 from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess
-from oahier.data.reading import Grid, Image, UnreadableImage
+from oahier.data.reading import Grid, Image, UnreadableImage, orientation_doubt
 from oahier.prediction.geometry import outside_share
 from oahier.prediction.scans import Scan
 
@@ -60,11 +60,16 @@ def load_scan(scan: Scan, preprocessing: Preprocessing) -> LoadedScan:
         UnusableScan: damaged, constant, not a volume, or outside the field of view altogether.
     """
     images, notes = _read(scan)
+    if scan.series is None and (doubt := orientation_doubt(scan.path)):
+        notes = [doubt, *notes]
     mirror = preprocessing.mirrors(scan.side)
     try:
         prepared = preprocess(images, preprocessing, mirror=mirror)
     except ValueError as error:
         raise UnusableScan(str(error)) from error
+    except MemoryError as error:
+        size = " x ".join(map(str, preprocessing.shape))
+        raise UnusableScan(f"not enough memory for a volume of {size} voxels; use fewer workers") from error
     shape = tuple(int(count) for count in prepared.mri.shape)
     seen = Grid(shape, np.asarray(prepared.affine, dtype=np.float64))
     outside = outside_share(seen, images.mri.grid)

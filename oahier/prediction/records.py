@@ -17,7 +17,7 @@ from oahier.prediction.knee import Row
 from oahier.prediction.scans import Scan
 from oahier.prediction.trained import file_hash
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the same scan and checkpoint give other files."""
 
 

@@ -119,7 +119,8 @@ def _from_manifest(path: Path) -> list[Scan | LeftOut]:
         by_row.setdefault(problem.row or 0, []).append(problem)
     for number, listed in sorted(by_row.items()):
         where = f"row {number}: " if number else ""
-        reason = where + "; ".join(f"{item.column}: {item.message}" for item in listed)
+        said = (f"{item.column}: {item.message}" if item.column else item.message for item in listed)
+        reason = where + "; ".join(said)
         found.append(LeftOut(str(path), next((item.knee for item in listed if item.knee), ""), reason))
     if manifest is None:
         return found

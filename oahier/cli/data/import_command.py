@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oahier.cli.options import INTERRUPTED
 from oahier.data.importers.archives import size_words
 from oahier.data.importers.candidates import ImportResult, LeftOut
 
@@ -37,7 +38,7 @@ _USAGE = "\n".join(
         "The source is only read. Nothing is downloaded.",
     ]
 )  # fmt: skip
-_REASONS, _WORKERS, _INTERRUPTED = 12, 8, 130
+_REASONS, _WORKERS = 12, 8
 
 
 def run(words: list[str]) -> int:
@@ -61,7 +62,7 @@ def run(words: list[str]) -> int:
         print(
             f"\ninterrupted; what was done is kept in {destination}: run it again to go on", file=sys.stderr
         )
-        return _INTERRUPTED
+        return INTERRUPTED
     report(result, Console())
     return 0
 

@@ -55,7 +55,7 @@ def test_what_is_said_of_an_import(
 
 def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "import", "oaizib-cm", str(tmp_path / "none"), str(tmp_path / "dest")]) == 2
-    assert words(capsys)[1] == f"oahier: error: [Errno 2] cannot read {tmp_path}/none: no such file or folder"
+    assert words(capsys)[1] == f"oahier: error: cannot read {tmp_path}/none: no such file or folder"
     assert not (tmp_path / "dest").exists()
     (tmp_path / "a.csv").write_text("subject,mri\n1,none.nii\n")
     assert main(["data", "import", "table", str(tmp_path / "a.csv"), str(tmp_path / "dest")]) == 2

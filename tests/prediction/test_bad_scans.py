@@ -1,0 +1,64 @@
+"""Scans that are no images, too large, or uncertain: left out or warned of, and the rest is predicted."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from miniature.bright import blob, write_bright_checkpoint, write_nifti
+
+from oahier.data.preprocessing import Preprocessing
+from oahier.prediction import predict_scans
+from oahier.prediction.loading import UnusableScan, load_scan
+from oahier.prediction.scans import Scan, find_scans
+
+SHAPE, AFFINE = (14, 16, 18), np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return write_nifti(tmp_path / "good.nii.gz", blob(SHAPE, AFFINE, (4, 5, 6), width=5), AFFINE)
+
+
+def test_a_pipe_does_not_hang(good: Path, tmp_path: Path) -> None:
+    checkpoint = write_bright_checkpoint(
+        tmp_path / "model.ckpt", reference=None, shape=(12, 16, 16), spacing=(2.0, 2.0, 2.0)
+    )
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    result = predict_scans(checkpoint, [tmp_path / "pipe.nii.gz", good], tmp_path / "out", pages=False)
+    assert result.table["knee"].tolist() == ["good"]
+    assert [(item.knee, item.reason) for item in result.left_out] == [
+        ("pipe", "cannot be read: expected a regular file")
+    ]
+
+
+def test_a_volume_that_does_not_fit_into_memory(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("oahier.prediction.loading.preprocess", exhausted)
+    with pytest.raises(UnusableScan, match="not enough memory for a volume of 12 x 16 x 16 voxels"):
+        load_scan(Scan("good", str(good), good), Preprocessing((12, 16, 16), (2.0, 2.0, 2.0)))
+
+
+def test_uncertain_axes_are_warned_of(good: Path) -> None:
+    settings, scan = Preprocessing((12, 16, 16), (2.0, 2.0, 2.0)), Scan("good", str(good), good)
+    assert not any("affine" in warning for warning in load_scan(scan, settings).warnings)
+    image = nib.load(good)
+    image.set_qform(AFFINE @ np.diag([-1.0, 1.0, 1.0, 1.0]), 1)
+    image.set_sform(AFFINE, 1)
+    other = good.with_name("other.nii.gz")
+    nib.save(image, other)
+    warnings = load_scan(replace(scan, path=other), settings).warnings
+    assert any("the two affines of its header disagree" in warning for warning in warnings)
+
+
+def test_a_manifest_without_a_needed_column(tmp_path: Path, good: Path) -> None:
+    (tmp_path / "new.csv").write_text("knee,mri\na,good.nii.gz\n")
+    _, left_out = find_scans([tmp_path / "new.csv"])
+    assert "missing column 'subject'" in left_out[0].reason
+    assert "None" not in left_out[0].reason
