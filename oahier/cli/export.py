@@ -20,13 +20,16 @@ def export_parser() -> ArgumentParser:
     parser.add_argument(
         "--formats", type=list[Format], default=list(FORMATS), help="some of " + ", ".join(FORMATS)
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export and its card")
     return parser
 
 
 def run_export_command(words: list[str]) -> int:
     """Export and print what was written."""
     options = export_parser().parse_args(words)
-    exported = export_checkpoint(options.checkpoint, options.folder, options.formats)
+    exported = export_checkpoint(
+        options.checkpoint, options.folder, options.formats, overwrite=options.overwrite
+    )
     table = Table("file", "size", "largest difference", title=f"Exported to {exported.folder}")
     table.title_justify = "left"
     for name, agreement in exported.agreements.items():

@@ -14,12 +14,14 @@ from oahier.export.agreement import Agreement, ExportError, Packed
 from oahier.export.card import write_card
 from oahier.export.inference import Inference, trial_volumes
 from oahier.export.programs import ONNX, PROGRAM, packed_onnx, packed_program, trace
-from oahier.export.weights import WEIGHTS, packed_weights
+from oahier.export.weights import DESCRIPTION, WEIGHTS, packed_weights
 from oahier.files import write_atomically
 from oahier.prediction.trained import load_trained
 
 Format = Literal["safetensors", "program", "onnx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+FACTS, CARD = "export.json", "README.md"
+_NAMES = (CARD, FACTS, WEIGHTS, DESCRIPTION, PROGRAM, ONNX)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ class Exported:
 
 
 def export_checkpoint(
-    checkpoint: str | Path, folder: str | Path, formats: Sequence[Format] = FORMATS
+    checkpoint: str | Path,
+    folder: str | Path,
+    formats: Sequence[Format] = FORMATS,
+    *,
+    overwrite: bool = False,
 ) -> Exported:
     """Write a trained model for other tools, once every file was compared with the checkpoint.
 
@@ -41,19 +47,28 @@ def export_checkpoint(
 
     Args:
         checkpoint: written by Lightning while oahier trained.
-        folder: made if absent; files of the same names are replaced.
+        folder: made if absent.
         formats: which to write.
+        overwrite: replace an earlier export, also its formats that are not written now, and its card with
+            whatever was added to it.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded or does not say how volumes were preprocessed.
         ExportError: a format cannot hold the model, or its outputs differ; nothing is written then.
         ValueError: an unknown format.
+        FileExistsError: files of these names are there, and ``overwrite`` is not given.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ValueError(f"formats: expected some of {', '.join(FORMATS)}, got {list(formats)}")
-    trained = load_trained(checkpoint)
     folder = Path(folder)
+    earlier = [folder / name for name in _NAMES if (folder / name).exists()]
+    if earlier and not overwrite:
+        raise FileExistsError(
+            f"{earlier[0]} is there already, and may have been completed by hand; choose another folder "
+            "or give --overwrite"
+        )
+    trained = load_trained(checkpoint)
     inference = Inference(trained.model)
     shape = trained.preprocessing.shape
     trials = [trial_volumes(shape, count, seed=count) for count in (1, 3)]
@@ -68,11 +83,13 @@ def export_checkpoint(
         "preprocessing": settings,
         "largest_difference": {name: agreement.differences for name, agreement in agreements.items()},
     }
+    for path in earlier:  # of other formats too: they are of another model
+        path.unlink()
     for one in packed.values():
         for name, content in one.files.items():
             write_atomically(folder / name, content)
-    write_atomically(folder / "export.json", json.dumps(facts, indent=2) + "\n")
-    write_card(folder / "README.md", trained, agreements)
+    write_atomically(folder / FACTS, json.dumps(facts, indent=2) + "\n")
+    write_card(folder / CARD, trained, agreements)
     return Exported(folder, agreements)
 
 

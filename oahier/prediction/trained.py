@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from oahier.checkpoints import CheckpointError, checkpoint_hash
 from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
 from oahier.model import HierarchicalClassifier
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +74,9 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
     hashed = identity = checkpoint_hash(path)
     beside = reference_path(path)
     if beside.is_file():
-        found = torch.load(beside, map_location="cpu", weights_only=True)
-        if found["checkpoint"] == hashed:
-            reference, why = EmbeddingReference.from_state(found["reference"]), ""
-            identity = identity_of(hashed, beside)
+        made = _reference_of(beside, hashed)
+        if made is not None:
+            reference, why, identity = made, "", identity_of(hashed, beside)
     return TrainedModel(
         model=model.eval().requires_grad_(False).to(device),
         preprocessing=Preprocessing.from_dict(data["preprocessing"]),
@@ -95,6 +97,17 @@ def identity_of(hashed: str, reference: Path) -> str:
         OSError: the reference cannot be read.
     """
     return f"{hashed} {file_hash([reference])}"
+
+
+def _reference_of(path: Path, hashed: str) -> EmbeddingReference | None:
+    """The reference in a file, if it can be read and belongs to the checkpoint with a hash."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        return EmbeddingReference.from_state(found["reference"]) if found["checkpoint"] == hashed else None
+    except Exception as error:  # whatever a damaged file makes of it
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        logger.warning("%s is damaged and not used (%s); make it again with --reference", path, said)
+        return None
 
 
 def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | None, str]:

@@ -52,7 +52,7 @@ def checkpoints(data: oh.KneeMRIDataModule, tmp_path_factory: pytest.TempPathFac
 
 
 def card(checkpoint: Path, folder: Path) -> str:
-    export_checkpoint(checkpoint, folder, formats=["safetensors"])
+    export_checkpoint(checkpoint, folder, formats=["safetensors"], overwrite=True)
     return (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -174,8 +174,31 @@ def test_an_earlier_export_stays_where_a_new_one_differs(
         monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)
     message = r"safetensors: .* nothing was written" if damaged == "safetensors" else "returned nothing"
     with pytest.raises(ExportError, match=message):
-        export_checkpoint(checkpoint, tmp_path / "out", ["safetensors", damaged])
+        export_checkpoint(checkpoint, tmp_path / "out", ["safetensors", damaged], overwrite=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_an_earlier_export_is_replaced_whole_and_only_if_told(
+    run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A card may have been completed by hand; files of two models in one folder would be confused."""
+    shutil.copytree(exported, tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "README.md").write_text("completed")
+    words = [
+        "export",
+        str(run / "checkpoints" / "best.ckpt"),
+        str(tmp_path / "out"),
+        "--formats",
+        "[safetensors]",
+    ]
+    assert main(words) == 2
+    assert "README.md is there already" in capsys.readouterr().err
+    assert (tmp_path / "out" / "README.md").read_text() == "completed"
+    assert main([*words, "--overwrite"]) == 0
+    names = {"README.md", "export.json", "model.json", "model.safetensors", "notes.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert "completed" not in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_model_too_large_for_onnx_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,3 +62,18 @@ def test_a_manifest_without_a_needed_column(tmp_path: Path, good: Path) -> None:
     _, left_out = find_scans([tmp_path / "new.csv"])
     assert "missing column 'subject'" in left_out[0].reason
     assert "None" not in left_out[0].reason
+
+
+@pytest.mark.parametrize("content", [b"x\n", b"", b"PK\x03\x04" + bytes(50)])
+def test_a_damaged_reference_is_not_used(
+    good: Path, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = write_bright_checkpoint(
+        tmp_path / "model.ckpt", reference=None, shape=(12, 16, 16), spacing=(2.0, 2.0, 2.0)
+    )
+    (tmp_path / "model.reference.pt").write_bytes(content)
+    result = predict_scans(checkpoint, [good], tmp_path / "out", pages=False, overlays=False)
+    assert len(result.table) == 1
+    assert result.without_reference
+    assert "model.reference.pt is damaged and not used" in caplog.text
+    assert "--reference" in caplog.text
