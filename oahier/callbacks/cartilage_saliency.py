@@ -143,7 +143,9 @@ class CartilageSaliency(BatchRecorder):
         write_rows(folder / f"{self.name}.csv", ["knee", "subject", *columns], rows)
         if pictures:
             name = head_to_explain(_heads(pl_module), self.head)
-            title = f"Saliency ({self.method}, {self.score} of head {name}), {stage}; cartilage outlined"
+            outlined = any(plane.cartilage.any() for picture in pictures for plane in picture.planes)
+            title = f"Saliency ({self.method}, {self.score} of head {name}), {stage}"
+            title += "; cartilage outlined" if outlined else ""
             self._draw(trainer, partial(_draw_pictures, trainer, stage, self.name, pictures, title))
 
     def _has_grid(self, features: Sequence[Tensor], trainer: L.Trainer) -> bool:
