@@ -17,7 +17,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from oahier.data.reading import UnreadableImage, read_grid, read_image
-from oahier.data.reading.dicom import Series, find_series, header_side, read_series, series_faults
+from oahier.data.reading.dicom import (
+    Series,
+    find_series,
+    header_side,
+    read_series,
+    series_faults,
+    series_of,
+)
 
 OBLIQUE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.3, -0.2, 0.15) @ np.array([[0, 0, 2.0], [-1.5, 0, 0], [0, -0.8, 0]]),
@@ -131,8 +138,9 @@ def _other(folder: Path, volume: np.ndarray, **tags: object) -> None:
     [
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "slices differ in orientation .*a localizer"),
         ({"PixelSpacing": [0.6, 0.5]}, "slices differ in pixel spacing"),
-        ({"PatientID": "9000002"}, "slices of different patient: '9000001', '9000002'"),
-        ({"Laterality": "L"}, "slices of different laterality"),
+        ({"PatientID": "9000002"}, "slices of 2 different patients: two series mixed"),
+        ({"StudyInstanceUID": "1.2.4"}, "slices of 2 different studies: two series mixed"),
+        ({"Laterality": "L"}, "slices of 2 different sides"),
         ({"ImagePositionPatient": None}, "without ImagePositionPatient"),
         ({"PixelSpacing": None}, "3 of 13 slices without pixel spacing"),
         ({"Modality": "CT"}, "expected modality MR, got CT"),
@@ -145,8 +153,53 @@ def test_slices_that_differ(
     write_dicom_series(tmp_path, volume, AXIAL, **shared)
     behind = {"ImagePositionPatient": lambda k: [0.0, 0.0, 30.0 + 3.0 * k]}
     _other(tmp_path, volume, start=11, **(shared | behind | tags))
-    with pytest.raises(UnreadableImage, match=message):
+    with pytest.raises(UnreadableImage, match=message) as caught:
         read_image(tmp_path)
+    assert not re.search(r"900000[12]|1\.2\.[34]", str(caught.value)), "an id is quoted"
+
+
+def test_an_unreadable_element_is_not_quoted(tmp_path: Path, volume: np.ndarray) -> None:
+    """A flipped bit makes a name of a patient a number of a slice."""
+    files = write_dicom_series(tmp_path, volume, OBLIQUE)
+    content = files[3].read_bytes()
+    files[3].write_bytes(content.replace(b" \0\x13\0IS\x02\x004 ", b" \0\x13\0IS\x02\0EM"))
+    assert files[3].read_bytes() != content
+    (fault,) = only(tmp_path).problems[-1:]
+    assert fault == (
+        "004 is a damaged DICOM file that may belong here: pydicom cannot read its header (ValueError)"
+    )
+
+
+def test_series_that_let_their_slices_go(tmp_path: Path, volume: np.ndarray) -> None:
+    files = write_dicom_series(tmp_path / "a", volume, OBLIQUE)
+    enhanced(tmp_path / "enhanced", volume, tmp_path / "a")
+    for place in ("a", "enhanced"):
+        (series,) = find_series(tmp_path / place) if place == "a" else series_of([tmp_path / place])
+        small = series.without_slices()
+        assert (small.slices, len(small.places), str(small)) == ((), 10, str(series))
+        np.testing.assert_array_equal(read_series(small).data, read_series(series).data)
+        assert read_series(small).grid.same_as(read_series(series).grid)
+    small = only(tmp_path / "a").without_slices()
+    rewrite(files[4:5], lambda data, _: setattr(data, "SeriesInstanceUID", "1.2.3"))
+    with pytest.raises(UnreadableImage, match=r"005 .*replaced by another series since it was found"):
+        read_series(small)
+    for content, message in ((b"hello", "005 .*no DICOM image any more"), (b"\0" * 128 + b"DICM", "005 ")):
+        files[4].write_bytes(content)
+        with pytest.raises(UnreadableImage, match=message):
+            read_series(small)
+
+
+def test_interleaved_frames_of_two_files(tmp_path: Path, volume: np.ndarray) -> None:
+    write_dicom_series(tmp_path / "a", volume, OBLIQUE)
+    expected = read_image(tmp_path / "a")
+    for name, step in (("odd", 0), ("even", 1)):
+        half = tmp_path / name
+        half.mkdir()
+        for number in range(1 + step, 11, 2):
+            shutil.copy(tmp_path / "a" / f"{number:03d}", half)
+        (tmp_path / "both").mkdir(exist_ok=True)
+        enhanced(tmp_path / "both" / name, volume, half)
+    np.testing.assert_array_equal(read_image(tmp_path / "both").data, expected.data)
 
 
 def test_slices_of_another_size(tmp_path: Path, volume: np.ndarray) -> None:

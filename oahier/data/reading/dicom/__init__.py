@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from oahier.data.reading.dicom import pixels
 from oahier.data.reading.dicom.faults import faults_of
+from oahier.data.reading.dicom.header_faults import fault_words
 from oahier.data.reading.dicom.headers import NoDicom, NoImage, Side, Slice, read_slices
-from oahier.data.reading.dicom.series import Series, by_uid, make_series, split_volumes, without_copies
+from oahier.data.reading.dicom.series import (
+    Series,
+    by_uid,
+    make_series,
+    reread,
+    split_volumes,
+    without_copies,
+)
 from oahier.data.reading.dicom.walk import files_in
-from oahier.data.reading.errors import UnreadableImage, reason
+from oahier.data.reading.errors import UnreadableImage
 from oahier.data.reading.grid import Affine
 from oahier.data.reading.image import Image, three_axes, turned_to_ras
 
@@ -24,6 +32,7 @@ __all__ = [
     "read_series",
     "read_single",
     "series_faults",
+    "series_of",
     "single_series",
 ]
 
@@ -41,7 +50,20 @@ def find_series(folder: Path, *, recursive: bool = True) -> list[Series]:
     Raises:
         UnreadableImage: no such folder, or a folder that cannot be listed.
     """
-    return _series_of(files_in(folder, recursive=recursive))
+    return series_of(files_in(folder, recursive=recursive))
+
+
+def series_of(files: Iterable[Path], uid: str | None = None) -> list[Series]:
+    """All series of some files, as :func:`find_series` gives them.
+
+    Args:
+        files: whole folders, as a damaged file is a fault of the series in its folder.
+        uid: SeriesInstanceUID of the series that are wanted, all of them when not given.
+    """
+    slices, broken = _headers(files)
+    groups = by_uid(one for one in slices if uid is None or one.identity.uid == uid)
+    series = [one for group in groups for one in _volumes(group, broken)]
+    return sorted(series, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
 
 
 def series_faults(series: Series) -> list[str]:
@@ -58,9 +80,10 @@ def read_series(series: Series) -> Image:
     where = _where(series)
     if series.problems:
         raise UnreadableImage(f"{where}: {series} is no volume: {'; '.join(series.problems)}")
-    data = pixels.stack(series.slices)
+    slices = reread(series)
+    data = pixels.stack(slices)
     three_axes(where, data.shape)
-    return turned_to_ras(where, data, _affine(series))
+    return turned_to_ras(where, data, _affine(where, slices))
 
 
 def read_single(path: Path) -> Image:
@@ -78,7 +101,7 @@ def single_series(path: Path) -> Series:
     Raises:
         UnreadableImage: none or several series.
     """
-    found = find_series(path, recursive=False) if path.is_dir() else _series_of([path])
+    found = find_series(path, recursive=False) if path.is_dir() else series_of([path])
     if not found:
         raise UnreadableImage(f"{path}: expected a folder with one DICOM series, got 0; no DICOM image in it")
     if len(found) > 1:
@@ -87,7 +110,7 @@ def single_series(path: Path) -> Series:
             f"{path}: expected a folder with one DICOM series, got {len(found)}; keep one series per folder, "
             f"or choose with read_series(find_series(folder)[number]):{listed}"
         )
-    if path.is_file() and len(found[0].slices) == 1:
+    if path.is_file() and len(found[0].places) == 1:
         raise UnreadableImage(f"{path}: expected a volume, got one slice of a DICOM series; give its folder")
     return found[0]
 
@@ -101,14 +124,15 @@ def header_side(source: Path | Series) -> Side:
     if isinstance(source, Series):
         return source.laterality
     try:
-        found = find_series(source, recursive=False) if source.is_dir() else _series_of([source])
+        found = find_series(source, recursive=False) if source.is_dir() else series_of([source])
     except UnreadableImage:
         return ""
     sides = {series.laterality for series in found}
     return sides.pop() if len(sides) == 1 else ""
 
 
-def _series_of(files: Iterable[Path]) -> list[Series]:
+def _headers(files: Iterable[Path]) -> tuple[list[Slice], dict[Path, str]]:
+    """All slices, and the files that are damaged, each with the reason."""
     slices: list[Slice] = []
     broken: dict[Path, str] = {}
     others: list[Path] = []
@@ -120,13 +144,12 @@ def _series_of(files: Iterable[Path]) -> list[Series]:
         except NoImage:
             continue
         except Exception as error:  # pydicom raises many kinds for damaged files
-            broken[file] = reason(error)
+            broken[file] = fault_words(error)
     names = {(slice_.path.parent, _pattern(slice_.path)) for slice_ in slices}
     for file in others:
         if (file.parent, _pattern(file)) in names:
             broken[file] = "it has no mark of DICOM, but a name as its neighbours"
-    series = [one for group in by_uid(slices) for one in _volumes(group, broken)]
-    return sorted(series, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
+    return slices, broken
 
 
 def _pattern(file: Path) -> str:
@@ -152,16 +175,14 @@ def _where(series: Series) -> Path:
     return series.files[0] if len(series.files) == 1 else series.folder
 
 
-def _affine(series: Series) -> Affine:
+def _affine(where: Path, slices: Sequence[Slice]) -> Affine:
     """Column, row and slice to millimetres RAS+; the third axis leads from the first to the last slice."""
-    first, last = series.slices[0], series.slices[-1]
+    first, last = slices[0], slices[-1]
     if first.position is None or last.position is None or first.orientation is None or first.spacing is None:
-        raise UnreadableImage(
-            f"{_where(series)}: {series} has slices without position, orientation or spacing"
-        )
+        raise UnreadableImage(f"{where}: slices without position, orientation or spacing")
     affine = np.eye(4)
     affine[:3, 0] = np.array(first.orientation[:3]) * first.spacing[1]
     affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
-    affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (len(series.slices) - 1)
+    affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (len(slices) - 1)
     affine[:3, 3] = first.position
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

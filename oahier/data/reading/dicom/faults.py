@@ -10,6 +10,9 @@ import numpy as np
 from oahier.data.reading.dicom.headers import Slice
 from oahier.data.reading.dicom.series import along_normal, normal_of
 
+_SHARED = {"patient": "patients", "study_uid": "studies", "laterality": "sides"}
+"""What all slices have in common; how many there are is said, never which."""
+
 _UNEVEN = 0.05
 """Largest difference between distances of slices, as a share of the usual one."""
 
@@ -36,10 +39,10 @@ def _identity_faults(slices: Sequence[Slice]) -> list[str]:
         faults.append(f"expected modality MR, got {', '.join(others)}")
     if not first.uid:
         faults.append("no SeriesInstanceUID")
-    for name in ("patient", "study_uid", "laterality"):
-        values = sorted({getattr(slice_.identity, name) for slice_ in slices})
-        if len(values) > 1:
-            faults.append(f"slices of different {name}: {', '.join(map(repr, values[:4]))}")
+    for name, words in _SHARED.items():
+        count = len({getattr(slice_.identity, name) for slice_ in slices})
+        if count > 1:
+            faults.append(f"slices of {count} different {words}: two series mixed?")
     samples = {slice_.sample for slice_ in slices}
     if samples != {(1, "MONOCHROME2")}:
         faults.append(f"expected one number per pixel (MONOCHROME2), got {sorted(samples)}")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oahier.data.reading.dicom.header_faults import HeaderFault
+
 Side = str
 """``"left"``, ``"right"`` or ``""`` where the header does not say."""
 
@@ -147,13 +149,13 @@ def read_slices(path: Path) -> list[Slice]:
             data = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
             left = path.stat().st_size - stream.tell()
         if "SOPClassUID" not in data and "Rows" not in data:
-            raise ValueError("neither SOPClassUID nor Rows in its header")
+            raise HeaderFault("neither SOPClassUID nor Rows in its header")
         if "Rows" not in data or "Columns" not in data:
             _check_no_image(data)
             raise NoImage
         frames = max(1, int(data.get("NumberOfFrames") or 1))
         if frames > 1 << 16:
-            raise ValueError(f"{frames} frames")
+            raise HeaderFault(f"{frames} frames")
         _check_pixels(data, left, frames)
         return [_slice(path, data, number, frames) for number in range(frames)]
 
@@ -164,7 +166,7 @@ def _check_no_image(data: Any) -> None:
 
     kinds = {_text(data.get("SOPClassUID")), _text(data.file_meta.get("MediaStorageSOPClassUID"))} - {""}
     if len(kinds) != 1 or any("Image Storage" in UID(kind).name for kind in kinds):
-        raise ValueError("its header ends before Rows and Columns")
+        raise HeaderFault("its header ends before Rows and Columns")
 
 
 def _check_pixels(data: Any, left: int, frames: int) -> None:
@@ -174,7 +176,7 @@ def _check_pixels(data: Any, left: int, frames: int) -> None:
     mark = 8 if syntax == PLAIN[0] else 12  # tag, type and length of the pixels
     needed = mark + (needed if syntax in PLAIN else 1)
     if left < needed and syntax != DEFLATED:
-        raise ValueError(f"{left} bytes behind the header, expected {needed} or more of pixels")
+        raise HeaderFault(f"{left} bytes behind the header, expected {needed} or more of pixels")
 
 
 def _slice(path: Path, data: Any, number: int, frames: int) -> Slice:
@@ -291,5 +293,5 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
         return None
     numbers = tuple(float(part) for part in value)
     if len(numbers) != count:
-        raise ValueError(f"expected {count} numbers, got {len(numbers)}")
+        raise HeaderFault(f"expected {count} numbers, got {len(numbers)}")
     return numbers

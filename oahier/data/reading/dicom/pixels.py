@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from jaxtyping import Shaped
 
 from oahier.data.reading.content import LARGEST, check_size, damaged
 from oahier.data.reading.dicom import gdcm_worker
+from oahier.data.reading.dicom.header_faults import HeaderFault, fault_words
 from oahier.data.reading.dicom.headers import BIG_ENDIAN, DEFLATED, PLAIN, RLE, Slice, quietly
 from oahier.data.reading.errors import UnreadableImage, reason
 
@@ -37,16 +37,16 @@ def stack(slices: Sequence[Slice]) -> Shaped[np.ndarray, "columns rows slices"]:
         raise UnreadableImage(
             f"{slices[0].path}: its headers ask for {size} bytes of voxels, a knee has less"
         )
-    files = {path: list(group) for path, group in groupby(slices, key=lambda one: one.path)}
-    stored = {path: _stored(path, group) for path, group in files.items()}
+    first = {one.path: one for one in reversed(slices)}
+    stored = {path: _stored(path, first[path]) for path in dict.fromkeys(one.path for one in slices)}
     packed = [path for path, frames in stored.items() if frames is None]
     stored |= _unpacked(packed, (rows, columns)) if packed else {}
     planes: list[np.ndarray] = []
-    for path, group in files.items():
-        frames = stored[path]
-        if frames is None or len(frames) != group[0].frames:
-            raise damaged(path, f"expected {group[0].frames} frames")
-        planes += [frames[one.frame] for one in group]
+    for one in slices:
+        frames = stored[one.path]
+        if frames is None or len(frames) != one.frames:
+            raise damaged(one.path, f"expected {one.frames} frames")
+        planes.append(frames[one.frame])
     kind = np.result_type(*{plane.dtype for plane in planes})
     kind = np.dtype(np.float32) if kind.kind == "f" else kind
     volume = np.empty((columns, rows, len(slices)), dtype=kind, order="F")
@@ -55,25 +55,33 @@ def stack(slices: Sequence[Slice]) -> Shaped[np.ndarray, "columns rows slices"]:
     return volume
 
 
-def _stored(path: Path, wanted: Sequence[Slice]) -> Shaped[np.ndarray, "frames rows columns"] | None:
+def _stored(path: Path, wanted: Slice) -> Shaped[np.ndarray, "frames rows columns"] | None:
     """Pixels of a file, ``None`` where GDCM has to unpack them."""
     import pydicom
 
     try:
         with quietly():
             data: Any = pydicom.dcmread(path, force=True)
-            if (int(data.Rows), int(data.Columns)) != wanted[0].shape:
-                raise ValueError(f"{data.Rows} x {data.Columns} pixels, its header said {wanted[0].shape}")
+            shape = (int(data.Rows), int(data.Columns))
+            if shape != wanted.shape:
+                raise HeaderFault(f"{shape[0]} x {shape[1]} pixels, its header said {wanted.shape}")
             syntax = str(data.file_meta.get("TransferSyntaxUID", PLAIN[0]))
             if syntax == RLE:
-                data.decompress(decoding_plugin="pydicom")
+                _decompress(data)
             elif syntax not in (*PLAIN, DEFLATED):
                 return None
             return _plain(path, data, ">" if syntax == BIG_ENDIAN else "<")
     except UnreadableImage:
         raise
     except Exception as error:  # pydicom raises many kinds for damaged files
-        raise damaged(path, reason(error)) from error
+        raise damaged(path, fault_words(error)) from error
+
+
+def _decompress(data: Any) -> None:
+    try:
+        data.decompress(decoding_plugin="pydicom")
+    except Exception as error:  # of the pixels, which quotes nothing of the header
+        raise HeaderFault(reason(error)) from error
 
 
 def _plain(path: Path, data: Any, order: str) -> Shaped[np.ndarray, "frames rows columns"]:
@@ -81,13 +89,13 @@ def _plain(path: Path, data: Any, order: str) -> Shaped[np.ndarray, "frames rows
     bits = int(data.BitsAllocated)
     stored, high = int(data.get("BitsStored", bits)), int(data.get("HighBit", bits - 1))
     if bits not in (8, 16, 32) or not 1 <= stored <= bits or high != stored - 1:
-        raise ValueError(f"{stored} bits up to bit {high} of {bits} per pixel")
+        raise HeaderFault(f"{stored} bits up to bit {high} of {bits} per pixel")
     shape = (int(data.get("NumberOfFrames") or 1), int(data.Rows), int(data.Columns))
     count = math.prod(shape) * bits // 8
     raw = data.PixelData
     check_size(path, count, len(raw))
     if len(raw) > count + count % 2:  # filled up to an even number of bytes
-        raise ValueError(f"expected {count} bytes of pixels, got {len(raw)}")
+        raise HeaderFault(f"expected {count} bytes of pixels, got {len(raw)}")
     signed = bool(int(data.get("PixelRepresentation", 0)))
     kind = np.dtype(f"{order}{'i' if signed else 'u'}{bits // 8}")
     pixels = np.frombuffer(raw, dtype=kind, count=math.prod(shape)).reshape(shape)
@@ -104,7 +112,7 @@ def _scaled(data: Any, pixels: np.ndarray) -> np.ndarray:
     if (slope, offset) == (1.0, 0.0):
         return pixels
     if not (math.isfinite(slope) and math.isfinite(offset) and slope):
-        raise ValueError(f"rescale slope {slope}, intercept {offset}")
+        raise HeaderFault(f"rescale slope {slope}, intercept {offset}")
     scaled = pixels * slope + offset
     if slope == int(slope) and offset == int(offset) and np.abs(scaled).max() < 1 << 31:
         return scaled.astype(np.int32)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
-from oahier.data.reading.dicom.headers import Identity, Side, Slice
+from oahier.data.reading.content import damaged
+from oahier.data.reading.dicom.header_faults import fault_words
+from oahier.data.reading.dicom.headers import Identity, NoImage, Side, Slice, read_slices
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Series:
         part: what tells it from the other volumes of the same ``uid``, such as ``"echo 2"``; ``""`` if alone.
         problems: why it cannot be read as one volume.
         notes: what was put right: copies of the same slice that were left out.
-        slices: every slice, sorted as ``files``.
+        places: of every slice in order the number of its file in ``files``, and its frame in that file.
+        slices: every slice in order; empty where they were let go, until they are needed.
     """
 
     uid: str
@@ -58,18 +61,24 @@ class Series:
     part: str
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]
     slices: tuple[Slice, ...]
 
     def __str__(self) -> str:
         words = [self.description or self.protocol or "no description", self.part]
         name = ", ".join(word for word in words if word)
-        return f"series {self.uid} ({name}; {len(self.slices)} slices in {self.folder})"
+        return f"series ({name}; {len(self.places)} slices in {self.folder})"
+
+    def without_slices(self) -> Series:
+        """The same without what the headers say of each slice, which :func:`reread` reads again."""
+        return replace(self, slices=())
 
 
 def make_series(group: Sequence[Slice], part: str, problems: Iterable[str], notes: Iterable[str]) -> Series:
     """A series of slices that belong together, sorted along their normal."""
     slices = along_normal(group)
     files = tuple(dict.fromkeys(slice_.path for slice_ in slices))
+    numbers = {file: number for number, file in enumerate(files)}
     identity = slices[0].identity
     echoes = {dict(slice_.parts)["echo"] for slice_ in slices}
     return Series(
@@ -81,8 +90,34 @@ def make_series(group: Sequence[Slice], part: str, problems: Iterable[str], note
         part=part,
         problems=tuple(problems),
         notes=tuple(notes),
+        places=tuple((numbers[slice_.path], slice_.frame) for slice_ in slices),
         slices=slices,
     )
+
+
+def reread(series: Series) -> tuple[Slice, ...]:
+    """The slices of a series, from the headers of its files unless they are known.
+
+    Raises:
+        UnreadableImage: a file is damaged, or another one than when the series was found.
+    """
+    if series.slices:
+        return series.slices
+    frames = {}
+    for file in series.files:
+        try:
+            frames[file] = read_slices(file)
+        except NoImage as error:
+            raise damaged(file, "it is no DICOM image any more") from error
+        except Exception as error:  # pydicom raises many kinds for damaged files
+            raise damaged(file, fault_words(error)) from error
+    slices = []
+    for number, frame in series.places:
+        file = series.files[number]
+        if frame >= len(frames[file]) or frames[file][frame].identity.uid != series.uid:
+            raise damaged(file, "it was replaced by another series since it was found; run again")
+        slices.append(frames[file][frame])
+    return tuple(slices)
 
 
 def _shared_side(slices: Sequence[Slice]) -> Side:
