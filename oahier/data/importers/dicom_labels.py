@@ -31,6 +31,9 @@ class DicomLabels:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._rows: dict[str, list[TableRow]] = {}
+        for row in self.rows:
+            self._rows.setdefault(row.get("patient"), []).append(row)
         self._used: set[int] = set()
         self._dates: dict[int, set[str]] = {}
 
@@ -77,7 +80,7 @@ class DicomLabels:
         return sum(len(dates) > 1 for dates in self._dates.values())
 
     def _of(self, patient: str) -> list[TableRow]:
-        return [row for row in self.rows if row.get("patient") == patient]
+        return self._rows.get(patient, [])
 
     def unused(self) -> list[LeftOut]:
         """Rows that no series was found for."""
@@ -130,27 +133,28 @@ def read_labels(
     named = replace(named, covariates=tuple(n for n in named.covariates if n not in ("patient", "date")))
     rows = table_rows(table, named, values)
     check_grades(table, rows)
-    labels = DicomLabels(path.name, [], coded, [*table.notes])
-    labels.notes += _restore(rows, patients)
-    left_out = []
+    notes = [*table.notes, *_restore(path.name, rows, patients)]
+    good, left_out = [], []
     for row in rows:
         try:
             row.check()
             _ = row.side, row.split, _date(row.get("date"))
-            labels.rows.append(row)
+            good.append(row)
         except ValueError as error:
             who = row.get("subject")
             left_out.append(LeftOut(f"{path.name} row {row.number}", "", who, str(error)))
-    return labels, left_out
+    return DicomLabels(path.name, good, coded, notes), left_out
 
 
-def _restore(rows: list[TableRow], patients: Iterable[str]) -> list[str]:
+def _restore(name: str, rows: list[TableRow], patients: Iterable[str]) -> list[str]:
+    """Put leading zeros back; the note quotes no id, as the table may have other names to be written."""
     ids = [row.get("patient") for row in rows if row.get("patient")]
-    restored, notes = restore_zeros(ids, patients)
+    restored, _ = restore_zeros(ids, patients)
     for row in rows:
         if row.get("patient"):
             row.set("patient", restored[row.get("patient")])
-    return notes
+    count = sum(text != whole for text, whole in restored.items())
+    return [f"{count} patients of {name} had lost leading zeros, which were put back"] if count else []
 
 
 def _fits(one: str, other: str) -> bool:
@@ -174,4 +178,15 @@ def _date(text: str) -> str:
         return match[1] + match[2] + match[3]
     if match := re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", text):
         return f"{match[3]}{int(match[2]):02d}{int(match[1]):02d}"
-    raise ValueError(f"date: expected 2004-09-23, 20040923 or 23.09.2004, got {text!r}")
+    raise ValueError(
+        f"date: expected 2004-09-23, 20040923 or 23.09.2004, got a cell of the form {_form(text)!r}"
+    )
+
+
+def _form(text: str) -> str:
+    """Digits as 0 and letters as a, as dates and names may have to stay unsaid.
+
+    >>> _form("1/2/24, Erika")
+    '0/0/00, aaaaa'
+    """
+    return "".join("0" if one.isdigit() else "a" if one.isalpha() else one for one in text)

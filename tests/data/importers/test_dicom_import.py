@@ -91,7 +91,7 @@ def test_grades_by_patient_side_and_date(export: Path, tmp_path: Path) -> None:
         ("grades.csv row 7", "99", "no series of this knee was found")
     ]
     assert result.report["notes"] == [
-        "2 ids had lost leading zeros, '17' is '0017' in file names",
+        "2 patients of grades.csv had lost leading zeros, which were put back",
         "1 rows of grades.csv have no date and were used for several examinations; give it a column with the "
         "date (columns: date=...) unless the grade holds for all of them",
     ]  # fmt: skip
@@ -131,6 +131,33 @@ def test_another_name_for_patients(export: Path, tmp_path: Path) -> None:
     for path in texts:
         assert "0018" not in path.read_text(), f"the PatientID stands in {path.name}"
         assert "20250203" not in path.read_text(), f"a date stands in {path.name}"
+
+
+def test_visits_are_numbered_by_all_dates_of_a_person(export: Path, tmp_path: Path) -> None:
+    """One that is left out keeps its number; a knee without a date has no visit."""
+    write(export / "B/3/L", "0018", side="L", seed=9, StudyDate="")
+    codes = table(tmp_path / "codes.csv", "MRN,code", "17,S1", "18,S2")
+    options = {"series": "PD", "labels": codes, "columns": "patient=MRN,subject=code", "visits": "number"}
+    result = run(export, tmp_path / "dest", **options)
+    names = ["S1-left-1", "S1-right-1", "S2-left", "S2-left-1", "S2-left-2", "S2-right-1", "S2-right-2"]
+    assert sorted(knees(result)) == names
+    assert knees(result)["S2-left"]["visit"] == ""
+    assert "1 knees have no date of study and an empty visit" in result.report["notes"]
+    for side in "LR":  # of the first visit nothing is left
+        (export / f"B/1/{side}/004").unlink()
+    result = run(export, tmp_path / "dest", **options)
+    assert sorted(knees(result)) == [name for name in names if name not in ("S2-left-1", "S2-right-1")]
+    assert sorted(item.knee for item in result.left_out) == ["S2-left-1", "S2-right-1"]
+
+
+def test_a_series_beside_a_part_of_another_is_written(tmp_path: Path) -> None:
+    top = tmp_path / "export"
+    write(top / "a", "A")
+    write(top / "b", "A", side="L", SeriesDescription="PD_other")
+    (top / "b/005").rename(top / "a/other005")
+    result = run(top, tmp_path / "dest", visits="none", series="PD")
+    places = {name: row["mri"] for name, row in knees(result).items()}
+    assert places == {"A-left": "images/A-left.nii.gz", "A-right": "images/A-right.nii.gz"}
 
 
 def test_sides(tmp_path: Path) -> None:
@@ -229,8 +256,8 @@ def test_tables_that_cannot_be_used(
     labels = table(tmp_path / "l.csv", *lines)
     if "1/2/2024" in lines[1]:
         result = run(tmp_path / "export", tmp_path / "dest", labels=labels, **options)
-        assert (
-            result.left_out[0].reason == "date: expected 2004-09-23, 20040923 or 23.09.2004, got '1/2/2024'"
+        assert result.left_out[0].reason == (
+            "date: expected 2004-09-23, 20040923 or 23.09.2004, got a cell of the form '0/0/0000'"
         )
     else:
         with pytest.raises(ValueError, match=message):

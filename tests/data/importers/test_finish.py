@@ -161,6 +161,19 @@ def test_damaged_and_contradicting_knees_are_left_out(tmp_path: Path, knees: lis
     assert len(result.left_out) == 8
 
 
+@pytest.mark.parametrize("names", [("a-right", "A-right"), ("Größe", "GRÖSSE"), ("\u00e9", "e\u0301")])
+def test_names_that_are_one_file_on_some_disks(
+    tmp_path: Path, knees: list[Candidate], names: tuple[str, str]
+) -> None:
+    knees[:2] = [replace(knee, knee=name) for knee, name in zip(knees, names, strict=False)]
+    result = run(tmp_path, knees, convert=True)
+    assert result.manifest.table["knee"].tolist() == ["2-right", "3-right"]
+    assert sorted(item.knee for item in result.left_out) == sorted(names)
+    for item in result.left_out:
+        assert "2 images would be the knees " in item.reason
+        assert "(k0.nii.gz, k1.nii.gz), which are one file where disks ignore case" in item.reason
+
+
 def test_side_of_header_and_table(tmp_path: Path) -> None:
     volume = np.random.default_rng(0).integers(0, 900, (8, 8, 6)).astype(np.int16)
     knees = []

@@ -1,0 +1,49 @@
+"""Work done by several processes at once, no further ahead than it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import TypeVar
+
+from oahier.data.importers.parallel import _context, _start
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_AHEAD = 4
+"""Jobs for each process that wait or are done, so that it never waits itself."""
+
+
+def results_of(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Generator[Result, None, None]:
+    """What a function of a module gives for each job, as it comes; jobs are asked for when there is room.
+
+    Args:
+        function: of a job; both go to other processes.
+        jobs: may be without end.
+        workers: number of processes, 0 for none but this one.
+
+    Raises:
+        ValueError: a negative number of workers.
+        BrokenProcessPool: a process was killed, or ran out of memory.
+    """
+    if workers < 0:
+        raise ValueError(f"expected workers of 0 or more, got {workers}")
+    if workers == 0:
+        yield from map(function, jobs)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start)
+    pending: set[Future[Result]] = set()
+    try:
+        for job in jobs:
+            pending.add(pool.submit(function, job))
+            if len(pending) >= _AHEAD * workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
