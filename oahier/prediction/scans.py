@@ -170,7 +170,8 @@ def _from_dicom(path: Path, wanted: re.Pattern[str] | None) -> list[Scan | LeftO
         name = _series_name(path, item, alone=shared.count(item.folder) == 1)
         words = ", ".join(word for word in (item.description or item.protocol, item.part) if word)
         source = str(item.folder) if shared.count(item.folder) == 1 else f"{item.folder}: {words}"
-        if wanted is not None and not any(map(wanted.search, (item.description, item.protocol))):
+        described = bool(item.places)  # damaged files are told of in any case
+        if described and wanted and not any(map(wanted.search, (item.description, item.protocol))):
             reason = f"--series {wanted.pattern!r} does not match {_title(item)}"
             found.append(LeftOut(source, name, reason, wanted=False))
             continue

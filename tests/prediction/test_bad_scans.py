@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
+from miniature.dicom import write_dicom_series
 
 from oahier.data.preprocessing import Preprocessing
 from oahier.prediction import predict_scans
@@ -77,3 +78,17 @@ def test_a_damaged_reference_is_not_used(
     assert result.without_reference
     assert "model.reference.pt is damaged and not used" in caplog.text
     assert "--reference" in caplog.text
+
+
+@pytest.mark.parametrize("series", [None, "dess"])
+def test_a_folder_of_damaged_dicom_files_is_left_out(tmp_path: Path, series: str | None) -> None:
+    volume = np.zeros((10, 12, 6), np.int16)
+    write_dicom_series(tmp_path / "export/a", volume, AFFINE)
+    for file in write_dicom_series(tmp_path / "export/b", volume, AFFINE):
+        file.write_bytes(file.read_bytes()[:-200])
+    scans, left_out = find_scans([tmp_path / "export"], series=series)
+    assert [scan.knee for scan in scans] == ["a"]
+    assert [(item.source, item.knee, item.wanted) for item in left_out] == [
+        (str(tmp_path / "export/b"), "b", True)
+    ]
+    assert left_out[0].reason.startswith("6 damaged DICOM files and no sound one in this folder, such as 001")

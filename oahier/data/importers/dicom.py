@@ -56,6 +56,7 @@ def import_dicom(
     A knee is called ``<subject>-<side>-<visit>``, as far as these are known. The subject is the PatientID, or
     what the table of labels calls that patient. Names, dates of birth and other identifying elements of the
     headers are never written; names of folders and files are, as the manifest has to find the images.
+    Folders in which every DICOM file is damaged are left out, whatever ``series`` says.
     A series is used where it lies, unless others lie in the same folder: then it is written as NIfTI.
     An import that was interrupted goes on where it stopped, in the tree as well as in the images.
 
@@ -103,9 +104,9 @@ def import_dicom(
                 Path(labels), read_pairs("columns", columns), read_pairs("values", values), covariates,
                 sheet, separator, dict.fromkeys(one.patient for one in found),
             )  # fmt: skip
-        wanted = [one for one in found if scan.fits(one)]
+        wanted = [one for one in found if not one.slices or scan.fits(one)]
         _write_found(destination / FOUND, source, found, wanted, table, dated=visits == "date")
-        _check_choice(source, destination, found, wanted, series)
+        _check_choice(source, destination, _sound(found), _sound(wanted), series)
         knees = DicomKnees(source, table, visits)
         candidates = knees.candidates(wanted)
         out = [*left_out, *knees.left_out, *table.unused()]
@@ -131,6 +132,11 @@ def _identified(one: FoundSeries, source: Path, patients: str) -> FoundSeries:
     return replace(one, patient=patient, study_date=date)
 
 
+def _sound(found: Sequence[FoundSeries]) -> list[FoundSeries]:
+    """Series without damaged files in folders without a sound one, of which no header tells a description."""
+    return [one for one in found if one.slices]
+
+
 def _check_choice(
     source: Path, destination: Path, found: Sequence[FoundSeries], wanted: Sequence[FoundSeries], series: str
 ) -> None:
@@ -148,7 +154,10 @@ def _check_choice(
     more = f"\n  and {len(names) - _LISTED} more descriptions" if len(names) > _LISTED else ""
     what = f"no series matches {series!r}" if series else "choose the series of the knees (--series REGEX)"
     if not found:
-        raise ValueError(f"{source}: expected DICOM images, found none in it")
+        raise ValueError(
+            f"{source}: expected DICOM images, found none in it that can be read; {destination / FOUND} "
+            "lists those that are damaged"
+        )
     raise ValueError(f"{source}: {what}; {destination / FOUND} lists all of them, there are{listed}{more}")
 
 

@@ -28,7 +28,7 @@ class FoundSeries:
         modality: ``"MR"`` for magnetic resonance.
         laterality: ``left``, ``right`` or empty.
         part: what tells it from the other volumes of the same ``uid``.
-        slices: number of its slices.
+        slices: number of its slices, 0 for damaged files in a folder without a sound one.
         problems: why it cannot be read as one volume.
         shared: how it is read where its folder holds other series too, or where it lies in several folders.
     """
@@ -89,7 +89,12 @@ def look_into(job: FolderJob) -> tuple[dict[str, Any], list[FoundSeries]]:
     alone = len(series) == 1 and len(job.folders) == 1
     entries = [_entry(job.source, one, alone) for one in series]
     record = {"path": job.path, "state": job.state, "series": entries}
-    return record, [_found(one, one.files[one.places[0][0]], len(one.places), alone) for one in series]
+    return record, [_found(one, one.files[_first(one)[0]], len(one.places), alone) for one in series]
+
+
+def _first(series: Series) -> tuple[int, int]:
+    """The place of the first slice; the first file of those that are all damaged."""
+    return series.places[0] if series.places else (0, 0)
 
 
 def _found(series: Series, first: Path, slices: int, alone: bool) -> FoundSeries:
@@ -101,7 +106,7 @@ def _found(series: Series, first: Path, slices: int, alone: bool) -> FoundSeries
 
 
 def _entry(source: Path, series: Series, alone: bool) -> dict[str, Any]:
-    number, frame = series.places[0]
+    number, frame = _first(series)
     names = [file.relative_to(series.folder).as_posix() for file in series.files]
     entry: dict[str, Any] = {
         "folder": series.folder.relative_to(source).as_posix(), "first": [names[number], frame],
@@ -114,7 +119,7 @@ def _entry(source: Path, series: Series, alone: bool) -> dict[str, Any]:
 def _remembered(source: Path, entry: dict[str, Any]) -> FoundSeries:
     folder, (name, frame) = source / entry["folder"], entry["first"]
     first = folder / name
-    identity = read_slices(first)[frame].identity
+    identity = read_slices(first)[frame].identity if entry["slices"] else Identity("")
     shared = (name for name in Identity.__dataclass_fields__ if name != "laterality")
     series = Series(
         **{name: getattr(identity, name) for name in shared},

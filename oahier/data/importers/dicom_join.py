@@ -41,7 +41,7 @@ class DicomKnees:
             if reason := self._reason(one, row):
                 subject = self.labels.subject(one.patient)
                 knee = _name(subject, one.laterality, self._visit(one)) if subject else ""
-                self.left_out.append(LeftOut(shown(one, self.source), knee, subject, reason))
+                self.left_out.append(LeftOut(_shown_apart(one, self.source), knee, subject, reason))
             else:
                 candidates.append(self._knee(one, row if isinstance(row, TableRow) else None))
         return candidates
@@ -115,6 +115,12 @@ def shown(one: FoundSeries, source: Path) -> str:
     """Where a series lies, relative to the top of the tree."""
     place = one.folder.relative_to(source).as_posix()
     return place if place != "." else source.name
+
+
+def _shown_apart(one: FoundSeries, source: Path) -> str:
+    """The same, and which one of the series in that place it is if there are several."""
+    place = shown(one, source)
+    return place if one.shared is None else f"{place}: {one.shared.title}, from {one.first.name}"
 
 
 def _name(*parts: str) -> str:

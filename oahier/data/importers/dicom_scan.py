@@ -54,6 +54,7 @@ class TreeScan:
 
         announce(f"reading the headers of all files in {self.source}", self.progress)
         heading = {"importer": "dicom", "oahier": __version__, "source": str(self.source.absolute())}
+        heading |= {"look": "2"}  # another one where series are judged in another way
         with FolderJournal(self.destination / FOLDER / STORE, heading) as journal:
             single = [
                 FolderJob(self.source, self._name(one.folder), (one.folder,), _hash(one.state))
@@ -67,7 +68,8 @@ class TreeScan:
                 FolderJob(self.source, self._name(first), where, _hash([states[one] for one in where]), uid)
                 for uid, (first, where) in spread.items()
             ]
-            found = [one for one in found if one.uid not in spread] + self._look(several, journal)
+            found = [one for one in found if not one.slices or one.uid not in spread]
+            found += self._look(several, journal)
             journal.keep({job.path for job in (*single, *several)})
         return sorted(found, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
 
@@ -112,7 +114,8 @@ def _spread(found: Sequence[FoundSeries]) -> dict[str, tuple[Path, tuple[Path, .
     """Series that lie in several folders: their first file, and the folders, by SeriesInstanceUID."""
     groups: dict[str, list[FoundSeries]] = {}
     for one in found:
-        groups.setdefault(one.uid, []).append(one)
+        if one.slices:
+            groups.setdefault(one.uid, []).append(one)
     spread = {}
     for uid, group in groups.items():
         folders = sorted({one.folder for one in group})

@@ -189,4 +189,5 @@ def _leave_out(candidate: Candidate, source: Path, reason: str) -> LeftOut:
 def _shown(candidate: Candidate, source: Path) -> str:
     from oahier.data.importers.outputs import shown_source
 
-    return shown_source(candidate, source)
+    place, series = shown_source(candidate, source), candidate.series
+    return place if series is None else f"{place}: {series.title}, from {series.files[0].name}"

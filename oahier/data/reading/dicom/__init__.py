@@ -11,15 +11,17 @@ import numpy as np
 from oahier.data.reading.dicom import pixels
 from oahier.data.reading.dicom.faults import faults_of
 from oahier.data.reading.dicom.header_faults import fault_words
-from oahier.data.reading.dicom.headers import NoDicom, NoImage, Side, Slice, read_slices
+from oahier.data.reading.dicom.headers import NoDicom, NoImage, Slice, read_slices
 from oahier.data.reading.dicom.series import (
     Series,
     by_uid,
+    damaged_series,
     make_series,
     reread,
     split_volumes,
     without_copies,
 )
+from oahier.data.reading.dicom.sides import Side
 from oahier.data.reading.dicom.walk import files_in
 from oahier.data.reading.errors import UnreadableImage
 from oahier.data.reading.grid import Affine
@@ -45,7 +47,8 @@ def find_series(folder: Path, *, recursive: bool = True) -> list[Series]:
         recursive: also look into the folders in it.
 
     Returns:
-        series sorted by folder, description and part; broken ones too, with their ``problems``.
+        series sorted by folder, description and part; broken ones too, with their ``problems``. Damaged
+        files in a folder without a sound one are a series without slices.
 
     Raises:
         UnreadableImage: no such folder, or a folder that cannot be listed.
@@ -63,6 +66,8 @@ def series_of(files: Iterable[Path], uid: str | None = None) -> list[Series]:
     slices, broken = _headers(files)
     groups = by_uid(one for one in slices if uid is None or one.identity.uid == uid)
     series = [one for group in groups for one in _volumes(group, broken)]
+    if uid is None:
+        series += _only_damaged(slices, broken)
     return sorted(series, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
 
 
@@ -118,8 +123,8 @@ def single_series(path: Path) -> Series:
 def header_side(source: Path | Series) -> Side:
     """``"left"`` or ``"right"`` as the DICOM header says, ``""`` if it does not or the path is no DICOM.
 
-    Laterality, ImageLaterality and FrameLaterality come first, then the words right and left in the
-    descriptions of the series, the protocol, the body part and the study.
+    Laterality, ImageLaterality and FrameLaterality tell it, and the words right and left in the descriptions
+    of the series, the protocol, the body part and the study; where they name two sides, it is ``""``.
     """
     if isinstance(source, Series):
         return source.laterality
@@ -136,6 +141,7 @@ def _headers(files: Iterable[Path]) -> tuple[list[Slice], dict[Path, str]]:
     slices: list[Slice] = []
     broken: dict[Path, str] = {}
     others: list[Path] = []
+    alike: list[Path] = []
     for file in files:
         try:
             slices += read_slices(file)
@@ -145,7 +151,8 @@ def _headers(files: Iterable[Path]) -> tuple[list[Slice], dict[Path, str]]:
             continue
         except Exception as error:  # pydicom raises many kinds for damaged files
             broken[file] = fault_words(error)
-    names = {(slice_.path.parent, _pattern(slice_.path)) for slice_ in slices}
+            alike += [] if isinstance(error, OSError) else [file]
+    names = {(file.parent, _pattern(file)) for file in (*alike, *(slice_.path for slice_ in slices))}
     for file in others:
         if (file.parent, _pattern(file)) in names:
             broken[file] = "it has no mark of DICOM, but a name as its neighbours"
@@ -169,6 +176,16 @@ def _volumes(group: list[Slice], broken: dict[Path, str]) -> list[Series]:
         make_series(slices, part, [*faults_of(slices, group), *damaged], notes)
         for part, slices in split_volumes(group)
     ]
+
+
+def _only_damaged(slices: list[Slice], broken: dict[Path, str]) -> list[Series]:
+    """Damaged files in folders without a sound slice, a series for each folder."""
+    sound = {slice_.path.parent for slice_ in slices}
+    folders: dict[Path, dict[Path, str]] = {}
+    for file, why in broken.items():
+        if file.parent not in sound:
+            folders.setdefault(file.parent, {})[file] = why
+    return [damaged_series(folder, files) for folder, files in folders.items()]
 
 
 def _where(series: Series) -> Path:

@@ -43,6 +43,7 @@ def _identity_faults(slices: Sequence[Slice]) -> list[str]:
         count = len({getattr(slice_.identity, name) for slice_ in slices})
         if count > 1:
             faults.append(f"slices of {count} different {words}: two series mixed?")
+    faults += sorted({slice_.two_sides for slice_ in slices} - {""})
     samples = {slice_.sample for slice_ in slices}
     if samples != {(1, "MONOCHROME2")}:
         faults.append(f"expected one number per pixel (MONOCHROME2), got {sorted(samples)}")

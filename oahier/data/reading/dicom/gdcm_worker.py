@@ -21,7 +21,7 @@ def main(folder: str, *files: str) -> int:
             pixels = sitk.GetArrayFromImage(sitk.ReadImage(file, imageIO="GDCMImageIO"))
         except (RuntimeError, MemoryError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            print(f"{file}: {lines[-1]}")
+            print(lines[-1])
             return 1
         np.save(Path(folder, f"{number}.npy"), pixels)
     return 0

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oahier.data.reading.dicom.header_faults import HeaderFault
-
-Side = str
-"""``"left"``, ``"right"`` or ``""`` where the header does not say."""
+from oahier.data.reading.dicom.sides import Side, told_side
+from oahier.data.reading.dicom.sides import side_in_words as side_in_words
 
 BIG_ENDIAN, DEFLATED, RLE = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN)
 """Transfer syntaxes, by their UID; the plain ones hold pixels as they are."""
+
+_DIRECTORY = "1.2.840.10008.1.3.10"
+"""Kind of the directory of a disk, which may have another name than DICOMDIR."""
 
 _NAMES = {
     "patient": "PatientID",
@@ -30,10 +31,13 @@ _NAMES = {
     "body_part": "BodyPartExamined",
     "modality": "Modality",
 }
+_SIDES = ("Laterality", "ImageLaterality", "FrameLaterality")
+_SIDE_WORDS = ("SeriesDescription", "ProtocolName", "BodyPartExamined", "StudyDescription")
 _TAGS = [
     *_NAMES.values(),
-    *("SOPClassUID", "SeriesInstanceUID", "ImageType", "SOPInstanceUID", "Laterality", "ImageLaterality"),
-    *("FrameLaterality", "AcquisitionNumber", "EchoNumbers", "EchoTime", "TemporalPositionIdentifier"),
+    *_SIDES,
+    *("SOPClassUID", "SeriesInstanceUID", "ImageType", "SOPInstanceUID"),
+    *("AcquisitionNumber", "EchoNumbers", "EchoTime", "TemporalPositionIdentifier"),
     *(
         "TriggerTime",
         "InstanceNumber",
@@ -91,6 +95,7 @@ class Slice:
         announced: ImagesInAcquisition of an original image.
         parts: what tells volumes of a series apart: echo, time, acquisition, image type.
         sample: samples per pixel and their photometric interpretation.
+        two_sides: the fault of a header that tells two sides, empty if it does not.
     """
 
     path: Path
@@ -107,6 +112,7 @@ class Slice:
     announced: int | None
     parts: tuple[tuple[str, str], ...]
     sample: tuple[int, str]
+    two_sides: str
 
 
 @contextmanager
@@ -123,15 +129,6 @@ def quietly() -> Iterator[None]:
         logger.disabled = was
 
 
-def looks_like_dicom(path: Path) -> bool:
-    """True for the mark of DICOM, and for files without preamble that start with group 8."""
-    with path.open("rb") as stream:
-        start = stream.read(132)
-    return start[128:] == b"DICM" or (
-        start[:2] == b"\x08\x00" and start[3:4] == b"\x00" and len(start) == 132
-    )
-
-
 def read_slices(path: Path) -> list[Slice]:
     """The slices of a file.
 
@@ -142,13 +139,20 @@ def read_slices(path: Path) -> list[Slice]:
     """
     import pydicom
 
-    if not looks_like_dicom(path):
-        raise NoDicom
+    with path.open("rb") as stream:
+        start = stream.read(132)
+    marked = start[128:] == b"DICM"
+    if not marked and not (start[:2] == b"\x08\x00" and start[3:4] == b"\x00" and len(start) == 132):
+        raise NoDicom  # neither the mark, nor group 8 at the start of a file without preamble
     with quietly():
         with path.open("rb") as stream:
             data = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
             left = path.stat().st_size - stream.tell()
         if "SOPClassUID" not in data and "Rows" not in data:
+            if not marked:
+                raise NoDicom
+            if _text(data.file_meta.get("MediaStorageSOPClassUID")) == _DIRECTORY:
+                raise NoImage
             raise HeaderFault("neither SOPClassUID nor Rows in its header")
         if "Rows" not in data or "Columns" not in data:
             _check_no_image(data)
@@ -184,11 +188,12 @@ def _slice(path: Path, data: Any, number: int, frames: int) -> Slice:
     instance = _whole(data.get("InstanceNumber"))
     original = str((_texts(data.get("ImageType")) or [""])[0]) == "ORIGINAL"
     orientation = _numbers(place.get("ImageOrientationPatient"), 6)
+    identity, two_sides = _identity(data, place)
     return Slice(
         path=path,
         frame=number,
         frames=frames,
-        identity=_identity(data, place),
+        identity=identity,
         shape=(int(data.Rows), int(data.Columns)),
         position=_numbers(place.get("ImagePositionPatient"), 3),
         orientation=orientation,
@@ -199,6 +204,7 @@ def _slice(path: Path, data: Any, number: int, frames: int) -> Slice:
         announced=_whole(data.get("ImagesInAcquisition")) if original else None,
         parts=_parts(data, place),
         sample=(int(data.get("SamplesPerPixel") or 1), _text(data.get("PhotometricInterpretation"))),
+        two_sides=two_sides,
     )
 
 
@@ -225,33 +231,12 @@ class _Groups:
         return None
 
 
-def _identity(data: Any, place: _Groups) -> Identity:
+def _identity(data: Any, place: _Groups) -> tuple[Identity, str]:
+    """Who and what it is of, and the fault of two sides."""
     words = {field: _text(data.get(name)) for field, name in _NAMES.items()}
-    laterality = next(
-        (
-            side
-            for name in ("Laterality", "ImageLaterality", "FrameLaterality")
-            if (side := {"L": "left", "R": "right"}.get(_text(place.get(name)).upper()[:1], ""))
-        ),
-        "",
-    )
-    told = (words["description"], words["protocol"], words["body_part"], _text(data.get("StudyDescription")))
-    return Identity(
-        uid=_text(data.get("SeriesInstanceUID")), laterality=laterality or side_in_words(told), **words
-    )
-
-
-def side_in_words(texts: Sequence[str]) -> Side:
-    """The side that a text names, the first that names exactly one.
-
-    >>> side_in_words(["SAG_3D_DESS_RIGHT"]), side_in_words(["BRIGHT", "left/right"])
-    ('right', '')
-    """
-    for text in texts:
-        named = {side for side in ("left", "right") if re.search(rf"(?<![a-z]){side}(?![a-z])", text.lower())}
-        if len(named) == 1:
-            return named.pop()
-    return ""
+    elements = {name: _text(place.get(name)) for name in _SIDES}
+    side, fault = told_side(elements, {name: _text(data.get(name)) for name in _SIDE_WORDS})
+    return Identity(uid=_text(data.get("SeriesInstanceUID")), laterality=side, **words), fault
 
 
 def _parts(data: Any, place: _Groups) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ from oahier.data.reading.dicom import gdcm_worker
 from oahier.data.reading.dicom.header_faults import HeaderFault, fault_words
 from oahier.data.reading.dicom.headers import BIG_ENDIAN, DEFLATED, PLAIN, RLE, Slice, quietly
 from oahier.data.reading.errors import UnreadableImage, reason
+
+_JPEG = {"50", "51", "57", "70", "80", "81", "90", "91"}
+"""Last numbers of the transfer syntaxes of JPEG, JPEG-LS and JPEG 2000 that GDCM unpacks."""
 
 _SECONDS = 600
 """Until unpacking of a series is given up."""
@@ -137,9 +141,7 @@ def _unpacked(paths: Sequence[Path], shape: tuple[int, int]) -> dict[Path, np.nd
             made = len(list(Path(folder).iterdir()))
             lines = done.stdout.decode(errors="replace").strip().splitlines()
             why = lines[-1] if lines else f"GDCM ended with {done.returncode}"
-            raise damaged(
-                paths[min(made, len(paths) - 1)], f"its compressed pixels cannot be unpacked: {why}"
-            )
+            raise _not_unpacked(paths[min(made, len(paths) - 1)], why)
         frames = [np.load(Path(folder, f"{number}.npy")) for number in range(len(paths))]
     found = {}
     for path, pixels in zip(paths, frames, strict=True):
@@ -148,3 +150,25 @@ def _unpacked(paths: Sequence[Path], shape: tuple[int, int]) -> dict[Path, np.nd
         pixels = pixels.reshape(-1, *shape)
         found[path] = pixels.astype(np.float32) if pixels.dtype == np.float64 else pixels
     return found
+
+
+def _not_unpacked(path: Path, why: str) -> UnreadableImage:
+    """The error of compressed pixels: of their transfer syntax where GDCM has none, else of the file."""
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import UID
+
+    with quietly():
+        syntax = UID(str(read_file_meta_info(path).get("TransferSyntaxUID", "")))
+    number = str(syntax) if re.fullmatch(r"[0-9.]{1,64}", syntax) else "without a valid UID"
+    name = number if syntax.name == syntax else f"{syntax.name} ({number})"
+    start, _, last = syntax.rpartition(".")
+    if start != "1.2.840.10008.1.2.4" or last not in _JPEG:
+        return UnreadableImage(
+            f"{path}: expected pixels that are plain or JPEG, got the transfer syntax {name}, which cannot "
+            "be unpacked; export it uncompressed"
+        )
+    why = re.sub(r"\(0x[0-9a-fA-F]+\)", "", why)  # an address, another one in every run
+    return UnreadableImage(
+        f"{path}: its pixels, compressed as {name}, cannot be unpacked: {why}; copy it again from its "
+        "source, or export it uncompressed"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +14,8 @@ from jaxtyping import Float64
 
 from oahier.data.reading.content import damaged
 from oahier.data.reading.dicom.header_faults import fault_words
-from oahier.data.reading.dicom.headers import Identity, NoImage, Side, Slice, read_slices
+from oahier.data.reading.dicom.headers import Identity, NoImage, Slice, read_slices
+from oahier.data.reading.dicom.sides import Side
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Series:
     """One volume in DICOM files; made by :func:`find_series`.
 
     Where a series of DICOM holds several volumes at the same positions (echoes, time points, acquisitions),
-    each is a series here, with the same ``uid`` and another ``part``.
+    each is a series here, with the same ``uid`` and another ``part``. Damaged files in a folder without a
+    sound one are a series as well: without ``uid`` and slices, with their problem.
 
     Args:
         uid: SeriesInstanceUID.
@@ -34,7 +36,7 @@ class Series:
         description: SeriesDescription.
         protocol: ProtocolName.
         manufacturer: of the scanner.
-        laterality: ``"left"``, ``"right"`` or ``""``; from the header's fields, else from words.
+        laterality: ``"left"``, ``"right"`` or ``""``, as elements and words of the header agree.
         body_part: BodyPartExamined.
         modality: ``"MR"`` for magnetic resonance.
         echo: EchoNumbers, ``""`` if unknown.
@@ -65,9 +67,13 @@ class Series:
     slices: tuple[Slice, ...]
 
     def __str__(self) -> str:
+        return f"series ({self.title}; {len(self.places)} slices in {self.folder})"
+
+    @property
+    def title(self) -> str:
+        """Description and part, which tell it from most of the series in its folder."""
         words = [self.description or self.protocol or "no description", self.part]
-        name = ", ".join(word for word in words if word)
-        return f"series ({name}; {len(self.places)} slices in {self.folder})"
+        return ", ".join(word for word in words if word)
 
     def without_slices(self) -> Series:
         """The same without what the headers say of each slice, which :func:`reread` reads again."""
@@ -92,6 +98,31 @@ def make_series(group: Sequence[Slice], part: str, problems: Iterable[str], note
         notes=tuple(notes),
         places=tuple((numbers[slice_.path], slice_.frame) for slice_ in slices),
         slices=slices,
+    )
+
+
+def damaged_series(folder: Path, broken: Mapping[Path, str]) -> Series:
+    """A series of files of which none can be read.
+
+    Args:
+        folder: that holds them.
+        broken: what is wrong with each file.
+    """
+    file, why = min(broken.items())
+    problem = (
+        f"{len(broken)} damaged DICOM files and no sound one in this folder, such as {file.name}: {why}; "
+        "copy or export them again"
+    )
+    return Series(
+        **dict.fromkeys(Identity.__dataclass_fields__, ""),
+        folder=folder,
+        files=tuple(sorted(broken)),
+        echo="",
+        part="",
+        problems=(problem,),
+        notes=(),
+        places=(),
+        slices=(),
     )
 
 
@@ -121,7 +152,7 @@ def reread(series: Series) -> tuple[Slice, ...]:
 
 
 def _shared_side(slices: Sequence[Slice]) -> Side:
-    sides = {slice_.identity.laterality for slice_ in slices}
+    sides = {"" if slice_.two_sides else slice_.identity.laterality for slice_ in slices}
     return sides.pop() if len(sides) == 1 else ""
 
 
