@@ -36,8 +36,8 @@ def write(folder: Path, **tags: object) -> Path:
             "its header says two sides: left (Laterality), right (ProtocolName)",
         ),
         (
-            {"SeriesDescription": "left", "ProtocolName": "left", "StudyDescription": "right"},
-            "its header says two sides: left (SeriesDescription, ProtocolName), right (StudyDescription)",
+            {"SeriesDescription": "left", "ProtocolName": "left", "BodyPartExamined": "right"},
+            "its header says two sides: left (SeriesDescription, ProtocolName), right (BodyPartExamined)",
         ),
     ],
 )
@@ -51,6 +51,14 @@ def test_two_sides_are_a_fault(tmp_path: Path, tags: dict[str, str], fault: str)
 @pytest.mark.parametrize("words", ["left and right", "BRIGHT", "dess right", ""])
 def test_words_that_tell_both_or_no_side_are_none(tmp_path: Path, words: str) -> None:
     (series,) = find_series(write(tmp_path, Laterality="R", SeriesDescription=words))
+    assert (series.problems, series.laterality) == ((), "right")
+
+
+def test_a_study_may_hold_both_knees(tmp_path: Path) -> None:
+    """The name of a study decides only where nothing nearer to the series does."""
+    (series,) = find_series(write(tmp_path / "a", Laterality="L", StudyDescription="MRI right knee"))
+    assert (series.problems, series.laterality) == ((), "left")
+    (series,) = find_series(write(tmp_path / "b", StudyDescription="MRI right knee"))
     assert (series.problems, series.laterality) == ((), "right")
 
 

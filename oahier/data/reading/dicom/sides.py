@@ -9,8 +9,13 @@ Side = str
 """``"left"``, ``"right"`` or ``""`` where the header does not say."""
 
 
+_OF_BOTH_KNEES = "StudyDescription"
+
+
 def told_side(elements: Mapping[str, str], texts: Mapping[str, str]) -> tuple[Side, str]:
     """The side that a header tells, the first of two, and the fault of telling two.
+
+    A study may hold both knees, so its description counts only where nothing else names a side.
 
     Args:
         elements: values of the elements that hold ``L`` or ``R``, by name.
@@ -20,11 +25,13 @@ def told_side(elements: Mapping[str, str], texts: Mapping[str, str]) -> tuple[Si
     ('right', '')
     >>> told_side({"Laterality": "R"}, {"SeriesDescription": "dess LEFT"})
     ('right', 'its header says two sides: right (Laterality), left (SeriesDescription)')
+    >>> told_side({"Laterality": "L"}, {"StudyDescription": "MRI right knee"})
+    ('left', '')
     """
     told: dict[Side, list[str]] = {}
     sides = {name: {"L": "left", "R": "right"}.get(value[:1].upper(), "") for name, value in elements.items()}
     for name, side in (sides | {name: side_in_words([text]) for name, text in texts.items()}).items():
-        if side:
+        if side and not (told and name == _OF_BOTH_KNEES):
             told.setdefault(side, []).append(name)
     listed = ", ".join(f"{side} ({', '.join(names)})" for side, names in told.items())
     return next(iter(told), ""), f"its header says two sides: {listed}" if len(told) > 1 else ""
