@@ -24,9 +24,7 @@ def table(folder: Path, notes: list[str]) -> Path:
 
 
 def test_an_open_quotation_mark(folder: Path) -> None:
-    with pytest.raises(
-        ManifestError, match="no readable CSV: unexpected end of data; row 3 has an odd"
-    ):
+    with pytest.raises(ManifestError, match="no readable CSV: unexpected end of data; row 3 has an odd"):
         read_manifest(table(folder, ["ok", '"swollen', "x", "y"]))
 
 

@@ -34,8 +34,7 @@ def choose_series(folder: Path, pattern: str) -> tuple[Path, Series | None]:
         )
     if len(chosen) != 1:
         listed = ", ".join(
-            f"{item.description or 'without description'!r} ({len(item.files)} files)"
-            for item in series[:6]
+            f"{item.description or 'without description'!r} ({len(item.files)} files)" for item in series[:6]
         )
         more = f" and {len(series) - 6} more" if len(series) > 6 else ""
         matching = f"{len(chosen)} match {pattern!r}" if pattern else "choose one with --series"
