@@ -36,7 +36,7 @@ def write(folder: Path, **tags: object) -> Path:
             "its header says two sides: left (Laterality), right (ProtocolName)",
         ),
         (
-            {"SeriesDescription": "left", "ProtocolName": "left", "BodyPartExamined": "right"},
+            {"SeriesDescription": "left", "ProtocolName": "left", "BodyPartExamined": "RIGHT"},
             "its header says two sides: left (SeriesDescription, ProtocolName), right (BodyPartExamined)",
         ),
     ],
