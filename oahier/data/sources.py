@@ -123,10 +123,11 @@ def file_signature(path: Path) -> str:
         FileNotFoundError: there is no such file or folder.
     """
     try:
-        stats = [(file.name, file.stat()) for file in image_files(path)]
+        files = image_files(path)
+        stats = [(file.name, file.stat()) for file in files]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"missing file {path}; the cache is made from it") from error
-    if len(stats) == 1 and not path.is_dir():
+    if files == (path,):
         return f"{stats[0][1].st_size} {stats[0][1].st_mtime_ns}"
     listing = "\n".join(f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in stats)
     return _digest(listing.encode())

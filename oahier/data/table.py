@@ -19,6 +19,8 @@ REQUIRED = ("knee", "subject", "mri")
 COLUMNS = ("knee", "subject", "side", "visit", "mri", "cartilage", "kl", "oa", "split")
 SPLITS: tuple[Split, ...] = get_args(Split)
 SIDES = ("left", "right")
+UNFIT = frozenset('/\\:*?"<>|')
+"""Characters that some file system does not let into a name."""
 LONGEST_NAME = 120
 """Bytes of a knee's name; file systems allow 255, of which endings take some."""
 BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
@@ -114,7 +116,7 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
             knee = str(table.at[index, "knee"]) or None
             yield Problem(f"expected a {name}, got an empty cell", row_number(index), knee, name)
     for index, knee in table["knee"].items():
-        if any(character in str(knee) for character in '/\\:*?"<>|') or not str(knee).isprintable():
+        if set(str(knee)) & UNFIT or not str(knee).isprintable():
             message = "a knee's name becomes a file name: use letters, digits, '-', '_' and '.'"
             yield Problem(message, row_number(index), str(knee), "knee")
         if len(str(knee).encode()) > LONGEST_NAME:

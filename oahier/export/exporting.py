@@ -83,13 +83,15 @@ def export_checkpoint(
         "preprocessing": settings,
         "largest_difference": {name: agreement.differences for name, agreement in agreements.items()},
     }
-    for path in earlier:  # of other formats too: they are of another model
-        path.unlink()
     for one in packed.values():
         for name, content in one.files.items():
             write_atomically(folder / name, content)
     write_atomically(folder / FACTS, json.dumps(facts, indent=2) + "\n")
     write_card(folder / CARD, trained, agreements)
+    written = {CARD, FACTS, *(name for one in packed.values() for name in one.files)}
+    for path in earlier:
+        if path.name not in written:  # a format of another model
+            path.unlink()
     return Exported(folder, agreements)
 
 

@@ -12,6 +12,7 @@ from oahier.data.importers.candidates import Candidate, ImportResult, LeftOut
 from oahier.data.importers.journal import Journal, Record, fingerprint, locked, remove_temporary_files
 from oahier.data.importers.outputs import Origin, check_destination, write_outputs
 from oahier.data.importers.parallel import announce, examine_all
+from oahier.data.table import LONGEST_NAME, UNFIT
 
 
 def finish_import(
@@ -163,10 +164,10 @@ def _same_name(group: Sequence[Candidate], source: Path) -> str:
 
 
 def _bad_name(name: str) -> str:
-    if not name or not name.isprintable() or set(name) & set('/\\:*?"<>|') or name.startswith("."):
+    if not name or not name.isprintable() or set(name) & UNFIT or name.startswith("."):
         return f"the name {name!r} cannot be a file name: use letters, digits, '-', '_' and '.'"
-    if len(name.encode()) > 120:
-        return f"the name {name!r} is too long for a file name: use at most 120 characters"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"the name {name!r} is too long for a file name: use at most {LONGEST_NAME} characters"
     return ""
 
 
