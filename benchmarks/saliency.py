@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import oahier as oh
 from benchmarks.harness import Comparison, Cost, cost
 from benchmarks.volumes import batches, dual_model
-from oahier.analysis import class_activation_map, resample, saliency_overlap, tail_score
 from oahier.encoders.base import StagedEncoder
+from oahier.saliency import class_activation_map, resample, saliency_overlap, tail_score
 from oahier.types import Batch
 
 Features = Sequence[Tensor]

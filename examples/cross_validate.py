@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from oahier.analysis.headline import SEVERE_FROM_GRADE, binary_intervals, ordinal_intervals
-from oahier.analysis.intervals import percentile_interval, subject_weights
-from oahier.analysis.weighted import weighted_auc
 from oahier.cli import main
 from oahier.metrics import binary_metrics, ordinal_metrics
+from oahier.statistics.headline import SEVERE_FROM_GRADE, binary_intervals, ordinal_intervals
+from oahier.statistics.intervals import percentile_interval, subject_weights
+from oahier.statistics.weighted import weighted_auc
 
 CONFIG = Path(__file__).parent / "configs" / "own_data.yaml"
 GRADES = [f"prob_kl_{grade}" for grade in range(5)]

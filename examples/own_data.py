@@ -14,7 +14,7 @@ from pathlib import Path
 import lightning as L
 
 import oahier as oh
-from oahier.data import check_manifest
+from oahier.audit import check_manifest
 
 
 def write_manifest(volumes: Path, labels: dict[str, int], path: Path) -> Path:

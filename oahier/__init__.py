@@ -30,7 +30,7 @@ _PUBLIC = {
     "SoftmaxHead": "oahier.heads",
     "UncertaintyWeights": "oahier.losses",
     "make": "oahier.specs",
-    "make_phantoms": "oahier.data",
+    "make_phantoms": "oahier.phantom",
     "read_manifest": "oahier.data",
 }
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from oahier.callbacks import PredictionWriter as PredictionWriter
     from oahier.callbacks import SeverityAxis as SeverityAxis
     from oahier.data import KneeMRIDataModule as KneeMRIDataModule
-    from oahier.data import make_phantoms as make_phantoms
     from oahier.data import read_manifest as read_manifest
     from oahier.encoders import M3T as M3T
     from oahier.encoders import Encoder as Encoder
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from oahier.losses import LossWeighting as LossWeighting
     from oahier.losses import UncertaintyWeights as UncertaintyWeights
     from oahier.model import HierarchicalClassifier as HierarchicalClassifier
+    from oahier.phantom import make_phantoms as make_phantoms
     from oahier.specs import make as make
 
 __all__ = [*sorted(_PUBLIC), "__version__"]

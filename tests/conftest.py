@@ -18,6 +18,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `miniature`, data sets made small
 
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 # beartype picks the list items that it checks by Python's global random state, which tests compare
@@ -45,3 +46,20 @@ def one_thread() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def shapes_unchecked():
+    """As users run it: without shape checks on, the functions must speak for themselves."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def shared_paper() -> Path:
+    """Folder of the paper's public evaluation files, which are not part of the repository."""
+    folder = SHARED_DATA.parent / "paper"
+    if not (folder / "paired-statistics.csv").is_file():
+        pytest.skip(f"the paper's evaluation files are not at {folder}; set OAHIER_SHARED_DATA beside them")
+    return folder

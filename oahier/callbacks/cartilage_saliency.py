@@ -20,8 +20,8 @@ from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.records import EpochTable
 from oahier.callbacks.saliency_columns import SaliencyColumns, summary, with_other_masks
-from oahier.callbacks.saliency_picture import KneePicture, cut_planes, saliency_picture
-from oahier.callbacks.tail import Explained, SaliencyMethod, TailExplainer, head_to_explain
+from oahier.callbacks.saliency_figure import KneePicture, cut_planes, saliency_picture
+from oahier.saliency.tail import Explained, SaliencyMethod, TailExplainer, head_to_explain
 from oahier.types import CARTILAGE_LABELS, MISSING, StepOutput
 
 _log = logging.getLogger("oahier.cartilage_saliency")
@@ -38,11 +38,11 @@ class CartilageSaliency(BatchRecorder):
     those with saliency and cartilage, ``zero_maps`` the knees whose map is zero because nothing speaks for
     the score or it is saturated). Writes ``saliency.csv`` with all measures a knee and
     ``pictures/saliency.png`` into the folder of the stage. Beside the measures of
-    :func:`oahier.analysis.saliency_overlap` there are
+    :func:`oahier.saliency.saliency_overlap` there are
 
-    - ``iou_bound``: what the feature grid allows (:func:`oahier.analysis.iou_bound`);
+    - ``iou_bound``: what the feature grid allows (:func:`oahier.saliency.iou_bound`);
     - ``mass_in_other_cartilage``, ``enrichment_in_other_cartilage``: the same map against the masks of all
-      other knees of the epoch (:func:`oahier.analysis.mass_in_other_masks`); what is left above them is due
+      other knees of the epoch (:func:`oahier.saliency.mass_in_other_masks`); what is left above them is due
       to *this* knee's cartilage;
     - ``iou_randomised``, ``mass_in_cartilage_randomised``, ``enrichment_randomised`` on request: the same
       with weights of the heads drawn anew.

@@ -9,10 +9,10 @@ import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
+from oahier.callbacks.figures import curves_picture
 from oahier.callbacks.files import write_figure, write_rows
 from oahier.callbacks.keys import run_directory
 from oahier.callbacks.loggers import log_picture
-from oahier.callbacks.pictures import curves_picture
 
 Row = dict[str, float]
 

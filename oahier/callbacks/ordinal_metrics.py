@@ -14,12 +14,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from oahier.callbacks.files import write_figure, write_json
-from oahier.callbacks.head_table import HeadTable, head_tables, hierarchy_measures
+from oahier.callbacks.head_predictions import HeadTable, head_tables, hierarchy_measures
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.records import EpochTable
 from oahier.callbacks.step_recorder import StepRecorder
-from oahier.checkpoints import checkpoint_hash
+from oahier.model.checkpoints import checkpoint_hash
 from oahier.types import StepOutput
 
 _log = logging.getLogger("oahier.ordinal_metrics")

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oahier.analysis import (
+from oahier.callbacks.records import EpochTable
+from oahier.saliency import (
     dilate,
     iou_bound,
     mask_footprint,
@@ -18,7 +19,6 @@ from oahier.analysis import (
     resample,
     saliency_overlap,
 )
-from oahier.callbacks.records import EpochTable
 
 _LARGEST_GRID = 32_768
 """Cells of a feature grid up to which maps are kept over an epoch for the shuffled-mask control.

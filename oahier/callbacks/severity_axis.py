@@ -12,13 +12,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
-from oahier.analysis import AxisKind, SeverityAxisFit, axis_measures, fit_severity_axis
-from oahier.analysis.reference import EmbeddingReference
 from oahier.callbacks.batch_recorder import BatchRecorder, labels_of, log_group
 from oahier.callbacks.files import write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.records import EpochRecords, EpochTable
+from oahier.latent import AxisKind, SeverityAxisFit, axis_measures, fit_severity_axis
+from oahier.latent.training_knees import EmbeddingReference
 from oahier.types import MISSING, StepOutput
 
 _log = logging.getLogger("oahier.severity_axis")
@@ -35,7 +35,7 @@ class SeverityAxis(BatchRecorder):
     every training knee of that epoch; one in mid-epoch adds the knees that have not come yet as they
     were in the epoch before.
 
-    Logs ``{stage}/axis/...`` (see :func:`oahier.analysis.axis_measures`), writes ``severity_axis.csv`` and
+    Logs ``{stage}/axis/...`` (see :func:`oahier.latent.axis_metrics`), writes ``severity_axis.csv`` and
     ``pictures/severity_axis.png`` into the folder of the stage. The fit is kept in checkpoints: testing
     with ``ckpt_path`` uses the axis of that checkpoint, testing right after training the latest one.
     Without either the measures are NaN and a message says so.
@@ -44,7 +44,7 @@ class SeverityAxis(BatchRecorder):
     labels but without their names: ``oahier predict`` places a new knee among them.
 
     Args:
-        kind: how the axis is fitted (see :func:`oahier.analysis.fit_severity_axis`).
+        kind: how the axis is fitted (see :func:`oahier.latent.fit_severity_axis`).
         picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
             pictures are always drawn.
         keep_embeddings: keep the embeddings in checkpoints.
@@ -155,7 +155,7 @@ class SeverityAxis(BatchRecorder):
             return
 
         def draw() -> None:
-            from oahier.callbacks.axis_picture import axis_picture
+            from oahier.callbacks.axis_figure import axis_picture
 
             plane = torch.stack(
                 [fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])]

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from oahier.analysis import Comparison, compare_predictions, read_predictions
-from oahier.analysis.bootstrap import RESAMPLES, SEED
-from oahier.analysis.correction import adjust_comparisons
-from oahier.analysis.predictions import Predictions
-from oahier.analysis.scores import METRICS
-from oahier.analysis.tables import write_table
 from oahier.cli.options import checked
+from oahier.statistics import Comparison, compare_predictions, read_predictions
+from oahier.statistics.bootstrap import RESAMPLES, SEED
+from oahier.statistics.correction import adjust_comparisons
+from oahier.statistics.predictions import Predictions
+from oahier.statistics.scores import METRICS
+from oahier.statistics.tables import write_table
 
 _WIDE = 110
 _DESCRIPTION = """Compare two models on the same knees, by every measure that both have.
@@ -38,7 +38,7 @@ def run_compare_command(words: list[str]) -> int:
         0.
 
     Raises:
-        ValueError: files that cannot be compared; see :func:`~oahier.analysis.compare_predictions`.
+        ValueError: files that cannot be compared; see :func:`~oahier.statistics.compare_predictions`.
         OSError: a file cannot be read or written.
     """
     options = compare_parser().parse_args(words)

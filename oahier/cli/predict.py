@@ -91,7 +91,7 @@ def run_predict_command(words: list[str]) -> int:
 
 
 def _by_warning(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-    from oahier.prediction.knee import warnings_of
+    from oahier.prediction.one_knee import warnings_of
 
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -147,8 +147,8 @@ def _cell(value: Any) -> str:
 
 def predict_parser() -> ArgumentParser:
     """The options of the command."""
-    from oahier.analysis import CAM_METHODS
-    from oahier.data.table import SIDES
+    from oahier.data.manifest.columns import SIDES
+    from oahier.saliency import CAM_METHODS
 
     parser = ArgumentParser(
         prog="oahier predict", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter

@@ -107,8 +107,8 @@ class OahierCLI(LightningCLI):
         best = Path(getattr(self.trainer.checkpoint_callback, "best_model_path", "") or ".")
         if not (keeps and best.is_file() and self.trainer.is_global_zero):
             return
-        from oahier.prediction.reference import reference_from_batches
         from oahier.prediction.trained import load_trained
+        from oahier.prediction.training_embeddings import reference_from_batches
 
         batches = [self.datamodule.evaluation_dataloader(split) for split in ("train", "val")]
         reference_from_batches(load_trained(best, self.model.device), *batches)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from oahier.data.manifest import Manifest
-from oahier.data.problems import ManifestError, Problem
-from oahier.data.table import row_number
+from oahier.data.manifest.columns import row_number
+from oahier.data.manifest.manifest import Manifest
+from oahier.problems import ManifestError, Problem
 
 
 def cache_folder(cache: str | Path | None, manifest: Manifest) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32
 
-from oahier.data.reading import Image
-from oahier.data.resampling import forwards, memory_order
+from oahier.images import Image
+from oahier.images.resampling import forwards, memory_order
 
 _WORKING_SPACING = 4.0
 """Millimetres per voxel at which the field is estimated; it varies over centimetres."""

@@ -16,14 +16,14 @@ from typing_extensions import override
 
 from oahier.data.arguments import cache_folder, check_arguments, require_sides
 from oahier.data.augmentation import BatchAugmentation
-from oahier.data.cache import KneeCache
+from oahier.data.cache.cache import KneeCache
 from oahier.data.dataset import KneeDataset, collate
-from oahier.data.manifest import Manifest, read_manifest
+from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.data.preprocessing import Preprocessing
-from oahier.data.problems import ManifestError, Problem
-from oahier.data.record import contradictions, record_of
+from oahier.data.provenance import contradictions, record_of
 from oahier.data.sampling import TrainingSampler, balanced_weights, seed_worker
-from oahier.data.splits import SplitFractions, SplitPlan
+from oahier.data.splitting.plans import SplitFractions, SplitPlan
+from oahier.problems import ManifestError, Problem
 from oahier.types import MISSING, Batch, Split
 
 Loader = DataLoader[Batch]

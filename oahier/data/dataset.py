@@ -14,8 +14,8 @@ from torch.utils.data import Dataset, get_worker_info
 from typing_extensions import NotRequired, TypedDict
 
 from oahier.data.buffers import BufferPool
-from oahier.data.entry import read_entry
-from oahier.data.manifest import Manifest
+from oahier.data.cache.entry import read_entry
+from oahier.data.manifest.manifest import Manifest
 from oahier.data.sampling import Draw
 from oahier.types import Batch
 

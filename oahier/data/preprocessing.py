@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float16, Float32, UInt8
 
 from oahier.data.bias_field import remove_bias
-from oahier.data.content import KneeImages
-from oahier.data.reading import Affine, Grid
-from oahier.data.resampling import (
+from oahier.images import Affine, Grid
+from oahier.images.knee import KneeImages
+from oahier.images.resampling import (
     along_axes,
     axis_position,
     forwards,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oahier.data.manifest import Manifest
-from oahier.data.table import BLANK, SPLITS
+from oahier.data.manifest.columns import BLANK, SPLITS
+from oahier.data.manifest.manifest import Manifest
 from oahier.types import KL_GRADES
 
 _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}

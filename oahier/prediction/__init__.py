@@ -1,9 +1,9 @@
 """From a scan to a graded report: scans in, table, overlays and pages out."""
 
-from oahier.prediction.reference import compute_reference
+from oahier.prediction.inputs import LeftOut, Scan, find_scans
 from oahier.prediction.run import PredictionResult, predict_scans
-from oahier.prediction.scans import LeftOut, Scan, find_scans
 from oahier.prediction.trained import TrainedModel, load_trained
+from oahier.prediction.training_embeddings import compute_reference
 
 __all__ = [
     "LeftOut",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oahier.analysis.reference import EmbeddingReference
-from oahier.prediction.knee import Row
+from oahier.latent.training_knees import EmbeddingReference
+from oahier.prediction.one_knee import Row
 from oahier.types import MISSING
 
 _POINTS = 81

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from oahier.data.reading import Grid
+from oahier.images import Grid
 
 _STRAIGHT = 1e-4
 """Largest part of a voxel by which axes of two grids may disagree along a whole side."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped
 
-from oahier.data.content import KneeImages, read_knee, volume_faults
 from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess
-from oahier.data.reading import Grid, Image, UnreadableImage, orientation_doubt
+from oahier.images import Grid, Image, UnreadableImage, orientation_doubt
+from oahier.images.knee import KneeImages, read_knee, volume_faults
 from oahier.prediction.geometry import outside_share
-from oahier.prediction.scans import Scan
+from oahier.prediction.inputs import Scan
 
 if TYPE_CHECKING:
-    from oahier.data.reading.dicom import Series
+    from oahier.images.dicom import Series
 
 OUTSIDE = 0.2
 """Share of the network's field of view outside the scan from which a warning is given."""
@@ -94,7 +94,7 @@ def _read(scan: Scan) -> tuple[KneeImages, list[str]]:
 
 
 def _read_series(series: Series) -> KneeImages:
-    from oahier.data.reading.dicom import read_series
+    from oahier.images.dicom import read_series
 
     try:
         image = read_series(series)

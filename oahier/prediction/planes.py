@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.callbacks.files import write_figure
-from oahier.callbacks.saliency_picture import KneePicture, Plane, saliency_picture
-from oahier.data.reading import Grid, Image
+from oahier.callbacks.saliency_figure import KneePicture, Plane, saliency_picture
+from oahier.images import Grid, Image
 from oahier.prediction.geometry import middle_of
-from oahier.prediction.knee import KneePrediction, Saliency
 from oahier.prediction.loading import LoadedScan
+from oahier.prediction.one_knee import KneePrediction, Saliency
 from oahier.types import CARTILAGE_LABELS
 
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))

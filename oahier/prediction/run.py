@@ -13,21 +13,21 @@ import pandas as pd
 import torch
 
 from oahier.callbacks.files import knee_file, write_arrays, write_rows
-from oahier.callbacks.tail import SaliencyMethod, head_to_explain
-from oahier.data.ahead import made_ahead
 from oahier.data.preprocessing import Preprocessing
-from oahier.data.progress import progress as show
-from oahier.prediction.knee import KneePrediction, predict_knee
+from oahier.prediction.finished import Record, finished_record, record_key
+from oahier.prediction.inputs import LeftOut, Scan, Side, find_scans
 from oahier.prediction.loading import LoadedScan, UnusableScan, load_scan
+from oahier.prediction.one_knee import KneePrediction, predict_knee
 from oahier.prediction.planes import (
     picture_sources,
     planes_through_middle,
     planes_through_peak,
     write_picture,
 )
-from oahier.prediction.records import Record, finished_record, record_key
-from oahier.prediction.scans import LeftOut, Scan, Side, find_scans
 from oahier.prediction.trained import TrainedModel, load_trained
+from oahier.processes import made_ahead
+from oahier.progress import progress as show
+from oahier.saliency.tail import SaliencyMethod, head_to_explain
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def predict_scans(
     options = _Options(head, method, pages, overlays, chosen_device(device))
     trained = load_trained(checkpoint, options.device)
     if reference is not None:
-        from oahier.prediction.reference import compute_reference
+        from oahier.prediction.training_embeddings import compute_reference
 
         trained = compute_reference(trained, reference, workers=workers, progress=progress)
     options = replace(options, head=head_to_explain(dict(trained.model.heads.items()), head))
@@ -212,14 +212,14 @@ def _write_files(
     name = knee_file(loaded.scan.knee)
     files = []
     if options.overlays and prediction.saliency is not None:
-        from oahier.data.reading import write_image
+        from oahier.images import write_image
 
         files.append(f"overlays/{name}.nii.gz")
         rounded = np.round(prediction.saliency.values * 4096) / np.float32(4096)  # packs ten times as small
         values = loaded.image.in_source_axes(rounded.astype(np.float32))
         write_image(folder / files[-1], values, loaded.image.source.affine)
     if options.pages:
-        from oahier.prediction.pages import knee_page
+        from oahier.prediction.knee_pages import knee_page
 
         planes = planes_through_peak(loaded, prediction.saliency)
         files += [f"pictures/{name}.png", f"pages/{name}.html"]
@@ -253,7 +253,7 @@ def _write_tables(
         embedding=np.stack([record.embedding for record in records]),
     )
     if options.pages:
-        from oahier.prediction.pages import index_page
+        from oahier.prediction.knee_pages import index_page
 
         index_page(folder, trained, records, left_out)
     return pd.DataFrame(rows)

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from oahier.analysis.reference import EmbeddingReference
-from oahier.checkpoints import CheckpointError, checkpoint_hash
 from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
+from oahier.latent.training_knees import EmbeddingReference
 from oahier.model import HierarchicalClassifier
+from oahier.model.checkpoints import CheckpointError, checkpoint_hash
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class TrainedModel:
     reference: EmbeddingReference | None
     path: Path
     checkpoint_hash: str
-    """SHA-256 of the file, see :func:`oahier.checkpoints.checkpoint_hash`."""
+    """SHA-256 of the file, see :func:`oahier.model.checkpoints.checkpoint_hash`."""
     identity: str
     """What predictions depend on: the checkpoint, and the reference beside it if it has one."""
     splits: Mapping[str, list[str]]

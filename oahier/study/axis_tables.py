@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from oahier.analysis import AxisKind, Comparison, axis_measures, fit_severity_axis, paired_statistic
-from oahier.analysis.weighted import weighted_auc, weighted_spearman
 from oahier.files import write_atomically
+from oahier.latent import AxisKind, axis_measures, fit_severity_axis
+from oahier.statistics import Comparison, paired_statistic
+from oahier.statistics.weighted import weighted_auc, weighted_spearman
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs

@@ -28,7 +28,7 @@ from oahier.callbacks.run_log import RunLog
 from oahier.files import write_atomically
 from oahier.study.cells import Cell, lock
 from oahier.study.configuration import Parts, instantiate
-from oahier.study.knees import test_knees
+from oahier.study.example_volumes import test_knees
 from oahier.study.quiet import quietly
 from oahier.study.randomness import ResumableRandomness
 from oahier.study.tracking import finish_tracking, track

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from oahier.analysis import Comparison, Summary, adjust_comparisons
-from oahier.analysis.correction import Correction
 from oahier.files import write_atomically
+from oahier.statistics import Comparison, Summary, adjust_comparisons
+from oahier.statistics.correction import Correction
 from oahier.study.cells import Cell
 from oahier.study.results import Study
 

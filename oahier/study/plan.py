@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from oahier.analysis import CAM_METHODS
+from oahier.saliency import CAM_METHODS
 from oahier.specs import nearest
 from oahier.study.presets import PRESETS, Overrides, level_overrides
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from oahier.analysis import (
+from oahier.statistics import (
     Comparison,
     Predictions,
     compare_predictions,

@@ -11,8 +11,8 @@ from oahier.files import write_atomically
 from oahier.study.cell_run import Outcome
 from oahier.study.cells import Cell, write_cell
 from oahier.study.configuration import instantiate_data, resolve
+from oahier.study.example_volumes import write_knees
 from oahier.study.executors import Executor
-from oahier.study.knees import write_knees
 from oahier.study.plan import CONTRAST, REPLICATE, CellPlan, Plan, PlanError
 
 

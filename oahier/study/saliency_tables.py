@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oahier.analysis import Comparison, paired_difference, summarise_values
+from oahier.statistics import Comparison, paired_difference, summarise_values
 from oahier.study.cells import Cell
 from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
 from oahier.study.results import Study

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from oahier.analysis.correction import Correction
 from oahier.files import write_atomically
+from oahier.statistics.correction import Correction
 from oahier.study.axis_tables import AxisTables
 from oahier.study.pairs import comparison_rows, write_table
 from oahier.study.prediction_tables import cell_rows, comparisons, headline_rows

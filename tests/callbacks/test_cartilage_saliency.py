@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import oahier as oh
-from oahier.analysis import class_activation_map, iou_bound, resample, saliency_overlap
-from oahier.callbacks.saliency_picture import KneePicture, cut_planes, saliency_picture
-from oahier.callbacks.tail import TailExplainer
+from oahier.callbacks.saliency_figure import KneePicture, cut_planes, saliency_picture
+from oahier.saliency import class_activation_map, iou_bound, resample, saliency_overlap
+from oahier.saliency.tail import TailExplainer
 from oahier.testing import check_callback
 from oahier.testing.batches import tiny_batch, tiny_batches, tiny_dataloader
 from oahier.testing.model import tiny_model, tiny_trainer

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from oahier.callbacks import LearningCurves, OrdinalMetrics, learning_curves
+from oahier.callbacks.figures import curves_picture
 from oahier.callbacks.learning_curves import curve_panels
-from oahier.callbacks.pictures import curves_picture
 
 
 def _table(folder):

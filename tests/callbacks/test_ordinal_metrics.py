@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from oahier.callbacks import LearningCurves, OrdinalMetrics, PredictionWriter
-from oahier.callbacks.head_table import HeadTable
+from oahier.callbacks.head_predictions import HeadTable
 from oahier.hierarchy import oa_from_kl, oa_probability_from_kl
 from oahier.metrics import binary_metrics, hierarchy_metrics, ordinal_metrics
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from statsmodels.stats.proportion import proportion_confint
 
-from oahier.callbacks.pictures import confusion_picture, curves_picture, reliability_picture
+from oahier.callbacks.figures import confusion_picture, curves_picture, reliability_picture
 from oahier.metrics import reliability
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import oahier as oh
-from oahier.analysis import axis_measures, fit_severity_axis
+from oahier.latent import axis_measures, fit_severity_axis
 from oahier.testing import check_callback
 from oahier.testing.batches import tiny_batch, tiny_batches, tiny_dataloader
 from oahier.testing.model import tiny_trainer

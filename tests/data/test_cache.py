@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from oahier.data import KneeCache, read_manifest
-from oahier.data.entry import read_entry, verify_entry
+from oahier.data.cache.entry import read_entry, verify_entry
+from oahier.data.cache.fingerprints import Sources, file_signature
 from oahier.data.preprocessing import Preprocessing
-from oahier.data.sources import Sources, file_signature
 
 SMALL = Preprocessing((8, 10, 12), (2.0, 1.5, 1.0))
 
@@ -84,7 +84,7 @@ def test_hashes_are_remembered_until_the_file_changes(
     first = sources.learn(paths, 0)
     sources.save()
     with monkeypatch.context() as patch:
-        patch.setattr("oahier.data.sources._hash", lambda path: pytest.fail(f"{path} is read again"))
+        patch.setattr("oahier.data.cache.fingerprints._hash", lambda path: pytest.fail(f"read: {path}"))
         assert Sources(tmp_path).learn(paths, 0) == first
     (tmp_path / "a").write_bytes(b"two!")
     (tmp_path / "folder" / "1.dcm").write_bytes(b"slice")
@@ -149,7 +149,7 @@ def test_a_full_cache_costs_one_look_at_every_file(
         opened[path] += path.is_relative_to(tmp_path)
         return path_open(path, *arguments, **options)
 
-    monkeypatch.setattr("oahier.data.sources.file_signature", signature)
+    monkeypatch.setattr("oahier.data.cache.fingerprints.file_signature", signature)
     monkeypatch.setattr(Path, "open", counted)
     cache = KneeCache(tmp_path)
     entries = cache.build(manifest, SMALL)

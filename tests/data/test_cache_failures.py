@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from oahier.data import CacheError, KneeCache, ManifestError, read_manifest
-from oahier.data.entry import HEADER_BYTES, DamagedEntry, read_entry, verify_entry
+from oahier.data.cache.entry import HEADER_BYTES, DamagedEntry, read_entry, verify_entry
 from oahier.data.preprocessing import Preprocessing
 from oahier.files import write_atomically
 
@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed(
     def killed(path: Path, knee: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr("oahier.data.cache_jobs.write_entry", killed)
+    monkeypatch.setattr("oahier.data.cache.jobs.write_entry", killed)
     with pytest.raises(CacheError, match="a process was killed, perhaps for its memory: use fewer"):
         KneeCache(tmp_path / "cache").build(read_manifest(some_knees(3)), SMALL, num_workers=1)
 
@@ -114,7 +114,7 @@ def test_a_knee_that_memory_cannot_hold(
     def starved(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("oahier.data.cache_jobs.preprocess", starved)
+    monkeypatch.setattr("oahier.data.cache.jobs.preprocess", starved)
     with pytest.raises(ManifestError, match=r"row 2, .*not enough memory; use fewer processes"):
         KneeCache(tmp_path / "cache").build(read_manifest(some_knees(3)), SMALL)
 
@@ -133,15 +133,15 @@ def test_a_shared_cache_that_cannot_be_written(
         return write_atomically(path, content)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    for module in ("cache", "sources", "entry"):
-        monkeypatch.setattr(f"oahier.data.{module}.write_atomically", refusing)
+    for module in ("cache", "fingerprints", "entry"):
+        monkeypatch.setattr(f"oahier.data.cache.{module}.write_atomically", refusing)
     assert KneeCache(tmp_path / "cache").build(manifest, SMALL) == built
     assert len(files(tmp_path / "home")) == 1
-    monkeypatch.setattr("oahier.data.sources._hash", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("oahier.data.cache.fingerprints._hash", lambda path: pytest.fail(f"read: {path}"))
     assert KneeCache(tmp_path / "cache").build(manifest, SMALL) == built
     built[1].write_bytes(b"")
     monkeypatch.undo()
-    monkeypatch.setattr("oahier.data.entry.write_atomically", refusing)
+    monkeypatch.setattr("oahier.data.cache.entry.write_atomically", refusing)
     with pytest.raises(CacheError, match="Permission denied"):
         KneeCache(tmp_path / "cache").build(manifest, SMALL)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from oahier.data import KneeCache, read_manifest
-from oahier.data.entry import read_entry, verify_entry
+from oahier.data.cache.entry import read_entry, verify_entry
 from oahier.data.preprocessing import Preprocessing
 
 SMALL = Preprocessing((24, 32, 40), (1.0, 0.75, 0.5))
@@ -23,7 +23,7 @@ BUILDER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 from oahier.data import KneeCache, read_manifest
-from oahier.data.entry import verify_entry
+from oahier.data.cache.entry import verify_entry
 from oahier.data.preprocessing import Preprocessing
 
 manifest, folder = read_manifest(sys.argv[1]), Path(sys.argv[2])

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from oahier.data import check_manifest
+from oahier.audit import check_manifest
 
 AFFINE = np.diag([-2.0, 1.5, 1.0, 1.0])
 

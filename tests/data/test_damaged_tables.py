@@ -12,10 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from miniature.damage import SEEN, Damage, appended, flipped, quick
 
-from oahier.data.importers.archives import Archive
-from oahier.data.importers.tables import read_table
-from oahier.data.manifest import read_manifest
-from oahier.data.problems import ManifestError
+from oahier.data.manifest.manifest import read_manifest
+from oahier.intake.archives import Archive
+from oahier.intake.spreadsheets import read_table
+from oahier.problems import ManifestError
 
 ANY = st.one_of(SEEN, flipped(), appended())
 ROWS = [["ID", "SIDE", "V00XRKL"], ["9000001", "1: Right", "2"], ["0900002", "2: Left", ".P"]]

@@ -10,9 +10,9 @@ import torchio as tio
 from scipy.ndimage import gaussian_filter1d
 
 from oahier.data.bias_field import remove_bias
-from oahier.data.content import KneeImages, read_knee
 from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess, target_grid
-from oahier.data.reading import Grid, Image
+from oahier.images import Grid, Image
+from oahier.images.knee import KneeImages, read_knee
 
 TILTED = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.2, 0.15, -0.1) @ np.diag([0.8, 0.7, 1.4]), [-25, 40, 12]

@@ -21,9 +21,9 @@ from oahier.data import (
     SplitPlan,
     read_manifest,
 )
-from oahier.data.balance import balance_of
-from oahier.data.splits import assign_splits
-from oahier.data.strata import Strata
+from oahier.data.splitting.balance import balance_of
+from oahier.data.splitting.plans import assign_splits
+from oahier.data.splitting.strata import Strata
 from oahier.types import MISSING
 
 
@@ -173,7 +173,7 @@ def test_a_class_that_is_left_out_is_said_or_refused(
     rows = [f"k{i},s{i},a.nii.gz,{0 if i else 4}" for i in range(20)]
     (tmp_path / "manifest.csv").write_text("\n".join(["knee,subject,mri,kl", *rows]) + "\n")
     manifest = read_manifest(tmp_path)
-    with caplog.at_level(logging.INFO, "oahier.data.manifest"):
+    with caplog.at_level(logging.INFO, "oahier.data.manifest.manifest"):
         assert manifest.with_splits().subset("train").table["kl"].eq(4).any()
     assert "KL 4 not in val, KL 4 not in test" in caplog.text
     assert "20 knees: train 14 (70.0%)" in caplog.text

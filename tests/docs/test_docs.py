@@ -217,8 +217,9 @@ def test_reference_has_every_public_name() -> None:
 def test_metric_keys_are_all_listed() -> None:
     import torch
 
-    from oahier.analysis import axis_measures, fit_severity_axis, saliency_overlap
+    from oahier.latent import axis_measures, fit_severity_axis
     from oahier.metrics import binary_metrics, hierarchy_metrics, ordinal_metrics
+    from oahier.saliency import saliency_overlap
 
     generator = torch.Generator().manual_seed(0)
     kl = torch.arange(20) % 5

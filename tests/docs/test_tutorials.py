@@ -149,7 +149,7 @@ def test_oai_longitudinal(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.slow
 def test_hospital(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export = make_hospital(folder, patients=22)
-    shutil.rmtree(export / "P002")  # its traps end in exit status 1, which tests/data/importers looks at
+    shutil.rmtree(export / "P002")  # its traps end in exit status 1, which tests/intake looks at
     shutil.rmtree(export / "P004" / "20240105" / "loc")
     write_bright_checkpoint(folder / "model.ckpt", shape=(12, 16, 16), spacing=(1.5, 1.5, 1.5))
     follow(Path("tutorials/hospital.md"), folder)

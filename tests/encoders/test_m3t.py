@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import oahier as oh
-from oahier.callbacks.tail import TailExplainer
 from oahier.encoders import M3T, as_encoder
 from oahier.encoders import m3t as m3t_module
 from oahier.encoders.m3t import TransformerBlock
 from oahier.encoders.slices import Packing, as_slice_encoder, slice_maps
+from oahier.saliency.tail import TailExplainer
 from oahier.testing import check_encoder, tiny_batch, tiny_batches, tiny_dataloader, tiny_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import oahier as oh
-from oahier.callbacks.tail import TailExplainer
 from oahier.encoders import NnMamba, as_encoder
 from oahier.encoders.nnmamba import VoxelMamba
+from oahier.saliency.tail import TailExplainer
 from oahier.testing import check_encoder, tiny_batch, tiny_batches, tiny_dataloader, tiny_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import oahier as oh
-from oahier.analysis.reference import EmbeddingReference
+from oahier.latent.training_knees import EmbeddingReference
 
 
 def write_bright_checkpoint(

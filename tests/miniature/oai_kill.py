@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import oahier.data.importers.oai_extracted as extracted
-from oahier.data.importers.candidates import Candidate
+import oahier.intake.oai_extracted as extracted
+from oahier.intake.candidate import Candidate
 
 
 def dying(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from miniature.dicom import write_dicom_series
 from miniature.oai import sagittal, write_kxr
-from oahier.data.phantom.knee import PhantomKnee, phantom_knee
+from oahier.phantom.knee import PhantomKnee, phantom_knee
 
 AS_PUBLISHED = ((0, 1, 2), (False, True, False))
 """Axes of the published maps, out of RAS: slices, posterior, superior."""

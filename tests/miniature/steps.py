@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oahier.data.reading import Image, read_image
+from oahier.images import Image, read_image
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from miniature.dicom import write_dicom_series
 
 from oahier.data.preprocessing import Preprocessing
 from oahier.prediction import predict_scans
+from oahier.prediction.inputs import Scan, find_scans
 from oahier.prediction.loading import UnusableScan, load_scan
-from oahier.prediction.scans import Scan, find_scans
 
 SHAPE, AFFINE = (14, 16, 18), np.diag([2.0, 2.0, 2.0, 1.0])
 

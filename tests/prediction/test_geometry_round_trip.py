@@ -14,7 +14,7 @@ from miniature.bright import blob, write_bright_checkpoint, write_nifti
 from miniature.dicom import write_dicom_series
 from scipy.spatial.transform import Rotation
 
-from oahier.data.reading import Grid
+from oahier.images import Grid
 from oahier.prediction import predict_scans
 from oahier.prediction.geometry import cell_grid, on_grid, outside_share
 

@@ -9,7 +9,7 @@ import torch
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 from study.report.chromium import chromium, find_chromium
 
-from oahier.analysis.reference import EmbeddingReference
+from oahier.latent.training_knees import EmbeddingReference
 from oahier.prediction import predict_scans
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium here")

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 
-from oahier.analysis.peak import peak_voxel
-from oahier.callbacks.tail import TailExplainer
-from oahier.data.reading import Grid
+from oahier.images import Grid
 from oahier.prediction import predict_scans
 from oahier.prediction.geometry import cell_grid, on_grid
-from oahier.prediction.knee import predict_knee
+from oahier.prediction.inputs import find_scans
 from oahier.prediction.loading import load_scan
+from oahier.prediction.one_knee import predict_knee
 from oahier.prediction.planes import planes_through_middle, planes_through_peak
-from oahier.prediction.scans import find_scans
 from oahier.prediction.trained import load_trained
+from oahier.saliency.peak import peak_voxel
+from oahier.saliency.tail import TailExplainer
 
 SHAPE, SPACING = (40, 44, 42), (2.0, 1.8, 1.9)
 NETWORK = {"shape": (32, 36, 36), "spacing": (2.5, 2.2, 2.2), "stride": 4}

@@ -15,10 +15,10 @@ import torch
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 
 import oahier as oh
-from oahier.analysis.reference import EmbeddingReference
-from oahier.checkpoints import CheckpointError
 from oahier.cli import main
 from oahier.data import ManifestError
+from oahier.latent.training_knees import EmbeddingReference
+from oahier.model.checkpoints import CheckpointError
 from oahier.prediction import load_trained, predict_scans
 from oahier.prediction.trained import reference_path
 

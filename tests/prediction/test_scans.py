@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from miniature.dicom import write_dicom_series
 
-from oahier.prediction.scans import LeftOut, Scan, find_scans
+from oahier.prediction.inputs import LeftOut, Scan, find_scans
 
 VOLUME = np.arange(16 * 12 * 8, dtype=np.int16).reshape(16, 12, 8)
 SPACING = np.diag([1.0, 1.5, 3.0, 1.0])

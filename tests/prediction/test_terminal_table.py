@@ -8,8 +8,8 @@ import pytest
 import torch
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 
-from oahier.analysis.reference import EmbeddingReference
 from oahier.cli import main
+from oahier.latent.training_knees import EmbeddingReference
 
 
 @pytest.fixture

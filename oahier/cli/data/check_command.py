@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from oahier.audit import SEVERITIES, Audit, audit_manifest
 from oahier.cli.options import checked
-from oahier.data.audit import SEVERITIES, Audit, audit_manifest
-from oahier.data.problems import Problem, Severity
+from oahier.problems import Problem, Severity
 
 _SHOWN = 6
 """Findings of a kind that are printed; pages and JSON hold them all."""

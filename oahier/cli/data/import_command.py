@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import sys
@@ -18,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.options import INTERRUPTED
-from oahier.data.importers.archives import size_words
-from oahier.data.importers.candidates import ImportResult, LeftOut
+from oahier.intake.archives import size_words
+from oahier.intake.candidate import ImportResult, LeftOut
 
 IMPORTERS = {
     "oaizib-cm": ("oaizib_cm", "OAIZIB-CM: 507 knees with label maps, unpacked or zipped"),
@@ -69,10 +68,9 @@ def run(words: list[str]) -> int:
 
 def importer(name: str) -> Callable[..., ImportResult]:
     """The function of an importer."""
-    module = IMPORTERS[name][0]
-    function: Callable[..., ImportResult] = getattr(
-        importlib.import_module(f"oahier.data.importers.{module}"), f"import_{module}"
-    )
+    import oahier.intake
+
+    function: Callable[..., ImportResult] = getattr(oahier.intake, f"import_{IMPORTERS[name][0]}")
     return function
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from oahier.data.phantom import make_phantoms
+from oahier.phantom import make_phantoms
 
 
 def phantom_parser() -> ArgumentParser:

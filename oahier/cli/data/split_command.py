@@ -16,8 +16,8 @@ from rich.table import Table
 
 from oahier.cli.options import checked
 from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions
-from oahier.data.balance import Balance, balance_of, category_name, class_column
-from oahier.data.manifest import read_cells
+from oahier.data.manifest.manifest import read_cells
+from oahier.data.splitting.balance import Balance, balance_of, category_name, class_column
 
 _TEST, _WITH_SHARES = 0.15, 4
 FOLD = "fold"

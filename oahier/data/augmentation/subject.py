@@ -11,7 +11,7 @@ import torchio as tio
 from torch import Tensor
 
 from oahier.data.augmentation.draws import BIAS_ORDER, AugmentationRanges, draw
-from oahier.data.reading import Affine
+from oahier.images import Affine
 
 
 class TorchIOAugmentation:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from oahier.analysis import fit_severity_axis
+from oahier.latent import fit_severity_axis
 from oahier.study.cell_files import read_embeddings, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents

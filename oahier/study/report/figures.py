@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oahier.callbacks.pictures import DOTS_PER_INCH, GREY, INK
+from oahier.callbacks.figures import DOTS_PER_INCH, GREY, INK
 from oahier.study.report.axes import AxisPanel
 from oahier.study.report.forest import ForestPanel, shared_range
 from oahier.study.report.names import MARKERS, Style, level_name

@@ -13,7 +13,7 @@ import torch
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
-from oahier.analysis import axis_measures, fit_severity_axis
+from oahier.latent import axis_measures, fit_severity_axis
 from oahier.study.report.axes import axis_panels
 from oahier.study.report.contents import read_contents
 from oahier.study.report.forest import forest_panels

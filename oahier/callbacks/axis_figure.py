@@ -1,0 +1,112 @@
+"""The picture of a severity axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oahier.callbacks.figures import DOTS_PER_INCH, GREY, INK
+from oahier.types import KL_GRADES, MISSING
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KL_COLOURS = ("#0d0887", "#7e03a8", "#cc4778", "#f07f4f", "#f5b40e")
+"""One colour a grade, from dark to light, the same in every picture; unknown grades are grey."""
+
+
+def axis_picture(
+    plane: npt.NDArray[Any], kl: npt.NDArray[Any], title: str, measures: Mapping[str, float]
+) -> Figure:
+    """Held-out knees along the axis, a row a grade, and in the plane with the second component.
+
+    Args:
+        plane: ``(2, knees)`` coordinates along the axis and along the second component.
+        kl: ``(knees,)`` grades, ``MISSING`` where unknown.
+        title: heading; the number of knees is added.
+        measures: from :func:`oahier.latent.axis_metrics`; some are printed.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.6, 3.9), dpi=DOTS_PER_INCH, facecolor="white")
+    figure.subplots_adjust(left=0.095, right=0.985, top=0.82, bottom=0.13, wspace=0.17)
+    rows, scatter = figure.subplots(1, 2, sharex=True)
+    present = [grade for grade in (MISSING, *range(KL_GRADES)) if (kl == grade).any()]
+    _draw_rows(rows, plane[0], kl, present)
+    _draw_plane(scatter, plane, kl, present)
+    for axes in (rows, scatter):
+        axes.set_xlabel("coordinate along the axis (severity increases to the right)", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9, colors=INK)
+        axes.margins(x=0.06)
+    figure.suptitle(f"{title}, {len(kl)} knees", fontsize=10, y=0.975)
+    figure.text(0.5, 0.885, _summary(measures), fontsize=8.5, ha="center", color=INK)
+    return figure
+
+
+def _draw_rows(axes: Axes, along: npt.NDArray[Any], kl: npt.NDArray[Any], present: list[int]) -> None:
+    means = []
+    for row, grade in enumerate(present):
+        values = np.sort(along[kl == grade])
+        colour = _colour(grade)
+        if len(values) >= 5 and np.ptp(values) > 0:
+            body = axes.violinplot(values, [row], orientation="horizontal", widths=0.85, showextrema=False)
+            for shape in body["bodies"]:  # type: ignore[attr-defined]  # the stub has a single artist
+                shape.set(facecolor=colour, alpha=0.18, edgecolor="none")
+        spread = 0.42 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)
+        axes.scatter(values, row + spread, s=13, color=colour, alpha=0.75, linewidths=0)
+        means.append(values.mean())
+    graded = [index for index, grade in enumerate(present) if grade != MISSING]
+    axes.plot(
+        [means[index] for index in graded], graded, color=INK, marker="D", markersize=5.5, linewidth=1.1,
+        markerfacecolor="white", label="mean of the grade", zorder=4,
+    )  # fmt: skip
+    names = [f"{_name(grade)}\n(n={int((kl == grade).sum())})" for grade in present]
+    axes.set_yticks(range(len(present)), names)
+    axes.set_ylim(-0.6, len(present) - 0.4)
+    if graded:
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+
+
+def _draw_plane(axes: Axes, plane: npt.NDArray[Any], kl: npt.NDArray[Any], present: list[int]) -> None:
+    for grade in present:
+        points = plane[:, kl == grade]
+        axes.scatter(
+            points[0], points[1], s=15, color=_colour(grade), alpha=0.75, linewidths=0, label=_name(grade)
+        )
+    graded = [grade for grade in present if grade != MISSING]
+    centres = np.array([plane[:, kl == grade].mean(axis=1) for grade in graded]).reshape(-1, 2)
+    axes.plot(centres[:, 0], centres[:, 1], color=INK, linewidth=1.1, zorder=3)
+    axes.scatter(
+        centres[:, 0], centres[:, 1], c=[_colour(grade) for grade in graded], s=48, marker="D",
+        edgecolors=INK, linewidths=1.1, zorder=4,
+    )  # fmt: skip
+    axes.set_ylabel("second component", fontsize=9)
+    axes.legend(fontsize=8, framealpha=0.75, edgecolor="none", handletextpad=0.2, borderaxespad=0.1)
+
+
+def _summary(measures: Mapping[str, float]) -> str:
+    parts = {
+        "|Spearman| with KL": "spearman_kl",
+        "AUC of the OA probe": "probe_auc",
+        "d' of neighbours": "separation",
+        "straightness": "straightness",
+        "variance explained": "explained_variance",
+    }
+    return "   ".join(
+        f"{label} {measures[name]:.2f}"
+        for label, name in parts.items()
+        if np.isfinite(measures.get(name, np.nan))
+    )
+
+
+def _colour(grade: int) -> str:
+    return GREY if grade == MISSING else KL_COLOURS[grade]
+
+
+def _name(grade: int) -> str:
+    return "no grade" if grade == MISSING else f"KL {grade}"

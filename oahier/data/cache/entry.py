@@ -1,0 +1,143 @@
+"""The file of one preprocessed knee: a small header, then float16 voxels, then the label map.
+
+The header carries checksums and the time stamp that the finished file was given: as long as size and time
+stamp are those, the content is trusted without reading it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+from oahier.files import write_atomically
+from oahier.images import Affine
+
+if TYPE_CHECKING:
+    from oahier.data.preprocessing import PreparedKnee
+
+MAGIC = b"OAHIER01"
+HEADER_BYTES = 4096
+"""One memory page, so that the voxels start on one."""
+
+_PREFIX = struct.Struct("<8sIIIq")
+"""Magic, length and checksum of the JSON header, checksum of the voxels, time stamp in seconds."""
+
+
+class DamagedEntry(ValueError):
+    """The file is not a complete cache entry."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A preprocessed knee, its arrays mapped from disk."""
+
+    mri: Float16[np.ndarray, "i j k"]
+    cartilage: UInt8[np.ndarray, "i j k"] | None
+    affine: Affine
+
+
+def write_entry(path: Path, knee: PreparedKnee) -> None:
+    """Write the file atomically.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; no half-written file stays behind.
+    """
+    mri = np.ascontiguousarray(knee.mri)
+    arrays = [mri] if knee.cartilage is None else [mri, np.ascontiguousarray(knee.cartilage)]
+    voxels = 0
+    for array in arrays:
+        voxels = zlib.crc32(array.data.cast("B"), voxels)
+    facts = {"shape": mri.shape, "affine": knee.affine.tolist(), "cartilage": len(arrays) == 2}
+    text = json.dumps(facts).encode()
+    # In the past, so that no later change can leave the same time stamp.
+    stamp = int(time.time()) - 10
+    prefix = _PREFIX.pack(MAGIC, len(text), zlib.crc32(text), voxels, stamp)
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.write((prefix + text).ljust(HEADER_BYTES, b"\0"))
+            for array in arrays:
+                file.write(array.data.cast("B"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(temporary, (stamp, stamp))
+
+    write_atomically(path, save)
+
+
+def read_entry(path: Path) -> Entry:
+    """Map an entry into memory; changes to the arrays stay in memory.
+
+    Raises:
+        DamagedEntry: not a complete entry.
+    """
+    shape, affine, has_cartilage, _, _ = _header(path)
+    count = int(np.prod(shape))
+    mri = np.memmap(path, dtype=np.float16, mode="c", offset=HEADER_BYTES, shape=shape)
+    cartilage = None
+    if has_cartilage:
+        offset = HEADER_BYTES + 2 * count
+        cartilage = np.memmap(path, dtype=np.uint8, mode="c", offset=offset, shape=shape)
+    return Entry(mri, cartilage, affine)
+
+
+def entry_size(shape: tuple[int, ...], has_cartilage: bool) -> int:
+    """Bytes of an entry.
+
+    >>> entry_size((160, 384, 384), True) / 1e6
+    70.782976
+    """
+    return HEADER_BYTES + int(np.prod(shape)) * (3 if has_cartilage else 2)
+
+
+def verify_entry(path: Path, *, every_byte: bool = False) -> None:
+    """Make sure that an entry is whole.
+
+    Args:
+        path: the file.
+        every_byte: read all voxels; otherwise only if the file's time stamp is not its own.
+
+    Raises:
+        DamagedEntry: with the reason.
+        FileNotFoundError: there is no such file.
+    """
+    _, _, _, checksum, stamp = _header(path)
+    if not every_byte and path.stat().st_mtime_ns == stamp * 1_000_000_000:
+        return
+    found = 0
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while block := file.read(1 << 24):
+            found = zlib.crc32(block, found)
+    if found != checksum:
+        raise DamagedEntry(f"{path}: the checksum of its voxels does not match")
+    with contextlib.suppress(OSError):  # somebody else's file: it is read in full again next time
+        os.utime(path, (stamp, stamp))
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], Affine, bool, int, int]:
+    with path.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+        size = os.fstat(file.fileno()).st_size
+    if len(head) < HEADER_BYTES:
+        raise DamagedEntry(f"{path}: half-written, {len(head)} bytes")
+    magic, length, text_checksum, checksum, stamp = _PREFIX.unpack_from(head)
+    text = head[_PREFIX.size : _PREFIX.size + length]
+    if magic != MAGIC or zlib.crc32(text) != text_checksum:
+        raise DamagedEntry(f"{path}: its header is damaged")
+    facts = json.loads(text)
+    shape = tuple(int(count) for count in facts["shape"])
+    expected = entry_size(shape, bool(facts["cartilage"]))
+    if size != expected:
+        raise DamagedEntry(f"{path}: half-written, {size} bytes instead of {expected}")
+    return shape, np.array(facts["affine"], dtype=np.float64), bool(facts["cartilage"]), checksum, stamp

@@ -1,0 +1,1 @@
+"""Manifests: the table of knees, its columns, and the ids of its subjects."""

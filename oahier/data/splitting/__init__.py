@@ -1,0 +1,1 @@
+"""Splits by subject: plans, stratified assignment, and the balance reached."""

@@ -1,0 +1,51 @@
+"""From what is on a researcher's disk to a manifest: importers, and what every importer needs.
+
+An importer reads the tables and folders of a source and names :class:`Candidate` knees; then
+:func:`finish_import` opens their images and writes the manifest. Importers are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from oahier.intake.candidate import Candidate, ImportResult, LeftOut, MaskStep
+from oahier.intake.write import finish_import
+
+if TYPE_CHECKING:
+    from oahier.intake.from_dicom import import_dicom
+    from oahier.intake.from_table import import_table
+    from oahier.intake.label_maps import LabelIds
+    from oahier.intake.oai import import_oai
+    from oahier.intake.oai_zib import import_oai_zib
+    from oahier.intake.oaizib_cm import import_oaizib_cm
+
+_LAZY = {
+    "LabelIds": "label_maps",
+    "import_dicom": "from_dicom",
+    "import_oai": "oai",
+    "import_oai_zib": "oai_zib",
+    "import_oaizib_cm": "oaizib_cm",
+    "import_table": "from_table",
+}
+
+__all__ = [
+    "Candidate",
+    "ImportResult",
+    "LabelIds",
+    "LeftOut",
+    "MaskStep",
+    "finish_import",
+    "import_dicom",
+    "import_oai",
+    "import_oai_zib",
+    "import_oaizib_cm",
+    "import_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an importer when it is first asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"oahier.intake.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

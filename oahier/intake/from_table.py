@@ -1,0 +1,186 @@
+"""Knees of any table: a CSV or Excel file that says where the images are and what is known of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oahier.images.knee import LABEL_IDS
+from oahier.intake.candidate import Candidate, ImportResult, LeftOut
+from oahier.intake.journal import Journal
+from oahier.intake.label_maps import LabelIds
+from oahier.intake.options import read_ids, read_pairs
+from oahier.intake.path_patterns import Template, exists
+from oahier.intake.series_choice import choose_series
+from oahier.intake.spreadsheets import read_table, restore_zeros
+from oahier.intake.table_rows import TableColumns, TableRow, check_grades, table_columns, table_rows
+from oahier.intake.write import finish_import
+
+
+def import_table(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    columns: Mapping[str, str] | str = "",
+    mri: str = "",
+    cartilage: str = "",
+    root: str | Path | None = None,
+    values: Mapping[str, str] | str = "",
+    covariates: str = "all",
+    labels: Mapping[int, int] | str = "",
+    resample_masks: bool = False,
+    series: str = "",
+    sheet: str | None = None,
+    separator: str | None = None,
+    licence: str = "",
+    convert: bool = False,
+    mirror_left: bool = False,
+    n4: bool = False,
+    workers: int = 0,
+    progress: bool = True,
+) -> ImportResult:
+    r"""Import knees from a table: CSV, Excel or SAS with a row per knee.
+
+    A column called as one of a manifest (``knee, subject, side, visit, mri, cartilage, kl, oa, split``, in
+    any case) is that column; ``columns`` names the others. A subject is required, it is never guessed.
+    Knees without a name are called ``<subject>-<side>-<visit>``, as far as these are known. A grade is a
+    number 0-4 or empty: a knee with any other grade is left out, and a column with no grade at all refused.
+
+    Args:
+        source: the table.
+        destination: folder for the manifest.
+        columns: for a manifest's column, or a covariate, the table's: ``knee=ID,subject=patient,kl=grade``.
+        mri: path of the image, where no column holds it, with ``{placeholders}`` for columns:
+            ``scans/{ID}_{side}.nii.gz``. Shell patterns are fine as long as one file matches.
+        cartilage: path of the label map, likewise.
+        root: folder that paths start from; the table's when not given.
+        values: what codes mean: ``side.1=right,side.2=left,sex.1=M``.
+        covariates: further columns to keep: ``all``, ``none``, or names with commas between them.
+        labels: our ids for those of the label maps: ``1=2,2=4,3=5``; 0 leaves one out.
+        resample_masks: bring label maps onto the image's grid by the nearest voxel.
+        series: regular expression that finds the series of a DICOM folder by its description.
+        sheet: of a workbook, the first one when not given.
+        separator: of a text table, found when not given.
+        licence: terms of the data, for the manifest.
+        convert: also write the images as NIfTI in the destination.
+        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
+        n4: correct the bias field in preprocessing.
+        workers: processes that open images, 0 for none but this one.
+        progress: show a bar on standard error.
+
+    Raises:
+        ValueError: the table cannot be read, a column is missing, or no knee can be used.
+        OSError: source or destination cannot be read or written.
+        ImportError: a SAS table without pyreadstat.
+    """
+    source = Path(source)
+    table = read_table(source, sheet=sheet, separator=separator)
+    folder = Path(root) if root is not None else source.parent
+    found = table_columns(table, read_pairs("columns", columns), covariates)
+    rows = table_rows(table, found, read_pairs("values", values))
+    check_grades(table, rows)
+    step = _mask_step(read_ids("labels", labels), resample_masks)
+    finder = _Finder(folder, Path(destination), found, mri, cartilage, series, step, [*table.notes])
+    finder.restore_zeros(rows)
+    candidates: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    for row in rows:
+        try:
+            candidates.append(finder.candidate(row))
+        except ValueError as error:
+            left_out.append(
+                LeftOut(f"{source.name} row {row.number}", row.knee, row.get("subject"), str(error))
+            )
+    options = {
+        "columns": found.named, "mri": mri, "cartilage": cartilage, "values": read_pairs("values", values),
+        "labels": read_ids("labels", labels), "resample_masks": resample_masks, "series": series,
+        "convert": convert, "mirror_left": mirror_left, "n4": n4,
+    }  # fmt: skip
+    return finish_import(
+        destination, candidates, left_out, importer="table", source=source, licence=licence, options=options,
+        workers=workers, convert=convert, progress=progress, notes=finder.notes,
+    )  # fmt: skip
+
+
+def _mask_step(ids: dict[int, int], resample: bool) -> LabelIds | None:
+    if not ids and not resample:
+        return None
+    return LabelIds(ids or {value: value for value in LABEL_IDS}, resample)
+
+
+@dataclass
+class _Finder:
+    """Turns rows into knees by looking for their files."""
+
+    root: Path
+    destination: Path
+    columns: TableColumns
+    mri: str
+    cartilage: str
+    series: str
+    mask: LabelIds | None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.series)
+        except re.error as error:
+            raise ValueError(
+                f"series: expected a regular expression, got {self.series!r}: {error}"
+            ) from error
+        own = Journal(self.destination).written()
+        self._templates = {
+            name: Template(pattern, self.root, own)
+            for name, pattern in (("mri", self.mri), ("cartilage", self.cartilage))
+            if pattern
+        }
+        for name, template in self._templates.items():
+            for column in template.columns:
+                self.columns.check(column, f"the path of {name}, {template.pattern}")
+        if "mri" not in self._templates and "mri" not in self.columns.named:
+            raise ValueError(
+                "expected a column with the path of the image (columns: mri=...) or a pattern (mri: "
+                f"'scans/{{ID}}.nii.gz'), got neither; the columns are {', '.join(self.columns.all)}"
+            )
+
+    def restore_zeros(self, rows: list[TableRow]) -> None:
+        """Give ids that stand in paths the leading zeros that file names have."""
+        template = self._templates.get("mri")
+        for column in template.columns if template else ():
+            known = template.values(column) if template else set()
+            restored, notes = restore_zeros([row.get(column) for row in rows if row.get(column)], known)
+            if notes:
+                self.notes += notes
+                for row in rows:
+                    row.set(column, restored.get(row.get(column), row.get(column)))
+
+    def candidate(self, row: TableRow) -> Candidate:
+        """The knee of a row.
+
+        Raises:
+            ValueError: why it is left out.
+        """
+        row.check()
+        path, series = self._path(row, "mri"), None
+        if path is None:
+            raise ValueError("no path of an image")
+        if path.is_dir():
+            path, series = choose_series(path, self.series)
+        cartilage = self._path(row, "cartilage")
+        return Candidate(
+            row.knee, row.get("subject"), row.side, row.get("visit"), path, cartilage, row.kl, row.oa,
+            row.split, row.covariates, series, self.mask if cartilage else None,
+        )  # fmt: skip
+
+    def _path(self, row: TableRow, column: str) -> Path | None:
+        if column in self._templates:
+            return self._templates[column].find(row.cells)
+        cell = row.get(column)
+        if not cell:
+            return None
+        path = self.root / cell.replace("\\", "/")
+        if not exists(path):
+            raise ValueError(f"there is no file {cell} in {self.root}")
+        return path

@@ -1,0 +1,114 @@
+"""Opening the files of one knee: what is wrong with them, what they are, and what has to be written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from oahier.files import feed_file
+from oahier.images import Image, UnreadableImage, orientation_doubt, read_image, write_image
+from oahier.images.knee import label_findings, other_grid, volume_faults
+from oahier.intake.candidate import Candidate
+from oahier.intake.journal import Journal, Record
+
+_FEW, _SHAPE = 12, 2
+"""Different values up to which a volume is no image; two are a shape, which somebody may learn from."""
+
+
+def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
+    """Open a knee, write what has to be written, and keep a record of it.
+
+    Raises:
+        OSError: the destination cannot be written.
+    """
+    try:
+        record = _examined(candidate, destination, convert, fingerprint)
+    except UnreadableImage as error:
+        record = Record(fingerprint, reason=str(error))
+    Journal(destination).write(candidate.knee, record)
+    return record
+
+
+def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
+    image, side = _open(candidate)
+    faults = volume_faults(image.data)
+    few = _few_values(image.data)
+    if few > _SHAPE:
+        faults.append(f"expected an image, got only {few} different values: is it a label map?")
+    if faults:
+        raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
+    labels, notes = _labels(candidate, image)
+    if doubt := orientation_doubt(candidate.mri):
+        notes = [f"{candidate.mri.name}: {doubt}", *notes]
+    if few == _SHAPE:
+        notes = [f"{candidate.mri.name}: only two different values: a shape, or a mask?", *notes]
+    written = {}
+    if convert or candidate.series is not None:
+        written["mri"] = (f"images/{candidate.knee}.nii.gz", image.data)
+    if labels is not None:
+        written["cartilage"] = (f"cartilage/{candidate.knee}.nii.gz", labels)
+    sizes = {}
+    for name, voxels in written.values():
+        path = write_image(destination / name, image.in_source_axes(voxels), image.source.affine)
+        sizes[name] = path.stat().st_size
+    return Record(fingerprint, "", side, _hash(candidate), sizes, notes)
+
+
+def _open(candidate: Candidate) -> tuple[Image, str]:
+    """The image, and the side that its header says, if it is a DICOM series."""
+    if candidate.series is None and not candidate.mri.is_dir():
+        return read_image(candidate.mri), ""
+    from oahier.images.dicom import header_side, read_series, single_series
+
+    series = candidate.series or single_series(candidate.mri)
+    return read_series(series), header_side(series)
+
+
+def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list[str]]:
+    """The label map to write, ``None`` if the one that exists can be used as it is."""
+    path = candidate.cartilage
+    if path is None:
+        return None, []
+    if candidate.mask is not None:
+        labels, notes = candidate.mask(path, image)
+        return labels, [*notes, *_check_ids(path, labels)]
+    found = read_image(path)
+    notes = _check_ids(path, found.data)
+    if not found.grid.same_as(image.grid):
+        raise UnreadableImage(other_grid(candidate.mri, image, path, found))
+    return None, notes
+
+
+def _check_ids(path: Path, labels: np.ndarray) -> list[str]:
+    """Refuse ids that are not ours; what is only strange is a note."""
+    notes = []
+    for finding in label_findings(path, labels):
+        message = finding.message.replace(str(path), path.name)
+        if finding.severity == "error":
+            raise UnreadableImage(message)
+        notes.append(message)
+    return notes
+
+
+def _few_values(data: np.ndarray) -> int:
+    """How many different values a volume has, 0 if they are many."""
+    if len(np.unique(data[::3, ::3, ::3])) > _FEW or len(found := np.unique(data)) > _FEW:
+        return 0
+    return len(found)
+
+
+def _hash(candidate: Candidate) -> str:
+    """SHA-256 of the image's file; of several files, of their hashes in order."""
+    hashes = [_file_hash(file) for file in candidate.image_files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        feed_file(digest, path)
+    except OSError as error:
+        raise UnreadableImage(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()

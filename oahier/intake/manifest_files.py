@@ -1,0 +1,287 @@
+"""The files that an import leaves: manifest, log, provenance and a fragment of configuration."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from oahier.data.manifest.columns import COLUMNS
+from oahier.data.manifest.manifest import Manifest, read_manifest
+from oahier.files import write_atomically
+from oahier.images import image_files
+from oahier.intake.candidate import Candidate, ImportResult, LeftOut
+from oahier.intake.journal import Journal, Record, size_of
+from oahier.types import MISSING
+
+PROVENANCE = ("source", "source_hash", "licence")
+"""Last columns of an imported manifest."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an import is of: importer, source, terms, options, and what had to be decided."""
+
+    importer: str
+    source: Path
+    licence: str
+    options: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def check_destination(folder: Path, importer: str) -> None:
+    """Refuse a folder whose manifest is not of this kind of import.
+
+    Raises:
+        ValueError: says what the folder holds.
+    """
+    if not (folder / "manifest.csv").exists():
+        return
+    try:
+        report = json.loads((folder / "import.json").read_text(encoding="utf-8"))
+        found = str(report["importer"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{folder} holds a manifest.csv that no import wrote; it would be replaced. Choose another folder"
+        ) from None
+    if found != importer:
+        raise ValueError(
+            f"{folder} holds an import of {found!r}, which {importer!r} would replace; choose another folder"
+        )
+
+
+def shown_source(candidate: Candidate, source: Path) -> str:
+    """Where an image came from: relative to the source if it lies there."""
+    if candidate.source:
+        return candidate.source
+    root, path = (source if source.is_dir() else source.parent).absolute(), candidate.mri.absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def manifest_table(
+    folder: Path, kept: Sequence[tuple[Candidate, Record]], source: Path, licence: str
+) -> pd.DataFrame:
+    """The manifest as text, a row per knee.
+
+    Raises:
+        ValueError: a covariate has the name of another column.
+    """
+    names = list(dict.fromkeys(name for candidate, _ in kept for name in candidate.covariates))
+    taken = [name for name in names if name.lower() in (*COLUMNS, *PROVENANCE)]
+    if taken:
+        raise ValueError(
+            f"expected other names for covariates than those of the manifest, got {taken[0]!r}; rename it"
+        )
+    rows = []
+    for candidate, record in kept:
+        rows.append(
+            {
+                "knee": candidate.knee,
+                "subject": candidate.subject,
+                "side": candidate.side or record.side,
+                "visit": candidate.visit,
+                "mri": _mri(folder, candidate, record),
+                "cartilage": _cartilage(folder, candidate, record),
+                "kl": "" if candidate.kl is None else str(candidate.kl),
+                "oa": "" if candidate.oa is None else str(candidate.oa),
+                "split": candidate.split,
+                **{name: candidate.covariates.get(name, "") for name in names},
+                "source": shown_source(candidate, source),
+                "source_hash": record.source_hash,
+                "licence": licence,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*COLUMNS, *names, *PROVENANCE], dtype=str)
+
+
+def _mri(folder: Path, candidate: Candidate, record: Record) -> str:
+    name = f"images/{candidate.knee}.nii.gz"
+    return name if name in record.written else relative(candidate.mri, folder)
+
+
+def _cartilage(folder: Path, candidate: Candidate, record: Record) -> str:
+    name = f"cartilage/{candidate.knee}.nii.gz"
+    if name in record.written:
+        return name
+    return "" if candidate.cartilage is None else relative(candidate.cartilage, folder)
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as the manifest in ``folder`` writes it; links that ".." would go past are resolved."""
+    path = path.resolve() if ".." in path.parts else path
+    try:
+        return Path(os.path.relpath(path.absolute(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.absolute().as_posix()
+
+
+def write_outputs(
+    folder: Path,
+    kept: Sequence[tuple[Candidate, Record]],
+    left_out: list[LeftOut],
+    records: Mapping[str, Record],
+    origin: Origin,
+) -> ImportResult:
+    """Write the log, the provenance and the configuration, and last the manifest; then tidy up.
+
+    Raises:
+        ValueError: no knee is left, or the knees contradict each other.
+        OSError: the folder cannot be written.
+    """
+    _write_changed(folder / "left-out.csv", _left_out_csv(left_out))
+    if not kept:
+        raise ValueError(_nothing(folder, origin.source, left_out))
+    table = manifest_table(folder, kept, origin.source, origin.licence)
+    checked = Manifest.from_table(table, folder, folder / "manifest.csv").table
+    table = table.assign(oa=["" if value < 0 else str(value) for value in checked["oa"]])
+    report = {
+        "importer": origin.importer,
+        "oahier": _version(),
+        "source": str(origin.source.absolute()),
+        "licence": origin.licence,
+        "options": {name: _plain(value) for name, value in origin.options.items()},
+        "notes": [*origin.notes, *_same_images(kept), *_unmirrored(checked, origin), *_notes(kept)],
+        "counts": counts(checked, left_out),
+        "written": _written(folder, kept),
+    }
+    _write_changed(folder / "import.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    _write_changed(folder / "data.yaml", _fragment(folder, origin.options))
+    _write_changed(folder / "manifest.csv", table.to_csv(index=False, lineterminator="\n"))
+    _tidy(folder, records)
+    return ImportResult(read_manifest(folder / "manifest.csv"), left_out, folder, report)
+
+
+def _notes(kept: Sequence[tuple[Candidate, Record]]) -> list[str]:
+    return [f"{candidate.knee}: {note}" for candidate, record in kept for note in record.notes]
+
+
+def _same_images(kept: Sequence[tuple[Candidate, Record]]) -> Iterator[str]:
+    """Knees that were made from the same bytes."""
+    knees: dict[str, list[str]] = {}
+    for candidate, record in kept:
+        knees.setdefault(record.source_hash, []).append(candidate.knee)
+    for names in knees.values():
+        if len(names) > 1:
+            yield f"{' and '.join(names)} are the same image: is a file named twice, or copied?"
+
+
+def _unmirrored(table: pd.DataFrame, origin: Origin) -> Iterator[str]:
+    """Knees of unknown side, which a training that mirrors left knees refuses."""
+    unknown = table.loc[table["side"] == "", "knee"].tolist()
+    if unknown and origin.options.get("mirror_left"):
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        yield (
+            f"the side of {unknown[0]}{more} is unknown: training with mirrored left knees will ask for it; "
+            "fill in the column side of the manifest, or leave --mirror-left out"
+        )
+
+
+_EXTRACTED = ("images", "cartilage", "dicom")
+"""Folders that archives are extracted to."""
+
+
+def _written(folder: Path, kept: Sequence[tuple[Candidate, Record]]) -> dict[str, int]:
+    """Number and bytes of the images in the destination: written, or extracted from archives."""
+    sizes = {name: size for _, record in kept for name, size in record.written.items()}
+    for candidate, _ in kept:
+        for path in (candidate.mri, candidate.cartilage):
+            if candidate.source and path is not None and path.is_relative_to(folder):
+                name = path.relative_to(folder)
+                if name.parts[0] in _EXTRACTED:
+                    files = image_files(path)
+                    sizes |= {file.relative_to(folder).as_posix(): size_of(file) for file in files}
+    return {"files": len(sizes), "bytes": sum(sizes.values())}
+
+
+def counts(table: pd.DataFrame, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Numbers of knees, subjects, and knees per label, side, visit and split; ``unknown`` where empty."""
+
+    def labels(name: str) -> dict[str, int]:
+        known = ("unknown" if value == MISSING else str(value) for value in table[name])
+        return dict(sorted(Counter(known).items()))
+
+    return {
+        "knees": len(table),
+        "subjects": int(table["subject"].nunique()),
+        "cartilage": int((table["cartilage"] != "").sum()),
+        "kl": labels("kl"),
+        "oa": labels("oa"),
+        **{
+            name: dict(sorted(Counter(value or "unknown" for value in table[name]).items()))
+            for name in ("side", "visit", "split")
+        },
+        "left_out": len(left_out),
+    }
+
+
+def _tidy(folder: Path, records: Mapping[str, Record]) -> None:
+    """Remove the records of knees that are gone, and the files that were written for them."""
+    journal = Journal(folder)
+    for knee in journal.knees():
+        if knee in records:
+            continue
+        record = journal.read(knee)
+        for name in record.written if record else ():
+            if name in (f"images/{knee}.nii.gz", f"cartilage/{knee}.nii.gz"):
+                (folder / name).unlink(missing_ok=True)
+        journal.forget(knee)
+
+
+def _write_changed(path: Path, text: str) -> None:
+    try:
+        if path.read_bytes() == text.encode():
+            return
+    except OSError:
+        pass
+    write_atomically(path, text)
+
+
+def _left_out_csv(left_out: Sequence[LeftOut]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["source", "knee", "subject", "reason"])
+    writer.writerows([item.source, item.knee, item.subject, item.reason] for item in left_out)
+    return stream.getvalue()
+
+
+def _nothing(folder: Path, source: Path, left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return f"{source}: expected at least one knee, found none; is it the right folder?"
+    first = left_out[0]
+    return (
+        f"{source}: none of {len(left_out)} could be imported; {folder / 'left-out.csv'} says why, "
+        f"for the first, {first.source}: {first.reason}"
+    )
+
+
+def _fragment(folder: Path, options: Mapping[str, Any]) -> str:
+    data = {
+        "manifest": str((folder / "manifest.csv").absolute()),
+        "mirror_left": bool(options.get("mirror_left", False)),
+        "bias_correction": bool(options.get("n4", False)),
+    }
+    note = "# for `oahier fit --config data.yaml --config mine.yaml`\n"
+    return note + yaml.safe_dump({"data": data}, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _version() -> str:
+    from oahier import __version__
+
+    return __version__

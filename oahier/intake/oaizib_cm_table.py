@@ -1,0 +1,190 @@
+"""Rows of the tables of OAIZIB-CM, and the knees that they describe."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from oahier.data.manifest.columns import BLANK
+from oahier.intake.candidate import Candidate, LeftOut
+from oahier.intake.source_files import SourceFiles
+from oahier.intake.spreadsheets import LabelTable, parse_grade, read_table
+
+_TABLE = re.compile(r"subinfo_(train|test)\.(xlsx|csv)")
+_CASE = re.compile(r"(?:oaizib_)?0*(\d+)(?:_0000)?(?:\.nii(?:\.gz)?)?", re.IGNORECASE)
+_SIDES = {"1": "right", "2": "left", "right": "right", "left": "left"}
+_SEXES = {"1": "M", "2": "F", "m": "M", "f": "F"}
+_BARCODE = 12
+"""Digits of an MR barcode, the first of which is 0."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table, and where it stands."""
+
+    table: str
+    number: int
+    split: str
+    cells: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        return f"{self.table} row {self.number}"
+
+
+def knee_name(case: int) -> str:
+    """The name of a case, ``oaizib_001`` for 1."""
+    return f"oaizib_{case:03d}"
+
+
+def read_rows(files: SourceFiles, notes: list[str]) -> Iterator[Row]:
+    """Rows of both tables; of several for one split the first in ``info`` is read, Excel before CSV."""
+    tables: dict[str, list[str]] = {}
+    for name in files.names:
+        match = _TABLE.fullmatch(name.split("/")[-1].lower())
+        if match:
+            tables.setdefault(match[1], []).append(name)
+    if not tables:
+        raise ValueError(
+            f"{files.source}: expected the tables info/subInfo_train.xlsx and subInfo_test.xlsx (or .csv), "
+            "found neither"
+        )
+    for split in ("train", "test"):
+        names = sorted(
+            tables.get(split, []), key=lambda name: ("/info/" not in f"/{name}", name.endswith("csv"))
+        )
+        if not names:
+            notes.append(f"there is no table subInfo_{split}; its knees are left out")
+            continue
+        if len(names) > 1:
+            notes.append(f"{names[0]} is read, {', '.join(names[1:])} not")
+        table = read_table(files.path(names[0]), content=files.read(names[0]))
+        notes += table.notes
+        columns = _columns(table)
+        for number, cells in table.rows():
+            yield Row(names[0], number, split, {key: cells[name] for key, name in columns.items() if name})
+
+
+def _columns(table: LabelTable) -> dict[str, str | None]:
+    required = {"subject": "SubjectID", "case": "CMT-ID", "side": "KneeSide", "kl": "KLGrade"}
+    others = {"sex": "Gender", "age": "Age", "bmi": "BMI", "mr_barcode": "MRBarCode", "oai_path": "Path"}
+    found = {key: table.column(name, name.replace("-", "_")) for key, name in required.items()}
+    return found | {key: table.column(name, required=False) for key, name in others.items()}
+
+
+def candidates_of(
+    rows: list[Row], images: Mapping[int, Mapping[str, str]], notes: list[str]
+) -> tuple[list[Candidate], list[LeftOut]]:
+    """Knees of the tables whose image is where the table says; files are not yet paths."""
+    cases = {row.place: _case(row) for row in rows}
+    counted = Counter(case for case in cases.values() if case is not None)
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        splits.setdefault(row.cells["subject"], set()).add(row.split)
+    _check_grades(rows)
+    candidates, left_out = [], []
+    for row in rows:
+        case, subject = cases[row.place], row.cells["subject"]
+        knee = "" if case is None else knee_name(case)
+        try:
+            if case is None:
+                raise ValueError(f"CMT-ID: expected oaizib_ and a number, got {row.cells['case']!r}")
+            if counted[case] > 1:
+                raise ValueError(
+                    f"CMT-ID {knee} stands in {counted[case]} rows; which of them it is cannot be said"
+                )
+            _check_subject(subject, splits[subject])
+            if row.split not in images.get(case, {}):
+                raise ValueError(_no_image(knee, row, images.get(case, {})))
+            candidates.append(_candidate(knee, row, notes))
+        except ValueError as error:
+            left_out.append(LeftOut(row.place, knee, subject, str(error)))
+    for case in sorted(set(images) - set(counted)):
+        for name in images[case].values():
+            left_out.append(
+                LeftOut(name, knee_name(case), "", "no row in subInfo_train or subInfo_test has this CMT-ID")
+            )
+    return candidates, left_out
+
+
+def _case(row: Row) -> int | None:
+    match = _CASE.fullmatch(row.cells["case"])
+    return int(match[1]) if match else None
+
+
+def _check_grades(rows: list[Row]) -> None:
+    """Refuse tables in which no grade can be read: the column holds something else."""
+    problems = []
+    known = [row for row in rows if row.cells["kl"].lower() not in BLANK]
+    for row in known:
+        try:
+            parse_grade(row.cells["kl"])
+        except ValueError as error:
+            problems.append(f"{row.place}, column 'KLGrade': {error}")
+    if problems and len(problems) == len(known):
+        raise ValueError(f"{problems[0]}, and none of {len(known)} grades can be read")
+
+
+def _check_subject(subject: str, splits: set[str]) -> None:
+    if not re.fullmatch(r"\d{7}", subject):
+        raise ValueError(f"SubjectID: expected the 7 digits of the OAI, got {subject!r}")
+    if len(splits) > 1:
+        raise ValueError(f"subject {subject} stands in both tables; training on it would spoil the test")
+
+
+def _no_image(knee: str, row: Row, elsewhere: Mapping[str, str]) -> str:
+    if elsewhere:
+        return f"the table says {row.split}, the image is {', '.join(elsewhere.values())}"
+    folder = "imagesTr" if row.split == "train" else "imagesTs"
+    return f"there is no image {folder}/{knee}_0000.nii.gz"
+
+
+def _candidate(knee: str, row: Row, notes: list[str]) -> Candidate:
+    cells = row.cells
+    side = cells["side"].removesuffix(".0").lower()
+    if side not in _SIDES and side not in BLANK:
+        raise ValueError(f"KneeSide: expected 1 (right) or 2 (left), got {cells['side']!r}")
+    try:
+        kl = parse_grade(cells["kl"])
+    except ValueError as error:
+        raise ValueError(f"column 'KLGrade': {error}") from error
+    sex = cells.get("sex", "").removesuffix(".0").lower()
+    if sex not in _SEXES and sex not in BLANK:
+        notes.append(f"{row.place}: Gender {cells['sex']!r} is neither 1 (M) nor 2 (F), left empty")
+    covariates = {
+        "sex": _SEXES.get(sex, ""),
+        "age": _known(cells.get("age", "")),
+        "bmi": _bmi(cells.get("bmi", "")),
+    }
+    covariates["mr_barcode"] = _barcode(cells.get("mr_barcode", ""))
+    covariates["oai_path"] = cells.get("oai_path", "")
+    return Candidate(
+        knee,
+        cells["subject"],
+        _SIDES.get(side, ""),
+        "V00",
+        Path(),
+        kl=kl,
+        split=row.split,
+        covariates=covariates,
+    )
+
+
+def _known(cell: str) -> str:
+    return "" if cell.lower() in BLANK else cell
+
+
+def _bmi(cell: str) -> str:
+    """A body mass index; 0 means that it is missing."""
+    try:
+        return "" if float(cell) == 0 else _known(cell)
+    except ValueError:
+        return _known(cell)
+
+
+def _barcode(cell: str) -> str:
+    """With the leading zero that a spreadsheet may have taken for part of a number."""
+    return cell.zfill(_BARCODE) if cell.isdecimal() and len(cell) == _BARCODE - 1 else _known(cell)

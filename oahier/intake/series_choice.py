@@ -1,0 +1,44 @@
+"""What a path in somebody's table leads to: an image file, or a folder of DICOM series."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oahier.images.dicom import Series
+
+
+def choose_series(folder: Path, pattern: str) -> tuple[Path, Series | None]:
+    """The one DICOM series of a tree whose description or protocol matches.
+
+    Args:
+        folder: looked into with all its folders.
+        pattern: regular expression, in any case; empty matches all.
+
+    Returns:
+        the folder of the series, and the series itself if other ones lie in that folder.
+
+    Raises:
+        ValueError: no series matches, or several; names them.
+    """
+    from oahier.images.dicom import find_series
+
+    series = find_series(folder)
+    wanted = re.compile(pattern, re.IGNORECASE)
+    chosen = [item for item in series if wanted.search(item.description) or wanted.search(item.protocol)]
+    if not series:
+        raise ValueError(
+            f"{folder.name}: expected an image or a folder with a DICOM series, found none in it"
+        )
+    if len(chosen) != 1:
+        listed = ", ".join(
+            f"{item.description or 'without description'!r} ({len(item.files)} files)" for item in series[:6]
+        )
+        more = f" and {len(series) - 6} more" if len(series) > 6 else ""
+        matching = f"{len(chosen)} match {pattern!r}" if pattern else "choose one with --series"
+        raise ValueError(f"{folder.name}: expected one DICOM series, {matching}; there are {listed}{more}")
+    item = chosen[0]
+    alone = sum(other.folder == item.folder for other in series) == 1
+    return item.folder, None if alone else item

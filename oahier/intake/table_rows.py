@@ -1,0 +1,189 @@
+"""Rows of a table under the names of a manifest's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from oahier.data.manifest.columns import BLANK, COLUMNS, SPLITS
+from oahier.intake.manifest_files import PROVENANCE
+from oahier.intake.spreadsheets import LabelTable, parse_grade
+
+_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which column of a table is which.
+
+    Args:
+        named: the table's column for a manifest's column or a covariate.
+        all: every column of the table.
+        covariates: names of the covariates, among those of ``named``.
+    """
+
+    named: dict[str, str]
+    all: tuple[str, ...]
+    covariates: tuple[str, ...]
+
+    def check(self, name: str, what: str) -> None:
+        """Refuse a placeholder that is no column, neither by the table's name nor by ours."""
+        if name not in self.all and name not in self.named:
+            raise ValueError(f"{what}: no column {name!r}; the columns are {', '.join(self.all)}")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row; cells are found by the table's names and by ours, codes are replaced by what they mean."""
+
+    number: int
+    cells: dict[str, str]
+    columns: TableColumns
+
+    def get(self, name: str) -> str:
+        """A cell, empty if it is blank or there is no such column."""
+        return self.cells.get(name, "")
+
+    def set(self, column: str, text: str) -> None:
+        """Correct a cell, under all its names."""
+        origin = self.columns.named.get(column, column)
+        for name in (origin, *(ours for ours, theirs in self.columns.named.items() if theirs == origin)):
+            self.cells[name] = text
+
+    @property
+    def knee(self) -> str:
+        """The knee's name: its own, or what is known of subject, side and visit."""
+        parts = (self.get("subject"), _SIDES.get(self.get("side").lower(), ""), self.get("visit"))
+        return self.get("knee") or "-".join(part for part in parts if part)
+
+    @property
+    def side(self) -> str:
+        """``left``, ``right`` or empty."""
+        cell = self.get("side")
+        if cell and cell.lower() not in _SIDES:
+            raise ValueError(
+                f"side: expected left or right, got {cell!r}; say what it means: side.{cell}=right"
+            )
+        return _SIDES.get(cell.lower(), "")
+
+    @property
+    def kl(self) -> int | None:
+        """The grade, ``None`` if unknown."""
+        try:
+            return parse_grade(self.get("kl"))
+        except ValueError as error:
+            raise ValueError(f"column {self.columns.named['kl']!r}: {error}") from error
+
+    @property
+    def oa(self) -> int | None:
+        """0 or 1, ``None`` if unknown."""
+        cell = self.get("oa").removesuffix(".0")
+        if cell not in ("", "0", "1"):
+            raise ValueError(
+                f"column {self.columns.named['oa']!r}: expected 0, 1 or an empty cell, got {cell!r}"
+            )
+        return int(cell) if cell else None
+
+    @property
+    def split(self) -> str:
+        """``train``, ``val``, ``test`` or empty."""
+        cell = self.get("split").lower()
+        if cell not in ("", *SPLITS):
+            raise ValueError(
+                f"split: expected one of {', '.join(SPLITS)}, got {cell!r}; say split.{cell}=train"
+            )
+        return cell
+
+    @property
+    def covariates(self) -> dict[str, str]:
+        """Further columns."""
+        return {name: self.get(name) for name in self.columns.covariates}
+
+    def check(self) -> None:
+        """Refuse a row that cannot become a knee.
+
+        Raises:
+            ValueError: says what is missing or wrong.
+        """
+        if not self.get("subject"):
+            raise ValueError(
+                f"column {self.columns.named['subject']!r}: expected a subject, got an empty cell"
+            )
+        kl, oa = self.kl, self.oa
+        if kl is not None and oa is not None and oa != int(kl >= 2):
+            raise ValueError(f"OA {oa} contradicts KL {kl}, which means {int(kl >= 2)}")
+
+
+def table_columns(table: LabelTable, given: Mapping[str, str], covariates: str) -> TableColumns:
+    """Which column is which: as given, else by the manifest's own names.
+
+    Raises:
+        ValueError: a column that does not exist, a missing subject, or unknown covariates.
+    """
+    names = tuple(str(name) for name in table.cells)
+    named: dict[str, str] = {}
+    for ours, theirs in given.items():
+        named[ours] = table.column(theirs) or theirs
+    for ours in COLUMNS:
+        if ours not in named and (same := [name for name in names if name.lower() == ours]):
+            named[ours] = same[0]
+    if "subject" not in named:
+        raise ValueError(
+            f"{table.path}: expected a column with the subject (columns: subject=...), got "
+            f"{', '.join(names)}; knees of one person must stay in one split, so it cannot be guessed"
+        )
+    others = [ours for ours in named if ours not in COLUMNS]
+    if taken := [name for name in others if name.lower() in PROVENANCE]:
+        raise ValueError(f"columns: {taken[0]!r} is written by the import; give the covariate another name")
+    free = [
+        name for name in names if name not in {*named.values(), *others} and name.lower() not in PROVENANCE
+    ]
+    if covariates not in ("all", "none"):
+        free = [table.column(name.strip()) or name for name in covariates.split(",") if name.strip()]
+    chosen = () if covariates == "none" else tuple(free)
+    return TableColumns(named | {name: name for name in chosen}, names, (*others, *chosen))
+
+
+def table_rows(table: LabelTable, columns: TableColumns, values: Mapping[str, str]) -> list[TableRow]:
+    """All rows, blank cells empty, codes replaced.
+
+    Raises:
+        ValueError: a code of a column that does not exist.
+    """
+    codes: dict[str, dict[str, str]] = {}
+    for key, meaning in values.items():
+        column, dot, code = key.partition(".")
+        columns.check(column, f"values {key}={meaning}")
+        if not dot:
+            raise ValueError(f"values: expected column.code=meaning, got {key}={meaning}")
+        codes.setdefault(columns.named.get(column, column), {})[code] = meaning
+    rows = []
+    for number, found in table.rows():
+        cells = {name: _meaning(cell, codes.get(name, {})) for name, cell in found.items()}
+        cells |= {ours: cells[theirs] for ours, theirs in columns.named.items()}
+        rows.append(TableRow(number, cells, columns))
+    return rows
+
+
+def _meaning(cell: str, codes: Mapping[str, str]) -> str:
+    cell = "" if cell.lower() in BLANK else cell
+    return codes.get(cell, codes.get(cell.removesuffix(".0"), cell))
+
+
+def check_grades(table: LabelTable, rows: list[TableRow]) -> None:
+    """Refuse a table none of whose grades can be read: its column holds something else.
+
+    Raises:
+        ValueError: names the first row.
+    """
+    known = [row for row in rows if row.get("kl")]
+    problems = []
+    for row in known:
+        try:
+            _ = row.kl
+        except ValueError as error:
+            problems.append(f"{table.path}, row {row.number}, {error}")
+    if problems and len(problems) == len(known):
+        raise ValueError(
+            f"{problems[0]}, and none of {len(known)} grades can be read; translate them: values kl..."
+        )

@@ -1,0 +1,258 @@
+"""The model: one encoder, heads at several granularities, one objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import IOBase
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from oahier.encoders import Encoder, as_encoder
+from oahier.heads import Head
+from oahier.keys import metric_key
+from oahier.losses import LossWeighting
+from oahier.model.assembly import (
+    OptimizerFactory,
+    SchedulerFactory,
+    as_factory,
+    as_heads,
+    as_weighting,
+    build_parts,
+    reading_order,
+    spare_from_decay,
+)
+from oahier.model.checkpoints import describe_parts, forgotten_parts, load_checkpoint_safely
+from oahier.model.checks import check_against_data, check_embedding, check_labels, check_volume
+from oahier.types import MISSING, Batch, StepOutput
+
+M = TypeVar("M", bound="HierarchicalClassifier")
+
+
+class HierarchicalClassifier(L.LightningModule):
+    """Single-OA, Single-KL or Dual supervision of one encoder, by the heads that are given.
+
+    The serial form of the arguments (``{"class_path": ..., "init_args": {...}}`` for each part) is what
+    checkpoints hold; they load with ``weights_only=True`` and no further arguments.
+    :meth:`from_specification` makes a model from it.
+
+    Args:
+        encoder: an :class:`~oahier.Encoder`, any module that returns a feature map or an embedding, or a
+            name (``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"timm3d/resnet18"``, ``"monai/densenet121"``).
+        heads: heads by name; a head learns from the target column of its name unless it says otherwise.
+        loss_weights: weight of each head that teaches the encoder (all 1 when not given), or a
+            :class:`~oahier.losses.LossWeighting`. Probe heads are not weighted: they teach nothing.
+        optimizer: makes an optimizer from parameters, e.g. ``functools.partial(torch.optim.AdamW, lr=1e-4)``.
+        lr_scheduler: makes a scheduler from an optimizer, stepped once an epoch.
+
+    Raises:
+        ValueError: no heads, a name that is unknown, weights that do not fit the heads, heads that read
+            each other in a circle or belong to another model.
+        TypeError: an argument of another kind.
+
+    >>> import oahier as oh
+    >>> model = oh.HierarchicalClassifier(
+    ...     encoder=oh.ResNet3D(depth=10, width=8), heads={"oa": oh.BinaryHead(), "kl": oh.SoftmaxHead(5)}
+    ... )
+    >>> {name: tuple(logits.shape) for name, logits in model(torch.zeros(2, 1, 16, 24, 24)).items()}
+    {'oa': (2, 1), 'kl': (2, 5)}
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | str | dict[str, Any],
+        heads: Mapping[str, Head],
+        loss_weights: LossWeighting | dict[str, float] | None = None,
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        lr_scheduler: SchedulerFactory | None = None,
+    ) -> None:
+        super().__init__()
+        self.remember(describe_parts(
+            encoder=encoder, heads=heads, loss_weights=loss_weights, optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+        ))  # fmt: skip
+        self.encoder: Encoder = as_encoder(encoder)
+        self.heads = nn.ModuleDict(as_heads(heads))
+        self._order = reading_order(dict(self._heads()))
+        for name in self._order:
+            head = self._head(name)
+            width = self.encoder.num_features if head.reads is None else self._head(head.reads).num_logits
+            head.build(width)
+            head.in_features = width
+        self.weighting = as_weighting(loss_weights)
+        self.weighting.build([name for name, head in self._heads() if not head.probe])
+        self._optimizer = as_factory("optimizer", optimizer, Optimizer)
+        self._lr_scheduler = lr_scheduler and as_factory("lr_scheduler", lr_scheduler, LRScheduler)
+
+    @classmethod
+    def from_specification(cls: type[M], specification: Mapping[str, Any], **arguments: Any) -> M:
+        """A model from the serial form of its arguments, as checkpoints and configurations hold it.
+
+        Args:
+            specification: serial form of the constructor arguments; a model's own is ``specification``.
+            arguments: constructor arguments that replace those of the specification.
+
+        Raises:
+            SpecError: a class is not found, is of another kind, or refuses its arguments.
+        """
+        return cls(**build_parts({**specification, **arguments}))
+
+    def forward(self, mri: Tensor) -> dict[str, Tensor]:
+        """Logits ``(batch, num_logits)`` of each head for volumes ``(batch, 1, i, j, k)``."""
+        return self.logits_from_embedding(self.encoder(mri))
+
+    def logits_from_embedding(self, embedding: Tensor) -> dict[str, Tensor]:
+        """Logits of each head for embeddings ``(batch, num_features)``, in the precision of the heads."""
+        check_embedding(embedding, self.encoder)
+        logits: dict[str, Tensor] = {}
+        with torch.autocast(embedding.device.type, enabled=False):
+            for name in self._order:
+                head = self._head(name)
+                read = embedding if head.reads is None else logits[head.reads]
+                read = read.to(next(head.parameters(), read).dtype)
+                logits[name] = head(read.detach() if head.probe else read)
+        return {name: logits[name] for name in self.heads}
+
+    def target_of(self, name: str) -> str:
+        """The target column that teaches a head."""
+        return self._head(name).target or name
+
+    def training_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+        return self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+        return self._step(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+        return self._step(batch, None)
+
+    def _step(self, batch: Batch, stage: str | None) -> StepOutput:
+        check_volume(batch["mri"])
+        features = self.encoder.features(batch["mri"])
+        embedding = self.encoder.embed(features)
+        logits = self.logits_from_embedding(embedding)
+        targets = {name: self._labels(name, batch, stage) for name in self.heads}
+        losses = self._losses(logits, targets)
+        loss = self._objective(losses, embedding)
+        if stage is not None:
+            self._log_losses(stage, loss, losses, targets)
+        with torch.no_grad():
+            values = {name: value.detach() for name, value in logits.items()}
+            return StepOutput(
+                loss=loss,
+                losses={name: value.detach() for name, value in losses.items()},
+                features=() if stage == "train" else tuple(item.detach() for item in features),
+                embedding=embedding.detach(),
+                logits=values,
+                probabilities={name: self._head(name).probabilities(item) for name, item in values.items()},
+                severity={name: self._head(name).severity(item) for name, item in values.items()},
+                targets=targets,
+                knee=list(batch["knee"]),
+                subject=list(batch["subject"]),
+            )
+
+    def _labels(self, name: str, batch: Batch, stage: str | None) -> Tensor:
+        column = self.target_of(name)
+        if column not in batch["targets"]:
+            if stage is None:  # prediction needs no labels
+                return torch.full((len(batch["mri"]),), MISSING, device=batch["mri"].device)
+            raise ValueError(
+                f"head {name!r} learns from target {column!r}, but the batch has {sorted(batch['targets'])}; "
+                f"add it to the data module's targets or set {type(self._head(name)).__name__}(target=...)"
+            )
+        return batch["targets"][column]
+
+    def _losses(self, logits: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss of each head over its labelled knees; a head without any is left out."""
+        losses = {}
+        for name, labels in targets.items():
+            labelled = labels != MISSING
+            if bool(labelled.any()):
+                check_labels(name, labels[labelled], self._head(name).num_classes)
+                losses[name] = self._head(name).loss(logits[name][labelled], labels[labelled])
+        return losses
+
+    def _objective(self, losses: dict[str, Tensor], embedding: Tensor) -> Tensor:
+        teaching = {name: loss for name, loss in losses.items() if not self._head(name).probe}
+        probes = [loss for name, loss in losses.items() if self._head(name).probe]
+        objective = self.weighting(teaching) if teaching else 0.0 * embedding.sum()
+        return torch.stack([objective, *probes, *self._idle(losses)]).sum()
+
+    def _idle(self, losses: dict[str, Tensor]) -> list[Tensor]:
+        """Zeros that reach the parameters of heads without a labelled knee.
+
+        Every parameter has a gradient in every step: DDP waits for it, also where a batch lacks the label.
+        """
+        idle = [head for name, head in self._heads() if name not in losses]
+        modules: list[nn.Module] = [*idle, self.weighting] if idle else []
+        return [0.0 * parameter.sum() for module in modules for parameter in module.parameters()]
+
+    def _log_losses(
+        self, stage: str, loss: Tensor, losses: dict[str, Tensor], targets: dict[str, Tensor]
+    ) -> None:
+        """Log epoch means over labelled knees: NaN for a head that saw none, on all processes alike."""
+        known = torch.stack([labels != MISSING for labels in targets.values()])
+        values = {metric_key(stage, "loss"): loss.detach()}
+        for name in targets:
+            values[metric_key(stage, name, "loss")] = losses.get(name, torch.zeros_like(loss)).detach()
+        counts = [int(known.any(dim=0).sum()), *known.sum(dim=1).tolist()]
+        for (key, value), count in zip(values.items(), counts, strict=True):
+            self.log(key, value, on_step=False, on_epoch=True, batch_size=count, sync_dist=stage != "train")
+        if stage == "train":
+            self.log("loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._optimizer(self.parameters())
+        spare_from_decay(optimizer)
+        if self._lr_scheduler is None:
+            return optimizer
+        scheduler = {"scheduler": self._lr_scheduler(optimizer), "monitor": metric_key("val", "loss")}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def remember(self, specification: dict[str, Any]) -> None:
+        """Take the serial form of the constructor arguments, for checkpoints and loggers."""
+        self.specification = specification
+        self.save_hyperparameters(specification)
+
+    def setup(self, stage: str) -> None:
+        """Check heads and encoder against the data before anything is trained."""
+        if stage == "fit":
+            forgotten_parts(self.specification, self)
+        check_against_data(self, getattr(self.trainer, "datamodule", None))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.specification
+        checkpoint.pop(self.CHECKPOINT_HYPER_PARAMS_NAME, None)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls: type[M], checkpoint_path: str | Path | IOBase, map_location: Any = "cpu", **arguments: Any
+    ) -> M:
+        """Rebuild a model from a checkpoint, which must hold strings, numbers and tensors only.
+
+        Args:
+            checkpoint_path: a file that Lightning wrote, or one that is open.
+            map_location: device for the weights.
+            arguments: constructor arguments that replace those of the checkpoint.
+
+        Raises:
+            CheckpointError: no such file, pickled code inside, or weights of another architecture.
+        """
+        return load_checkpoint_safely(cls, cls.from_specification, checkpoint_path, map_location, arguments)
+
+    def _head(self, name: str) -> Head:
+        head = self.heads[name]
+        if not isinstance(head, Head):
+            raise TypeError(f"heads[{name!r}]: expected an oahier Head, got {type(head).__name__}")
+        return head
+
+    def _heads(self) -> list[tuple[str, Head]]:
+        return [(name, self._head(name)) for name in self.heads]

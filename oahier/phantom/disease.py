@@ -1,0 +1,62 @@
+"""What a continuous severity does to a knee."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oahier.phantom.shapes import ramp
+
+GRADE_THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
+"""Severity from which on a knee has KL grade 1, 2, 3, 4."""
+
+
+def grade_from_severity(severity: float) -> int:
+    """True KL grade of a severity in [0, 1]: equal steps of 0.2.
+
+    >>> [grade_from_severity(s) for s in (0.0, 0.2, 0.39, 0.4, 0.99, 1.0)]
+    [0, 1, 1, 2, 4, 4]
+    """
+    return sum(severity >= threshold for threshold in GRADE_THRESHOLDS)
+
+
+@dataclass(frozen=True)
+class Disease:
+    """Effects of a severity; all of them grow, or stay, as the severity grows."""
+
+    medial_loss: float
+    """Share of the medial cartilage thickness that is gone."""
+    lateral_loss: float
+    focal_loss: float
+    """Additional share at the centre of the focal lesion of the medial weight-bearing region."""
+    osteophyte: float
+    """Height of the osteophytes in mm."""
+    marrow_lesion: float
+    """Strength of bone-marrow lesions, 0 to 1."""
+    effusion: float
+    """Thickness of the fluid in the recesses, in mm on top of the resting fluid."""
+    extrusion: float
+    """How far the medial meniscus is pushed out, in mm."""
+    sclerosis: float
+    """Additional thickness of the medial subchondral plate in mm."""
+
+    @classmethod
+    def from_severity(cls, severity: float, lateral_share: float = 0.3) -> Disease:
+        """Effects at a severity in [0, 1].
+
+        Osteophytes are definite (2 mm) from grade 2 (severity 0.4) on, as in the definition of Kellgren and
+        Lawrence (1957, doi:10.1136/ard.16.4.494); marrow lesions begin at 0.55 and effusion at 0.5.
+
+        >>> Disease.from_severity(0.3).osteophyte, Disease.from_severity(0.4).osteophyte
+        (0.0, 2.0)
+        """
+        definite = severity >= GRADE_THRESHOLDS[1]
+        return cls(
+            medial_loss=0.75 * severity,
+            lateral_loss=0.75 * severity * lateral_share,
+            focal_loss=ramp(severity, 0.25, 0.85),
+            osteophyte=2.0 + 5.0 * ramp(severity, GRADE_THRESHOLDS[1], 1.0) if definite else 0.0,
+            marrow_lesion=ramp(severity, 0.55, 0.95),
+            effusion=5.0 * ramp(severity, 0.5, 1.0),
+            extrusion=5.0 * ramp(severity, 0.3, 1.0),
+            sclerosis=1.2 * ramp(severity, 0.4, 1.0),
+        )

@@ -1,0 +1,163 @@
+"""Embeddings of the training knees in evaluation mode, made once and kept beside the checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oahier.callbacks.batch_recorder import labels_of
+from oahier.data.arguments import require_sides
+from oahier.data.manifest.manifest import Manifest, read_manifest
+from oahier.files import write_atomically
+from oahier.latent import AxisKind
+from oahier.latent.training_knees import EmbeddingReference
+from oahier.prediction.inputs import Scan, manifest_scan
+from oahier.prediction.loading import UnusableScan
+from oahier.prediction.one_knee import as_batch
+from oahier.prediction.trained import TrainedModel, identity_of, reference_path
+from oahier.types import MISSING, Batch
+
+_log = logging.getLogger("oahier.prediction")
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    embedding: Tensor
+    kl: Tensor
+    oa: Tensor
+
+
+def compute_reference(
+    trained: TrainedModel,
+    manifest: str | Path | Manifest,
+    *,
+    kind: AxisKind | None = None,
+    workers: int = 0,
+    progress: bool = False,
+) -> TrainedModel:
+    """The model with a reference of its training and validation knees in evaluation mode.
+
+    The embeddings that training kept are of augmented volumes in training mode. Those made here are what
+    prediction makes, so that distances to them are sharper. They are written beside the checkpoint, where
+    :func:`~oahier.prediction.trained.load_trained` finds them, and are not made again while they are there.
+
+    Args:
+        trained: the model.
+        manifest: holds the knees that the checkpoint names as its training and validation knees.
+        kind: of the severity axis; that of the reference in the checkpoint, or ``"pca"``, if not given.
+        workers: processes that read and preprocess ahead.
+        progress: show a bar.
+
+    Raises:
+        ValueError: training knees that the manifest lacks, that cannot be read, or whose side it does not
+            say although left knees are mirrored.
+        OSError: the folder of the checkpoint cannot be written.
+    """
+    if trained.reference is not None and trained.reference.origin == "evaluation" and kind is None:
+        return trained
+    kind = kind or _kind(trained)
+    table = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+    train, held_out = (
+        _embedded(trained, _scans(trained, table, split), workers, progress) for split in ("train", "val")
+    )
+    return _kept_beside(trained, train, held_out, kind)
+
+
+def reference_from_batches(
+    trained: TrainedModel, training: Iterable[Batch], held_out: Iterable[Batch]
+) -> TrainedModel:
+    """As :func:`compute_reference`, from batches of preprocessed knees without augmentation.
+
+    Args:
+        trained: the model.
+        training: batches of the training knees.
+        held_out: batches of the validation knees.
+
+    Raises:
+        ValueError: no knees.
+        OSError: the folder of the checkpoint cannot be written.
+    """
+    parts = [_embedded_batches(trained, batches) for batches in (training, held_out)]
+    return _kept_beside(trained, parts[0], parts[1], _kind(trained))
+
+
+def _embedded_batches(trained: TrainedModel, batches: Iterable[Batch]) -> _Embedded:
+    device = next(trained.model.parameters()).device
+    rows: list[_Embedded] = []
+    for batch in batches:
+        with torch.inference_mode():
+            embedding = trained.model.encoder(batch["mri"].to(device)).flatten(1).float().cpu()
+        labels = [labels_of(batch, name).cpu() for name in ("kl", "oa")]
+        with torch.inference_mode(False):
+            rows.append(_Embedded(embedding.clone(), labels[0].clone(), labels[1].clone()))
+    if not rows:
+        raise ValueError("reference: expected batches of knees, got none")
+    return _Embedded(*(torch.cat([getattr(row, name) for row in rows]) for name in ("embedding", "kl", "oa")))
+
+
+def _kept_beside(
+    trained: TrainedModel, train: _Embedded, held_out: _Embedded, kind: AxisKind
+) -> TrainedModel:
+    reference = EmbeddingReference.fit(
+        train.embedding, train.kl, train.oa, held_out.embedding, kind=kind, origin="evaluation"
+    )
+    content = {"checkpoint": trained.checkpoint_hash, "reference": reference.state()}
+    beside = write_atomically(reference_path(trained.path), lambda path: torch.save(content, path))
+    identity = identity_of(trained.checkpoint_hash, beside)
+    return replace(trained, reference=reference, identity=identity, without_reference="")
+
+
+def _kind(trained: TrainedModel) -> AxisKind:
+    kind: Any = "pca" if trained.reference is None else trained.reference.axis.kind
+    return kind  # type: ignore[no-any-return]
+
+
+def _scans(trained: TrainedModel, manifest: Manifest, split: str) -> list[Scan]:
+    """The knees of a split at training, as the manifest has them."""
+    wanted = trained.splits.get(split, [])
+    rows = {str(knee): position for position, knee in enumerate(manifest.table["knee"])}
+    missing = [knee for knee in wanted if knee not in rows]
+    if not wanted or missing:
+        what = f"no knee of its split {split!r}" if not wanted else f"{missing[0]!r} ({len(missing)} missing)"
+        raise ValueError(
+            f"reference: {manifest.name}: expected the manifest of the training, but the checkpoint "
+            f"{trained.path.name} names {what}; give the manifest that the model was trained with"
+        )
+    if trained.preprocessing.mirror_left:
+        require_sides(replace(manifest, table=manifest.table.iloc[[rows[knee] for knee in wanted]]))
+    scans: list[Scan] = []
+    for knee in wanted:
+        scans += [replace(scan, cartilage=None) for scan in manifest_scan(manifest, rows[knee])]
+    return scans
+
+
+def _embedded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool) -> _Embedded:
+    rows, labels = [], []
+    device = next(trained.model.parameters()).device
+    for scan, loaded in zip(scans, _loaded(trained, scans, workers, progress), strict=True):
+        if isinstance(loaded, UnusableScan):
+            _log.warning("reference: knee %s is left out: %s", scan.knee, loaded)
+            continue
+        with torch.inference_mode():
+            embedding = trained.model.encoder(as_batch(loaded, device)["mri"]).flatten(1)
+        rows.append(embedding.float().cpu().clone())
+        labels.append([scan.labels.get(name, MISSING) for name in ("kl", "oa")])
+    if not rows:
+        raise ValueError("reference: not one of the knees of a split could be read; see the warnings above")
+    with torch.inference_mode(False):
+        columns = torch.tensor(labels)
+        return _Embedded(torch.cat(rows).clone(), columns[:, 0], columns[:, 1])
+
+
+def _loaded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool) -> Iterator[Any]:
+    from oahier.prediction.run import load_scans
+    from oahier.progress import progress as show
+
+    loaded = load_scans(scans, trained.preprocessing, workers)
+    return show(loaded, len(scans), "Training knees", show=progress)

@@ -1,0 +1,163 @@
+"""Any per-knee value or measure of row weights: its mean, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from oahier.statistics.bootstrap import (
+    RESAMPLES,
+    SEED,
+    Comparison,
+    Design,
+    Seeds,
+    Summary,
+    compared,
+    resampled_values,
+    sample_values,
+    summarised,
+)
+from oahier.statistics.intervals import Floats
+from oahier.statistics.scores import Statistic
+from oahier.statistics.weighted import weighted_mean
+
+
+def paired_difference(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    subjects: Sequence[str] | npt.NDArray[np.character],
+    *,
+    task: str = "",
+    metric: str = "mean",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Comparison:
+    """Difference of the mean of a per-knee value, such as a measure of saliency, between two models.
+
+    Knees with an undefined value in any table are left out; ``n`` counts the others.
+
+    Args:
+        a: ``(seeds, knees)`` or ``(knees,)`` values of the first model.
+        b: those of the second, of the same knees in the same order.
+        subjects: ``(knees,)``.
+        task: goes into the row.
+        metric: goes into the row.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> row = paired_difference([0.1, 0.4, 0.2], [0.3, 0.5, 0.5], ["s1", "s2", "s3"], resamples=1000)
+    >>> round(row.difference, 3), row.ci_low > 0, row.resampled
+    (0.2, True, 'subjects')
+    """
+    left, right = _knee_values("a", a, subjects), _knee_values("b", b, subjects)
+    statistics, names = _means_of_defined(np.concatenate([left, right]), subjects)
+    if not len(names):
+        none = np.full(resamples, np.nan)
+        empty = Design(names, (len(left), len(right)))
+        return compared(task, metric, (np.full(len(left), np.nan), np.full(len(right), np.nan)), none, empty)
+    return paired_statistic(
+        statistics[: len(left)],
+        statistics[len(left) :],
+        names,
+        task=task,
+        metric=metric,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def paired_statistic(
+    a: Sequence[Statistic],
+    b: Sequence[Statistic],
+    subjects: Sequence[str] | npt.NDArray[np.character],
+    *,
+    task: str = "",
+    metric: str = "",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Comparison:
+    """Difference of any measure that is a function of row weights, one function a seed of each model.
+
+    Args:
+        a: functions of the first model: weights ``(resamples, rows)`` to values ``(resamples,)``.
+        b: those of the second.
+        subjects: ``(rows,)``.
+        task: goes into the row.
+        metric: goes into the row.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+
+    Raises:
+        ValueError: no rows.
+    """
+    design = Design(np.asarray(subjects, dtype=str), (len(a), len(b)))
+    values = sample_values([*a, *b], len(subjects))
+    drawn = resampled_values([*a, *b], subjects, resamples, np.random.default_rng(seed))
+    seeds = Seeds(design.seeds, resamples, seed)
+    differences = seeds.mean(1, drawn[len(a) :]) - seeds.mean(0, drawn[: len(a)])
+    return compared(task, metric, (values[: len(a)], values[len(a) :]), differences, design)
+
+
+def summarise_values(
+    values: npt.NDArray[np.floating],
+    subjects: Sequence[str],
+    *,
+    task: str = "",
+    metric: str = "mean",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Summary:
+    """Mean of a per-knee value, such as a measure of saliency, with its interval over subjects and seeds.
+
+    Knees with an undefined value in any seed are left out; ``knees`` counts the others.
+
+    Args:
+        values: ``(seeds, knees)``.
+        subjects: ``(knees,)``.
+        task: goes into the row.
+        metric: goes into the row.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> row = summarise_values(np.array([[0.1, 0.4, np.nan]]), ["s1", "s2", "s3"], resamples=1000)
+    >>> row.value, row.knees, row.ci_low, row.ci_high
+    (0.25, 2, 0.1, 0.4)
+    """
+    if values.ndim != 2 or values.shape[1] != len(subjects):
+        raise ValueError(f"values: expected (seeds, {len(subjects)} knees), got {values.shape}")
+    statistics, names = _means_of_defined(np.asarray(values, dtype=np.float64), subjects)
+    design = Design(names, (len(values),))
+    if not len(names):
+        return summarised(task, metric, np.full(len(values), np.nan), np.full(resamples, np.nan), design)
+    drawn = resampled_values(statistics, names, resamples, np.random.default_rng(seed))
+    means = Seeds(design.seeds, resamples, seed).mean(0, drawn)
+    return summarised(task, metric, sample_values(statistics, len(names)), means, design)
+
+
+def _means_of_defined(
+    values: Floats, subjects: Sequence[str] | npt.NDArray[np.character]
+) -> tuple[list[Statistic], npt.NDArray[np.character]]:
+    """The mean of every row of ``(tables, knees)`` over the knees that all define, and their subjects."""
+    kept = np.isfinite(values).all(axis=0)
+    return [partial(weighted_mean, values=row[kept]) for row in values], np.asarray(subjects, str)[kept]
+
+
+def _knee_values(
+    name: str, values: npt.ArrayLike, subjects: Sequence[str] | npt.NDArray[np.character]
+) -> Floats:
+    table = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if table.ndim != 2 or table.shape[1] != len(subjects) or len(table) == 0:
+        raise ValueError(
+            f"{name}: expected shape (seeds, {len(subjects)}), a column for each of subjects, "
+            f"got {np.shape(values)}"
+        )
+    return table

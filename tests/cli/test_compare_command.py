@@ -1,0 +1,160 @@
+"""``oahier compare`` from files to a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "analysis"))
+
+from made_predictions import columns
+
+from oahier.cli import main
+from oahier.statistics.scores import METRICS
+
+CONTRACT = ["task", "metric", "a", "b", "difference", "ci_low", "ci_high", "p_value", "test", "n"]
+
+
+def _file(path: Path, seed: int, drop: str = "-", **arguments: int) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = {
+        name: cells for name, cells in columns(40, seed, **arguments).items() if not name.startswith(drop)
+    }
+    pd.DataFrame(table).sample(frac=1, random_state=seed).to_csv(path, index=False)
+    return str(path)
+
+
+def test_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = _file(tmp_path / "a.csv", 0), _file(tmp_path / "b.csv", 1)
+    out = tmp_path / "tables" / "table.csv"
+    assert main(["compare", a, b, "--resamples", "200", "--seed", "1", "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert list(table.columns[: len(CONTRACT)]) == CONTRACT
+    assert len(table) == sum(map(len, METRICS.values()))
+    assert (table["difference"] - (table["b"] - table["a"])).abs().max() < 1e-12
+    assert (table["p_adjusted"] >= table["p_value"] - 1e-15).all()
+    assert set(table["correction"]) == {"bh"}
+    printed = capsys.readouterr().out
+    assert "40 knees of 40 subjects, one model a side; 200 resamples of subjects" in printed
+    assert "qwk" in printed
+    again = tmp_path / "again.csv"
+    main(["compare", a, b, "--resamples", "200", "--seed", "1", "--out", str(again)])
+    assert again.read_text() == out.read_text()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["table.csv"]
+
+
+def test_patterns_are_seeds_and_folders_are_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(3):
+        _file(tmp_path / f"single_{seed}" / "predictions.csv", seed)
+    _file(tmp_path / "dual" / "predictions.csv", 7)
+    pattern, out = str(tmp_path / "single_*" / "predictions.csv"), tmp_path / "t.csv"
+    words = ["compare", pattern, str(tmp_path / "dual"), "--resamples", "50", "--out", str(out)]
+    assert main([*words, "--metrics", "auc", "qwk"]) == 0
+    table = pd.read_csv(out)
+    assert table["metric"].tolist() == ["auc", "qwk"]
+    assert set(table["resampled"]) == {"subjects and seeds"}
+
+
+def test_relative_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _file(Path("runs/a/predictions.csv"), 0), _file(Path("runs/b/predictions.csv"), 1)
+    assert main(["compare", "runs/a", "runs/?/predictions.csv", "--resamples", "5"]) == 0
+
+
+def test_a_family_of_pairs_shares_one_correction(tmp_path: Path) -> None:
+    files = [_file(tmp_path / f"{seed}.csv", seed) for seed in range(4)]
+    out = tmp_path / "t.csv"
+    words = [
+        "compare",
+        "--pair",
+        *files[:2],
+        "--pair",
+        *files[2:],
+        "--metrics",
+        "accuracy",
+        "--resamples",
+        "50",
+    ]
+    assert main([*words, "--correction", "holm", "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert len(table) == 4
+    assert table["model_a"].nunique() == 2
+    smallest = table["p_value"].idxmin()
+    assert table["p_adjusted"][smallest] == pytest.approx(min(1, 4 * table["p_value"][smallest]))
+
+
+def test_missing_subjects_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = (_file(tmp_path / f"{seed}.csv", seed, drop="subject") for seed in range(2))
+    assert main(["compare", a, b, "--resamples", "10"]) == 0
+    assert "each knee counts as a subject" in " ".join(capsys.readouterr().out.split())
+
+
+def test_oa_from_kl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kl, oa = _file(tmp_path / "kl.csv", 0, drop="prob_oa"), _file(tmp_path / "oa.csv", 1, drop="prob_kl")
+    assert main(["compare", kl, oa]) == 2
+    assert "--oa-from-kl" in capsys.readouterr().err
+    assert main(["compare", kl, oa, "--oa-from-kl", "--resamples", "20", "--auc-test", "delong"]) == 0
+
+
+def test_undefined_resamples_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = []
+    for seed in range(2):
+        table = columns(40, seed) | {"label_oa": [0] * 39 + [1]}
+        files.append(str(tmp_path / f"{seed}.csv"))
+        pd.DataFrame(table).to_csv(files[-1], index=False)
+    assert main(["compare", *files, "--resamples", "50", "--metrics", "auc"]) == 0
+    assert "resamples without a value: OA auc" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "expected two prediction files A B, or --pair A B"),
+        (["a.csv"], "expected two models A B, got 1"),
+        (["a.csv", "b.csv", "c.csv"], "put a pattern in quotes"),
+        (["nowhere.csv", "a.csv"], "nowhere.csv: no such file or folder"),
+        (["empty", "a.csv"], "empty: expected a folder with a predictions.csv"),
+        (["a.csv", "fewer.csv"], "expected the same knees"),
+        (["a.csv", "b.csv", "--resamples", "0"], "--resamples: expected 1 or more"),
+        (["a.csv", "b.csv", "--seed", "-1"], "--seed: expected 0 or more"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _file(Path("a.csv"), 0), _file(Path("b.csv"), 1)
+    pd.read_csv("a.csv").head(30).to_csv("fewer.csv", index=False)
+    Path("empty").mkdir()
+    assert main(["compare", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_paper_rows_from_the_command_line(shared_data: Path, tmp_path: Path) -> None:
+    paper = shared_data.parent / "paper"
+    if not (paper / "paired-statistics.csv").is_file():
+        pytest.skip(f"the paper's evaluation files are not at {paper}")
+    file = {name: str(paper / f"resnet3d-{name}-predictions.csv") for name in ("single-oa", "dual")}
+    out = tmp_path / "t.csv"
+    words = [
+        "compare",
+        file["single-oa"],
+        file["dual"],
+        "--published-order",
+        "--metrics",
+        "auc",
+        "accuracy",
+        "f1",
+    ]
+    assert main([*words, "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert table["p_value"].tolist() == pytest.approx([0.587941205879412, 0.79052734375, 0.39036096390360964])

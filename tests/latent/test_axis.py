@@ -1,0 +1,213 @@
+"""The severity axis against the published recipe, and where it is undefined."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from oahier.hierarchy import oa_from_kl
+from oahier.latent import (
+    AXIS_KINDS,
+    SeverityAxisFit,
+    axis_measures,
+    fit_severity_axis,
+    umap_embedding,
+)
+from oahier.metrics.association import trend
+from oahier.types import MISSING
+
+
+def knees(count, features=12, seed=0, signal=2.0):
+    """Embeddings whose first coordinates move with the grade, with their grades."""
+    generator = torch.Generator().manual_seed(seed)
+    kl = torch.randint(0, 5, (count,), generator=generator)
+    embeddings = torch.randn(count, features, generator=generator)
+    embeddings[:, :4] -= signal * kl[:, None]  # decreasing: the sign must be turned
+    return embeddings, kl
+
+
+@pytest.mark.parametrize(("count", "features"), [(60, 12), (30, 64)])
+def test_pca_axis_and_probe_follow_the_published_recipe(count, features):
+    train, train_kl = knees(count, features, seed=1)
+    test, test_kl = knees(25, features, seed=2)
+    fit = fit_severity_axis(train, train_kl, kind="pca")
+    measures = axis_measures(fit, test, test_kl)
+
+    scaler = StandardScaler().fit(train.double().numpy())
+    pca = PCA(n_components=2, svd_solver="full").fit(scaler.transform(train.double().numpy()))
+    first = pca.transform(scaler.transform(train.double().numpy()))[:, 0]
+    held_out = pca.transform(scaler.transform(test.double().numpy()))
+    oa, test_oa = (train_kl >= 2).numpy(), (test_kl >= 2).numpy()
+    probe = LogisticRegression().fit(first[:, None], oa)
+
+    np.testing.assert_allclose(fit.project(test).abs().numpy(), np.abs(held_out[:, 0]), rtol=1e-9)
+    np.testing.assert_allclose(fit.project_second(test).abs().numpy(), np.abs(held_out[:, 1]), atol=1e-9)
+    assert fit.explained_variance == pytest.approx(pca.explained_variance_ratio_[0], rel=1e-9)
+    assert measures["explained_variance"] == fit.explained_variance
+    assert measures["spearman_kl"] == pytest.approx(abs(spearmanr(held_out[:, 0], test_kl.numpy()).statistic))
+    assert measures["spearman_oa"] == pytest.approx(abs(spearmanr(held_out[:, 0], test_oa).statistic))
+    expected = roc_auc_score(test_oa, probe.predict_proba(held_out[:, :1])[:, 1])
+    assert measures["probe_auc"] == pytest.approx(expected)
+    assert abs(fit.probe_coefficient) == pytest.approx(abs(probe.coef_[0, 0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", AXIS_KINDS)
+@pytest.mark.parametrize("features", [12, 80])
+def test_every_kind_finds_the_grade_and_points_upwards(kind, features):
+    train, kl = knees(50, features, seed=3)
+    test, test_kl = knees(40, features, seed=4)
+    fit = fit_severity_axis(train, kl, kind=kind)
+    measures = axis_measures(fit, test, test_kl)
+    assert spearmanr(fit.project(train).numpy(), kl.numpy()).statistic > 0.8
+    assert spearmanr(fit.project(test).numpy(), test_kl.numpy()).statistic > 0.8
+    assert measures["monotonicity"] == 1.0
+    assert measures["probe_auc"] > 0.9
+    assert fit.direction.norm().item() == pytest.approx(1)
+    assert (fit.direction @ fit.second).item() == pytest.approx(0, abs=1e-9)
+    assert 0 < fit.explained_variance <= 1
+
+
+def test_orientation_comes_from_the_training_labels():
+    train, kl = knees(50, seed=5)
+    fit = fit_severity_axis(train, kl)
+    turned = fit_severity_axis(-train, kl)
+    torch.testing.assert_close(fit.project(train), turned.project(-train))
+    by_oa = fit_severity_axis(train, torch.full_like(kl, MISSING), oa_from_kl(kl))
+    torch.testing.assert_close(by_oa.direction, fit.direction)
+
+
+def test_measures_by_hand():
+    """One feature, already standard: grades at known places."""
+    one = torch.ones(1, dtype=torch.float64)
+    fit = SeverityAxisFit("pca", 0 * one, one, one, 0 * one, 1.0, 1.0, 0.0, 4)
+    kl = torch.tensor([0, 0, 1, 1, 2, 2, 4])
+    embeddings = torch.tensor([[0.0], [2.0], [4.0], [6.0], [3.0], [5.0], [9.0]])
+    measures = axis_measures(fit, embeddings, kl)
+    deviation = math.sqrt(2)
+    assert measures["separation_0_1"] == pytest.approx(4 / deviation)
+    assert measures["separation_1_2"] == pytest.approx(-1 / deviation)
+    assert measures["separation"] == pytest.approx(1.5 / deviation)
+    assert math.isnan(measures["separation_2_3"])  # nobody has grade 3
+    assert measures["monotonicity"] == pytest.approx(2 / 3)  # up, down, up
+    assert measures["straightness"] == pytest.approx(8 / 10)
+    assert measures["oa_kl_cosine"] == pytest.approx(1)
+    assert measures["explained_variance_held_out"] == pytest.approx(1)
+    assert measures["knees"] == 7
+    assert measures["trend_z"] > 0
+
+
+def test_straightness_of_a_right_angle():
+    two = torch.ones(2, dtype=torch.float64)
+    fit = SeverityAxisFit("pca", 0 * two, two, two / 2**0.5, 0 * two, 1.0, 1.0, 0.0, 4)
+    embeddings = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    measures = axis_measures(fit, embeddings, torch.tensor([0, 2, 4]))
+    assert measures["straightness"] == pytest.approx(2**0.5 / 2)
+
+
+def test_trend_oracle_values():
+    """Jonckheere-Terpstra 33 with ties: z 2.216091, one-sided p 0.0133426282."""
+    samples = [[1, 2, 2, 4], [2, 3, 4], [3, 4, 5, 6]]
+    score = np.array([value for sample in samples for value in sample], dtype=float)
+    labels = np.array([grade for grade, sample in zip((0, 2, 4), samples, strict=True) for _ in sample])
+    z, p = trend(score, labels)
+    assert z == pytest.approx(2.216091, abs=1e-6)
+    assert p == pytest.approx(0.0133426282, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", AXIS_KINDS)
+@pytest.mark.parametrize(
+    ("embeddings", "kl"),
+    [
+        (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)),
+        (torch.randn(2, 4), torch.tensor([0, 4])),
+        (torch.ones(6, 4), torch.tensor([0, 1, 2, 3, 4, 4])),
+        (torch.full((6, 4), math.nan), torch.tensor([0, 1, 2, 3, 4, 4])),
+    ],
+)
+def test_undefined_axes_are_nan_and_do_not_crash(kind, embeddings, kl):
+    fit = fit_severity_axis(embeddings, kl, kind=kind)
+    assert fit.direction.isnan().all()
+    held_out, grades = knees(20, 4, seed=1)
+    measures = axis_measures(fit, held_out, grades)
+    assert math.isnan(measures["spearman_kl"])
+    assert math.isnan(measures["probe_auc"])
+    assert math.isnan(measures["monotonicity"])
+    assert set(measures) == set(axis_measures(fit_severity_axis(*knees(20, 4)), held_out, grades))
+
+
+def test_one_grade_leaves_label_measures_undefined():
+    train, kl = knees(30)
+    fit = fit_severity_axis(train, kl)
+    measures = axis_measures(fit, train, torch.full_like(kl, 2))
+    undefined = {name for name, value in measures.items() if math.isnan(value)}
+    assert {"spearman_kl", "spearman_oa", "probe_auc", "trend_z", "trend_p", "straightness"} <= undefined
+    assert not math.isnan(measures["explained_variance_held_out"])
+    nobody = axis_measures(fit, train[:0], kl[:0])
+    assert nobody["knees"] == 0
+    assert math.isnan(nobody["explained_variance_held_out"])
+
+
+def test_a_grade_per_knee_does_not_break_the_discriminant():
+    fit = fit_severity_axis(
+        torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.arange(5), kind="lda"
+    )
+    assert fit.direction.isfinite().all()
+
+
+def test_missing_labels_are_left_out_of_label_measures():
+    train, kl = knees(40)
+    test, test_kl = knees(30, seed=9)
+    fit = fit_severity_axis(train, kl, kind="regression")
+    hidden = test_kl.clone()
+    hidden[::3] = MISSING
+    seen = hidden != MISSING
+    expected = axis_measures(fit, test[seen], test_kl[seen])
+    assert axis_measures(fit, test, hidden) == pytest.approx(expected, nan_ok=True)
+    oa_only = axis_measures(fit, test, torch.full_like(kl[:30], MISSING), oa_from_kl(test_kl))
+    assert math.isnan(oa_only["spearman_kl"])
+    assert oa_only["probe_auc"] == axis_measures(fit, test, test_kl)["probe_auc"]
+
+
+def test_state_loads_with_weights_only(tmp_path):
+    train, kl = knees(40)
+    fit = fit_severity_axis(train, kl, kind="lda")
+    torch.save(fit.state(), tmp_path / "axis.pt")
+    loaded = SeverityAxisFit.from_state(torch.load(tmp_path / "axis.pt", weights_only=True))
+    assert torch.equal(loaded.project(train), fit.project(train))
+    assert (loaded.kind, loaded.knees) == ("lda", 40)
+
+
+def test_random_states_are_left_alone_and_results_repeat():
+    train, kl = knees(40)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    fits = [fit_severity_axis(train, kl, kind=kind) for kind in (*AXIS_KINDS, *AXIS_KINDS)]
+    axis_measures(fits[0], train, kl)
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert states[2] == random.getstate()
+    for first, second in zip(fits[:4], fits[4:], strict=True):
+        assert torch.equal(first.direction, second.direction)
+
+
+def test_errors_name_what_is_wrong(shapes_unchecked):
+    train, kl = knees(10)
+    with pytest.raises(ValueError, match=r"kind: expected one of .*got 'tsne'"):
+        fit_severity_axis(train, kl, kind="tsne")
+    with pytest.raises(ValueError, match=r"expected 12 features .* got 3"):
+        fit_severity_axis(train, kl).project(torch.zeros(2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_umap_gives_the_same_picture_twice():
+    train, _ = knees(30)
+    picture = umap_embedding(train, seed=1)
+    assert picture.shape == (30, 2)
+    assert torch.equal(picture, umap_embedding(train, seed=1))

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import oahier as oh
+from oahier.model.checks import check_against_data
+from oahier.testing import tiny_batch, tiny_model
+from oahier.types import Batch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _step(model: oh.HierarchicalClassifier, batch: Batch) -> Any:
+    return model._step(batch, None)
+
+
+class Misleading(nn.Module):
+    num_features = 7
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv3d(1, 4, 3)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return self.convolution(volume)
+
+
+class Data:
+    """What the checks ask of a data module."""
+
+    def __init__(self, target_names: Sequence[str], volume_shape: tuple[int, int, int]) -> None:
+        self.target_names, self.volume_shape = target_names, volume_shape
+
+
+def _check(model: oh.HierarchicalClassifier, names: Sequence[str], shape: tuple[int, int, int]) -> None:
+    check_against_data(model, Data(names, shape))
+
+
+def test_head_without_its_column() -> None:
+    with pytest.raises(ValueError, match=r"head 'kl' learns from target 'kl', .* delivers \['oa'\]"):
+        _check(tiny_model(), ["oa"], (16, 16, 16))
+
+
+def test_encoder_that_is_empty_at_this_size() -> None:
+    module = nn.Sequential(nn.Conv3d(1, 2, 3), nn.MaxPool3d(8))
+    model = oh.HierarchicalClassifier(module, {"oa": oh.BinaryHead()})
+    with pytest.raises(ValueError, match="encoder Sequential does not work on volumes of 6x16x16 voxels"):
+        _check(model, ["oa"], (6, 16, 16))
+
+
+def test_encoder_of_another_width_than_declared() -> None:
+    model = oh.HierarchicalClassifier(Misleading(), {"oa": oh.BinaryHead()})
+    with pytest.raises(ValueError, match=r"Misleading: expected .* \(batch, 7\)"):
+        _check(model, ["oa"], (16, 16, 16))
+
+
+def test_checks_leave_modes_and_random_numbers() -> None:
+    model = tiny_model()
+    model.encoder.first.eval()
+    before = [module.training for module in model.modules()], torch.get_rng_state()
+    statistics = model.encoder.first[1].running_mean.clone()
+    _check(model, ["oa", "kl"], (16, 16, 16))
+    assert [module.training for module in model.modules()] == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert torch.equal(model.encoder.first[1].running_mean, statistics)
+
+
+def test_checks_pass_without_a_talkative_data_module() -> None:
+    check_against_data(tiny_model(), None)
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 8, 8, 8), (2, 1, 8, 0, 8), (2, 8, 8, 8), (2, 3, 8, 8, 8)])
+def test_volumes_must_be_volumes(shape: tuple[int, ...]) -> None:
+    batch = tiny_batch()
+    batch["mri"] = torch.zeros(shape)
+    with pytest.raises(ValueError, match=r"mri: expected a batch of volumes \(batch, 1, i, j, k\)"):
+        _step(tiny_model(), batch)
+
+
+@pytest.mark.parametrize("label", [5, -2])
+def test_labels_out_of_range(label: int) -> None:
+    batch = tiny_batch((0, 1))
+    batch["targets"]["kl"] = torch.tensor([0, label])
+    with pytest.raises(ValueError, match=rf"head 'kl': expected labels 0..4 .* got \[.*{label}.*\]"):
+        _step(tiny_model(), batch)
+
+
+def test_batch_without_the_target() -> None:
+    batch = tiny_batch()
+    del batch["targets"]["oa"]
+    with pytest.raises(ValueError, match=r"head 'oa' learns from target 'oa', but the batch has \['kl'\]"):
+        tiny_model()._step(batch, "train")

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_predictions import KL_COLUMNS, columns
+
+from oahier.statistics import Predictions, parse_predictions, read_predictions
+from oahier.statistics.paired_predictions import align
+
+
+def _written(folder: Path, table: dict[str, Any], name: str = "predictions.csv") -> Path:
+    path = folder / name
+    pd.DataFrame(table).to_csv(path, index=False)
+    return path
+
+
+def _changed(column: str, row: int, value: object) -> dict[str, Any]:
+    table = columns(10)
+    cells = list(table[column])
+    cells[row] = value
+    return table | {column: cells}
+
+
+def test_a_file_reads_as_it_was_written(tmp_path: Path) -> None:
+    table = columns(10, per_subject=2)
+    found = read_predictions(_written(tmp_path, table))
+    assert found.knee.tolist() == table["knee"]
+    assert found.subject.tolist() == table["subject"]
+    assert found.label_kl.tolist() == table["label_kl"]
+    np.testing.assert_array_equal(found.prob_oa, table["prob_oa"])
+    np.testing.assert_array_equal(found.prob_kl, np.stack([table[name] for name in KL_COLUMNS], axis=1))
+    np.testing.assert_allclose(found.severity_kl, found.prob_kl @ np.arange(5))
+    np.testing.assert_array_equal(found.pred_kl, found.prob_kl.argmax(axis=1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(range(10)))
+def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
+    table = columns(10)
+    shuffled = {name: [cells[row] for row in order] for name, cells in table.items()}
+    first, second = parse_predictions(table), parse_predictions(shuffled)
+    for name in vars(first):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_a_head_without_columns_does_not_exist() -> None:
+    table = columns(10)
+    kl_only = parse_predictions({name: cells for name, cells in table.items() if name != "prob_oa"})
+    assert kl_only.prob_oa is None
+    assert kl_only.pred_oa is None
+    oa_only = parse_predictions({name: table[name] for name in ("knee", "subject", "label_oa", "prob_oa")})
+    assert oa_only.prob_kl is None
+    assert oa_only.severity_kl is None
+    assert oa_only.label_kl.tolist() == [-1] * 10
+
+
+def test_decisions_and_severity_of_the_file_are_taken() -> None:
+    table = columns(10) | {"pred_kl": [4] * 10, "pred_oa": [0] * 10, "severity_kl": list(range(10))}
+    found = parse_predictions(table)
+    assert found.pred_kl.tolist() == [4] * 10
+    assert found.pred_oa.tolist() == [0] * 10
+    assert found.severity_kl.tolist() == list(range(10))
+
+
+def test_oa_follows_from_the_grade_where_it_is_not_given() -> None:
+    table = columns(10)
+    expected = table.pop("label_oa")
+    assert parse_predictions(table).label_oa.tolist() == expected
+
+
+def test_unknown_labels_and_further_columns_are_allowed() -> None:
+    table = _changed("label_kl", 3, "") | {"prob_oa_from_kl": [7] * 10}
+    found = parse_predictions(table)
+    assert found.label_kl[3] == -1
+    assert found.label_oa[3] in (0, 1)
+
+
+def test_without_subjects_each_knee_is_one() -> None:
+    table = columns(10)
+    del table["subject"]
+    found = parse_predictions(table)
+    assert found.subject.tolist() == found.knee.tolist()
+    assert not found.subject_given
+
+
+def test_rounded_probabilities_pass() -> None:
+    table = columns(10)
+    rounded = {name: np.round(table[name], 5) for name in KL_COLUMNS}
+    assert parse_predictions(table | rounded).prob_kl is not None
+    assert parse_predictions(_changed("prob_oa", 0, 1.0000001)).prob_oa is not None
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    (
+        _changed("prob_oa", 2, "nan"),
+        r"row 4 \(knee k002\), column prob_oa: expected a probability .* got an empty",
+    ),
+    (_changed("prob_oa", 2, 1.2), r"row 4 \(knee k002\), column prob_oa: .* got 1.2; write probabilities"),
+    (_changed("prob_kl_3", 1, -0.1), r"row 3 \(knee k001\), column prob_kl_3: .*from 0 to 1, got -0.1"),
+    (
+        _changed("prob_kl_3", 1, 0.9),
+        r"row 3 \(knee k001\), columns prob_kl_0 to prob_kl_4: expected a sum of 1",
+    ),
+    (_changed("prob_kl_3", 1, "high"), r"row 3 \(knee k001\), column prob_kl_3: .* got 'high'"),
+    (_changed("prob_kl_3", 1, float("inf")), r"column prob_kl_3: .* got 'inf'"),
+    (
+        _changed("label_kl", 0, 5),
+        r"row 2 \(knee k000\), column label_kl: expected a whole number 0 to 4, got '5'",
+    ),
+    (_changed("label_kl", 0, -1), r"column label_kl: expected a whole number 0 to 4, got '-1'"),
+    (_changed("label_oa", 0, 0.5), r"column label_oa: expected a whole number 0 to 1, got '0.5'"),
+    (columns(10) | {"pred_kl": [5] * 10}, r"column pred_kl: expected a whole number 0 to 4, got '5'"),
+    (_changed("knee", 4, "k001"), r"row 6, column knee: 'k001' stands in row 3 already"),
+    (_changed("knee", 4, ""), r"row 6, column knee: expected a name, got an empty cell"),
+    (_changed("subject", 4, " "), r"row 6, column subject: expected a name"),
+    ({"subject": ["a"], "label_oa": [0], "prob_oa": [0.1]}, "expected a column knee, got columns subject"),
+    ({"knee": ["a"], "prob_oa": [0.1]}, "expected a column label_kl or label_oa"),
+    ({"knee": ["a"], "label_oa": [1]}, "expected a column prob_oa or columns prob_kl_0"),
+    (
+        {"knee": ["a"], "label_kl": [1], "prob_kl_0": [1.0]},
+        "prob_kl_1, prob_kl_2, prob_kl_3, prob_kl_4 missing",
+    ),
+    ({"knee": [], "label_kl": [], "prob_oa": []}, "expected at least one knee"),
+]
+
+
+@pytest.mark.parametrize(("table", "message"), BAD)
+def test_bad_tables_are_refused_by_row_and_column(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        parse_predictions(table, "mine.csv")
+    assert str(error.value).startswith("mine.csv: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a column knee, got columns none"),
+        ("knee,label_oa,prob_oa\na,1\n", "row 2: expected 3 cells, got 2"),
+        ("knee,label_oa,prob_oa,prob_oa\na,1,0.5,0.5\n", "column prob_oa occurs twice"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_predictions(path)
+
+
+def _model(table: dict[str, Any], name: str) -> Predictions:
+    return parse_predictions(table, name)
+
+
+def test_different_knees_are_listed() -> None:
+    fewer = {name: cells[:-2] for name, cells in columns(10).items()}
+    with pytest.raises(ValueError, match=r"a.csv and b.csv: .* 2 only in the first \(k008, k009\), 0 only"):
+        align([_model(columns(10), "a.csv"), _model(fewer, "b.csv")])
+
+
+@pytest.mark.parametrize("column", ["label_kl", "label_oa", "subject"])
+def test_labels_and_subjects_must_agree(column: str) -> None:
+    table = columns(10)
+    other = "someone" if column == "subject" else int(table[column][3] == 0)
+    changed = _changed(column, 3, other)
+    with pytest.raises(ValueError, match=f"column {column}, knee k003: expected one value"):
+        align([_model(table, "a.csv"), _model(changed, "b.csv")])
+
+
+def test_what_one_file_lacks_is_taken_from_the_other() -> None:
+    oa = {name: columns(10)[name] for name in ("knee", "label_oa", "prob_oa")}
+    cohort = align([_model(oa, "a"), _model(columns(10, per_subject=2), "b")])
+    assert cohort.subject_given
+    assert len(set(cohort.subject.tolist())) == 5
+    assert cohort.label_kl.tolist() == columns(10)["label_kl"]
+
+
+def test_no_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one prediction table"):
+        align([])

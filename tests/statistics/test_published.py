@@ -1,0 +1,106 @@
+"""The six ResNet3D rows of the paper's paired statistics, from its public prediction files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oahier.statistics import Comparison, compare_predictions, read_predictions
+from oahier.statistics.published import published_generator, trapezoid_auc
+from oahier.statistics.scores import OARows
+
+NAMES = {"AUC": "auc", "Acc": "accuracy", "F1": "f1", "M-AUC": "macro_auc", "M-F1": "macro_f1"}
+
+
+def _published(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with (folder / "paired-statistics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["backbone"] == "resnet3d"]
+    return {(row["task"], NAMES[row["metric"]]): row for row in rows}
+
+
+def _found(folder: Path, resampling: str) -> dict[tuple[str, str], Comparison]:
+    single_oa, single_kl, dual = (
+        read_predictions(folder / f"resnet3d-{name}-predictions.csv")
+        for name in ("single-oa", "single-kl", "dual")
+    )
+    metrics = list(NAMES.values())
+    rows = compare_predictions([single_oa], [dual], metrics=metrics, resampling=resampling)
+    rows += [
+        row
+        for row in compare_predictions([single_kl], [dual], metrics=metrics, resampling=resampling)
+        if row.task == "KL"
+    ]
+    return {(row.task, row.metric): row for row in rows}
+
+
+@pytest.mark.parametrize("resampling", ["published", "shared"])
+def test_published_rows(shared_paper: Path, resampling: str) -> None:
+    published, found = _published(shared_paper), _found(shared_paper, resampling)
+    assert len(published) == 6
+    assert set(published) == set(found)
+    exact = 1e-6 if resampling == "published" else None
+    for key, row in found.items():
+        expected = published[key]
+        assert row.a == pytest.approx(float(expected["single"]), abs=1e-6)
+        assert row.b == pytest.approx(float(expected["dual"]), abs=1e-6)
+        assert row.difference == pytest.approx(float(expected["delta"]), abs=1e-6)
+        assert row.test == expected["test"]
+        assert row.ci_low == pytest.approx(float(expected["ci_lo"]), abs=exact or 4e-3)
+        assert row.ci_high == pytest.approx(float(expected["ci_hi"]), abs=exact or 4e-3)
+        p = float(expected["p_value"])
+        if row.test == "mcnemar_exact":
+            assert row.p_value == p
+        else:
+            assert row.p_value == pytest.approx(p, abs=exact or 4 * np.sqrt(max(p, 1e-3) / 10_000))
+        assert row.n == int(expected["n_subjects"])
+        assert row.undefined == 0
+
+
+def test_only_ties_tell_exact_counting_from_the_published_rounding(shared_paper: Path) -> None:
+    """Both evaluate the same resamples: intervals agree, and p by the share of equal areas only."""
+    single, dual = (
+        read_predictions(shared_paper / f"resnet3d-{name}-predictions.csv") for name in ("single-oa", "dual")
+    )
+    rounded, exact = (
+        compare_predictions([single], [dual], metrics=["auc"], resampling=name)[0]
+        for name in ("published", "shared")
+    )
+    assert (rounded.ci_low, rounded.ci_high) == pytest.approx((exact.ci_low, exact.ci_high), abs=1e-12)
+    assert rounded.p_value != exact.p_value
+    assert rounded.p_value == pytest.approx(exact.p_value, abs=0.01)
+
+
+def test_rounded_area_is_scikit_learns_to_the_last_bit() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(0)
+    scores, labels = np.round(generator.random(50), 2), generator.random(50) < 0.6
+    weights = generator.integers(0, 3, (40, 50)).astype(np.float64)
+    found = trapezoid_auc(weights, OARows(labels, scores, scores >= 0.5))
+    for value, weight in zip(found, weights, strict=True):
+        rows = np.repeat(np.arange(50), weight.astype(int))
+        assert value == roc_auc_score(labels[rows], scores[rows])
+    one_class = trapezoid_auc(weights[:2] * labels, OARows(labels, scores, scores >= 0.5))
+    assert np.isnan(one_class).all()
+
+
+def test_each_measure_has_its_own_block_of_the_stream() -> None:
+    subjects = np.array([f"{row:02d}" for row in range(20)])
+    whole = np.random.default_rng(3).integers(0, 20, (10 * 100, 20))
+    for block, (task, metric) in enumerate(
+        [
+            ("OA", "auc"),
+            ("OA", "accuracy"),
+            ("OA", "f1"),
+            ("KL", "macro_auc"),
+            ("KL", "accuracy"),
+            ("KL", "macro_f1"),
+        ]
+    ):
+        generator = published_generator(task, metric, subjects, resamples=100, seed=3)
+        np.testing.assert_array_equal(
+            generator.integers(0, 20, (100, 20)), whole[block * 100 : block * 100 + 100]
+        )
