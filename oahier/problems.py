@@ -1,4 +1,4 @@
-"""What is wrong with a manifest or with the files it names, one record per finding."""
+"""Findings about a manifest and the files that it names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 """What stops a training or makes results wrong; what deserves a look; what is good to know."""
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""Most severe first."""
 
 _SHOWN = 20
 """Problems that an exception prints; the attribute holds them all."""

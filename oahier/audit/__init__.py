@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oahier.audit.audit import SEVERITIES, Audit, audit_manifest
+from oahier.audit.audit import Audit, audit_manifest
 from oahier.audit.check import check_manifest
 
-__all__ = ["SEVERITIES", "Audit", "audit_manifest", "check_manifest"]
+__all__ = ["Audit", "audit_manifest", "check_manifest"]

@@ -18,15 +18,14 @@ from oahier.audit.duplicates import duplicate_problems
 from oahier.audit.edges import edge_problems
 from oahier.audit.facts_store import FactStore, Files
 from oahier.audit.outliers import outlier_problems
+from oahier.audit.page import page
 from oahier.audit.subject_splits import subject_problems
 from oahier.data.arguments import cache_folder
 from oahier.data.manifest.columns import check_table, row_number
 from oahier.data.manifest.manifest import Manifest, read_cells
 from oahier.data.splitting.balance import balance_of, class_column
 from oahier.files import write_atomically
-from oahier.problems import ManifestError, Problem, Severity
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+from oahier.problems import SEVERITIES, ManifestError, Problem, Severity
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +89,6 @@ class Audit:
         Raises:
             OSError: the file cannot be written.
         """
-        from oahier.audit.page import page
-
         return write_atomically(Path(path), page(self, megabytes))
 
     def files(self, position: int) -> Files | None:

@@ -6,17 +6,19 @@ import base64
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from oahier.audit.audit import SEVERITIES, Audit
 from oahier.audit.counts import LABEL_NAMES
 from oahier.audit.thumbnail import COLOURS, SIDE
 from oahier.data.manifest.columns import row_number
 from oahier.pages import render
-from oahier.problems import Problem
+from oahier.problems import SEVERITIES, Problem
 from oahier.types import MISSING
+
+if TYPE_CHECKING:
+    from oahier.audit.audit import Audit
 
 TEMPLATES = Path(__file__).parent / "templates"
 

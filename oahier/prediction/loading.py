@@ -1,8 +1,10 @@
-"""Reading a scan and preparing it as the training knees were, with what is odd about it."""
+"""Reading and preprocessing of scans as at training, with warnings about unusual ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,7 @@ from oahier.images import Grid, Image, UnreadableImage, orientation_doubt
 from oahier.images.knee import KneeImages, read_knee, volume_faults
 from oahier.prediction.geometry import outside_share
 from oahier.prediction.inputs import Scan
+from oahier.processes import made_ahead
 
 if TYPE_CHECKING:
     from oahier.images.dicom import Series
@@ -75,6 +78,23 @@ def load_scan(scan: Scan, preprocessing: Preprocessing) -> LoadedScan:
     outside = outside_share(seen, images.mri.grid)
     warnings = (*scan.notes, *notes, *input_warnings(images.mri, seen))
     return LoadedScan(scan, images.mri, images.cartilage, prepared, outside, warnings)
+
+
+def load_or_reason(scan: Scan, preprocessing: Preprocessing) -> LoadedScan | UnusableScan:
+    """A loaded scan, or the error that says why it cannot be predicted."""
+    try:
+        return load_scan(scan, preprocessing)
+    except UnusableScan as error:
+        return error
+    except OSError as error:
+        return UnusableScan(f"{scan.source}: cannot be read: {error.strerror or error}")
+
+
+def load_scans(
+    scans: Sequence[Scan], preprocessing: Preprocessing, workers: int
+) -> Iterator[LoadedScan | UnusableScan]:
+    """Each scan as :func:`load_or_reason` gives it, read by other processes ahead of time."""
+    return made_ahead(partial(load_or_reason, preprocessing=preprocessing), scans, workers, waiting=1)
 
 
 def _read(scan: Scan) -> tuple[KneeImages, list[str]]:

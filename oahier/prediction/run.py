@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from oahier.callbacks.files import knee_file, write_arrays, write_rows
 from oahier.data.preprocessing import Preprocessing
 from oahier.prediction.finished import Record, finished_record, record_key
 from oahier.prediction.inputs import LeftOut, Scan, Side, find_scans
-from oahier.prediction.loading import LoadedScan, UnusableScan, load_scan
+from oahier.prediction.loading import LoadedScan, UnusableScan, load_or_reason
 from oahier.prediction.one_knee import KneePrediction, predict_knee
 from oahier.prediction.planes import (
     picture_sources,
@@ -169,24 +168,8 @@ class _LoadedOrDone:
         record = finished_record(self.folder, scan, key)
         if record is not None:
             return record
-        loaded = _load(scan, self.preprocessing)
+        loaded = load_or_reason(scan, self.preprocessing)
         return loaded if isinstance(loaded, UnusableScan) else (loaded, key)
-
-
-def _load(scan: Scan, preprocessing: Preprocessing) -> LoadedScan | UnusableScan:
-    try:
-        return load_scan(scan, preprocessing)
-    except UnusableScan as error:
-        return error
-    except OSError as error:
-        return UnusableScan(f"{scan.source}: cannot be read: {error.strerror or error}")
-
-
-def load_scans(
-    scans: Sequence[Scan], preprocessing: Preprocessing, workers: int
-) -> Iterator[LoadedScan | UnusableScan]:
-    """Each scan loaded, or what is wrong with it, by other processes ahead of time."""
-    return made_ahead(partial(_load, preprocessing=preprocessing), scans, workers, waiting=1)
 
 
 def _predict_and_write(

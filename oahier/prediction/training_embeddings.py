@@ -18,9 +18,10 @@ from oahier.files import write_atomically
 from oahier.latent import AxisKind
 from oahier.latent.training_knees import EmbeddingReference
 from oahier.prediction.inputs import Scan, manifest_scan
-from oahier.prediction.loading import UnusableScan
+from oahier.prediction.loading import UnusableScan, load_scans
 from oahier.prediction.one_knee import as_batch
 from oahier.prediction.trained import TrainedModel, identity_of, reference_path
+from oahier.progress import progress as show
 from oahier.types import MISSING, Batch
 
 _log = logging.getLogger("oahier.prediction")
@@ -156,8 +157,5 @@ def _embedded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progre
 
 
 def _loaded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progress: bool) -> Iterator[Any]:
-    from oahier.prediction.run import load_scans
-    from oahier.progress import progress as show
-
     loaded = load_scans(scans, trained.preprocessing, workers)
     return show(loaded, len(scans), "Training knees", show=progress)

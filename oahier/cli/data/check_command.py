@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from oahier.audit import SEVERITIES, Audit, audit_manifest
+from oahier.audit import Audit, audit_manifest
 from oahier.cli.options import checked
-from oahier.problems import Problem, Severity
+from oahier.problems import SEVERITIES, Problem, Severity
 
 _SHOWN = 6
 """Findings of a kind that are printed; pages and JSON hold them all."""

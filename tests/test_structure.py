@@ -1,0 +1,95 @@
+"""The shape of the library: imports without circles, short files."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import oahier
+
+ROOT = Path(oahier.__file__).parent
+LONGEST, MEDIAN = 300, 113
+"""Lines of a file."""
+
+
+@functools.cache
+def _files() -> dict[str, Path]:
+    """Files by module name; that of a package is its ``__init__.py``."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = ("oahier", *path.relative_to(ROOT).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node, without what is looked at by type checkers only."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from (other, *_statements(other))
+            continue
+        yield child
+        yield from _statements(child)
+
+
+def _imports(module: str) -> set[str]:
+    """Files of the library that a file imports, at its top or inside a function."""
+    known, found = _files(), set()
+    for node in _statements(_tree(known[module])):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {node.module} if inner - set(known) else set()
+            found |= inner
+    return (found & set(known)) - {module}
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, empty where there is none."""
+    finished: set[str] = set()
+    way: list[str] = []
+
+    def visit(module: str) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in finished:
+            return []
+        way.append(module)
+        for other in sorted(graph[module]):
+            if found := visit(other):
+                return found
+        finished.add(way.pop())
+        return []
+
+    for module in sorted(graph):
+        if found := visit(module):
+            return found
+    return []
+
+
+def test_no_file_imports_itself_by_a_detour() -> None:
+    """Imports inside functions count too; those for type checkers do not."""
+    assert not _circle({module: _imports(module) for module in _files()})
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}}
+    assert _circle(graph) == ["b", "c", "b"]
+    assert "oahier.specs" in _imports("oahier")
+    assert "oahier.model" not in _imports("oahier.model.checks"), "a type only"
+
+
+def test_files_are_short() -> None:
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in _files().items()}
+    assert not {name: count for name, count in lines.items() if count > LONGEST}
+    assert statistics.median(lines.values()) <= MEDIAN
