@@ -28,6 +28,7 @@ _PUBLIC = {
     "ResNet3D": "oahier.encoders",
     "SeverityAxis": "oahier.callbacks",
     "SoftmaxHead": "oahier.heads",
+    "StepRecorder": "oahier.callbacks",
     "UncertaintyWeights": "oahier.losses",
     "make": "oahier.specs",
     "make_phantoms": "oahier.phantom",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from oahier.callbacks import OrdinalMetrics as OrdinalMetrics
     from oahier.callbacks import PredictionWriter as PredictionWriter
     from oahier.callbacks import SeverityAxis as SeverityAxis
+    from oahier.callbacks import StepRecorder as StepRecorder
     from oahier.data import KneeMRIDataModule as KneeMRIDataModule
     from oahier.data import read_manifest as read_manifest
     from oahier.encoders import M3T as M3T

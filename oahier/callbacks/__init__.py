@@ -16,6 +16,7 @@ _MODULES = {
     "PredictionWriter": "prediction_writer",
     "RunLog": "run_log",
     "SeverityAxis": "severity_axis",
+    "StepRecorder": "step_recorder",
 }
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from oahier.callbacks.prediction_writer import PredictionWriter as PredictionWriter
     from oahier.callbacks.run_log import RunLog as RunLog
     from oahier.callbacks.severity_axis import SeverityAxis as SeverityAxis
+    from oahier.callbacks.step_recorder import StepRecorder as StepRecorder
 
 __all__ = sorted(_MODULES)
 

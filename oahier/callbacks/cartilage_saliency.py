@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from oahier.callbacks.batch_recorder import BatchRecorder, log_group
 from oahier.callbacks.files import knee_file, write_atomically, write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
-from oahier.callbacks.records import EpochTable
 from oahier.callbacks.saliency_columns import SaliencyColumns, summary, with_other_masks
 from oahier.callbacks.saliency_figure import KneePicture, cut_planes, saliency_picture
+from oahier.callbacks.step_recorder import StepRecorder
+from oahier.gathering import EpochTable, gathering_of
 from oahier.saliency.tail import Explained, SaliencyMethod, TailExplainer, head_to_explain
 from oahier.types import CARTILAGE_LABELS, MISSING, StepOutput
 
@@ -28,7 +28,7 @@ _log = logging.getLogger("oahier.cartilage_saliency")
 _SEED = 0
 
 
-class CartilageSaliency(BatchRecorder):
+class CartilageSaliency(StepRecorder):
     """Explains each validation, test and prediction batch and measures the overlap with the cartilage.
 
     Class activation maps are computed on the tail of the network from the feature maps of the step, so the
@@ -84,7 +84,7 @@ class CartilageSaliency(BatchRecorder):
         name: str = "saliency",
         picture_every_n_epochs: int = 5,
     ) -> None:
-        super().__init__(picture_every_n_epochs)
+        super().__init__(name=name, figure_every_n_epochs=picture_every_n_epochs)
         if dilation < 0 or pictures < 0:
             raise ValueError(
                 "CartilageSaliency: expected dilation >= 0 and pictures >= 0, "
@@ -94,26 +94,23 @@ class CartilageSaliency(BatchRecorder):
         if not all(part and not part.startswith(".") and "\\" not in part for part in parts):
             raise ValueError(f"CartilageSaliency: name: expected a relative path, got {name!r}")
         self.head, self.score, self.method, self.stage = head, score, method, stage
-        self.pictures, self.randomised, self.save_maps, self.name = pictures, randomised, save_maps, name
+        self.pictures, self.randomised, self.save_maps = pictures, randomised, save_maps
         self._columns = SaliencyColumns(labels, dilation)
         self._pictures: dict[str, KneePicture] = {}
         self._noticed = False
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         head_to_explain(_heads(pl_module), self.head)
-
-    @override
-    def _start(self, trainer: L.Trainer) -> None:
-        super()._start(trainer)
         self._pictures = {}
 
     @override
-    def record(
+    def collect(
         self, trainer: L.Trainer, pl_module: L.LightningModule, output: StepOutput, batch: Mapping[str, Any]
-    ) -> None:
+    ) -> Mapping[str, Tensor]:
         if self.method != "smoothgrad" and not self._has_grid(output["features"], trainer):
-            return
+            return {}
         with torch.no_grad(), torch.autocast(output["embedding"].device.type, enabled=False):
             maps = self._explain(pl_module, output, batch)
             cartilage = self._columns.cartilage(batch)
@@ -121,21 +118,22 @@ class CartilageSaliency(BatchRecorder):
             if self.randomised:
                 control = self._explain(pl_module, output, batch, random_seed=_SEED)
                 columns |= self._columns.randomised(control, cartilage)
-        self._records.add(knee=output["knee"], subject=output["subject"], **columns)
         self._keep_pictures(output, batch, volume, cartilage, columns)
         if self.save_maps:
             scale = columns["peak"].view(-1, 1, 1, 1)
             self._save(trainer, output["knee"], volume * scale, batch["affine"])
+        return columns
 
     @override
     def finish(
         self, trainer: L.Trainer, pl_module: L.LightningModule, stage: Stage, table: EpochTable
     ) -> None:
         pictures = self._gather_pictures(trainer)
+        table = gathering_of(trainer).table(trainer, self.name, alone=True)
         if len(table) == 0:
             return
         columns = with_other_masks(table)
-        log_group(pl_module, stage, self.name, summary(columns))
+        self.log_values(pl_module, stage, summary(columns))
         if not trainer.is_global_zero:
             return
         folder = stage_directory(trainer, stage)
@@ -146,7 +144,7 @@ class CartilageSaliency(BatchRecorder):
             outlined = any(plane.cartilage.any() for picture in pictures for plane in picture.planes)
             title = f"Saliency ({self.method}, {self.score} of head {name}), {stage}"
             title += "; cartilage outlined" if outlined else ""
-            self._draw(trainer, partial(_draw_pictures, trainer, stage, self.name, pictures, title))
+            self.draw(trainer, partial(_draw_pictures, trainer, stage, self.name, pictures, title))
 
     def _has_grid(self, features: Sequence[Tensor], trainer: L.Trainer) -> bool:
         if features:

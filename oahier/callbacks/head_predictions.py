@@ -13,7 +13,7 @@ from torch import Tensor
 
 from oahier.callbacks.figures import confusion_picture, reliability_picture
 from oahier.callbacks.keys import Stage
-from oahier.callbacks.records import EpochTable
+from oahier.gathering import EpochTable
 from oahier.hierarchy import OA_FROM_GRADE, oa_from_kl, oa_probability_from_kl
 from oahier.metrics import (
     binary_metrics,

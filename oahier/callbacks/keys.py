@@ -60,18 +60,20 @@ def stage_directory(trainer: L.Trainer, stage: Stage | None = None) -> Path:
     return directory
 
 
-def require_one_dataloader(trainer: L.Trainer, callback: object) -> None:
+def require_one_dataloader(trainer: L.Trainer, reader: str) -> None:
     """Refuse several dataloaders in one evaluation: their knees would be mixed into one table.
 
     Raises:
         ValueError: the running stage has more than one dataloader.
     """
     stage = stage_of(trainer)
-    batches = {"val": trainer.num_val_batches, "test": trainer.num_test_batches}.get(stage)
-    if stage == "predict":
-        batches = trainer.num_predict_batches
+    batches = {
+        "val": trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches,
+        "test": trainer.num_test_batches,
+        "predict": trainer.num_predict_batches,
+    }.get(stage)
     if isinstance(batches, list) and len(batches) > 1:
         raise ValueError(
-            f"{type(callback).__name__}: expected one {stage} dataloader, got {len(batches)}; "
+            f"{reader}: expected one {stage} dataloader, got {len(batches)}; "
             "evaluate them one after another, each with its own default_root_dir"
         )

@@ -10,17 +10,15 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 from typing_extensions import override
 
 from oahier.callbacks.files import write_figure, write_json
 from oahier.callbacks.head_predictions import HeadTable, head_tables, hierarchy_measures
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
-from oahier.callbacks.records import EpochTable
 from oahier.callbacks.step_recorder import StepRecorder
+from oahier.gathering import EpochTable
 from oahier.model.checkpoints import checkpoint_hash
-from oahier.types import StepOutput
 
 _log = logging.getLogger("oahier.ordinal_metrics")
 
@@ -55,19 +53,10 @@ class OrdinalMetrics(StepRecorder):
             )
         self.picture_every_n_epochs = picture_every_n_epochs
         self._heads: list[HeadTable] = []
-        self._waiting = False
+        self._undrawn = False
         self._knees = 0
         self._checkpoint: dict[str, str] | None = None
         self._told: dict[str, str] = {}
-
-    @override
-    def collect(self, output: StepOutput) -> Mapping[str, Tensor]:
-        columns: dict[str, Tensor] = {}
-        for head, probabilities in output["probabilities"].items():
-            columns[f"{head}/probabilities"] = probabilities
-            columns[f"{head}/severity"] = output["severity"][head]
-            columns[f"{head}/labels"] = output["targets"][head]
-        return columns
 
     @override
     def finish(
@@ -86,7 +75,7 @@ class OrdinalMetrics(StepRecorder):
         if trainer.is_global_zero:
             for head in self._heads:
                 self._tell_undefined(metric_key(stage, head.name), head, groups[head.name])
-        self._waiting = True
+        self._undrawn = True
         if self._draws_now(trainer):
             self._draw(trainer, stage)
 
@@ -109,7 +98,7 @@ class OrdinalMetrics(StepRecorder):
 
     @override
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._waiting and self.picture_every_n_epochs:
+        if self._undrawn and self.picture_every_n_epochs:
             self._draw(trainer, "val")
 
     def _draws_now(self, trainer: L.Trainer) -> bool:
@@ -118,7 +107,7 @@ class OrdinalMetrics(StepRecorder):
         return self.picture_every_n_epochs > 0 and trainer.current_epoch % self.picture_every_n_epochs == 0
 
     def _draw(self, trainer: L.Trainer, stage: Stage) -> None:
-        self._waiting = False
+        self._undrawn = False
         if not trainer.is_global_zero:
             return
         for head in self._heads:

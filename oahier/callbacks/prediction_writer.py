@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import lightning as L
 import numpy as np
-from torch import Tensor
 from typing_extensions import override
 
 from oahier.callbacks.files import write_arrays, write_rows
 from oahier.callbacks.keys import Stage, stage_directory
-from oahier.callbacks.records import EpochTable
 from oahier.callbacks.step_recorder import StepRecorder
-from oahier.types import MISSING, StepOutput
+from oahier.gathering import EpochTable
+from oahier.types import MISSING
 
 
 class PredictionWriter(StepRecorder):
@@ -32,15 +31,6 @@ class PredictionWriter(StepRecorder):
         ValueError: the stage has several dataloaders.
         TypeError: the steps do not return a :class:`~oahier.types.StepOutput`.
     """
-
-    @override
-    def collect(self, output: StepOutput) -> Mapping[str, Tensor]:
-        columns = {"embedding": output["embedding"].flatten(1)}
-        for head, probabilities in output["probabilities"].items():
-            columns[f"{head}/probabilities"] = probabilities
-            columns[f"{head}/severity"] = output["severity"][head]
-            columns[f"{head}/labels"] = output["targets"][head]
-        return columns
 
     @override
     def finish(

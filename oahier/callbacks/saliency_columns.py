@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oahier.callbacks.records import EpochTable
+from oahier.gathering import EpochTable
 from oahier.saliency import (
     dilate,
     iou_bound,

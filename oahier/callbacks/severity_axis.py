@@ -12,20 +12,20 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
-from oahier.callbacks.batch_recorder import BatchRecorder, labels_of, log_group
 from oahier.callbacks.files import write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
-from oahier.callbacks.records import EpochRecords, EpochTable
+from oahier.callbacks.step_recorder import StepRecorder
+from oahier.gathering import EpochRecords, EpochTable, as_step_output, common_columns
 from oahier.latent import AxisKind, SeverityAxisFit, axis_measures, fit_severity_axis
 from oahier.latent.training_knees import EmbeddingReference
-from oahier.types import MISSING, StepOutput
+from oahier.types import MISSING
 
 _log = logging.getLogger("oahier.severity_axis")
 _COLUMNS = ("knee", "subject", "projection", "second", "kl", "oa", "split")
 
 
-class SeverityAxis(BatchRecorder):
+class SeverityAxis(StepRecorder):
     """Fits an axis of severity on training embeddings and measures it on held-out ones.
 
     The embeddings are those that training steps made anyway, with augmentation, dropout and batch
@@ -53,7 +53,7 @@ class SeverityAxis(BatchRecorder):
     def __init__(
         self, kind: AxisKind = "pca", *, picture_every_n_epochs: int = 5, keep_embeddings: bool = True
     ) -> None:
-        super().__init__(picture_every_n_epochs)
+        super().__init__(name="axis", figure_every_n_epochs=picture_every_n_epochs)
         self.kind: AxisKind = kind
         self.keep_embeddings = keep_embeddings
         self.fit: SeverityAxisFit | None = None
@@ -64,6 +64,7 @@ class SeverityAxis(BatchRecorder):
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         self._restored = False  # Lightning loads callback states after this, for every kind of run
 
     @override
@@ -87,13 +88,13 @@ class SeverityAxis(BatchRecorder):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if outputs is not None:  # a training step may skip its batch
-            _add(self._current, self._check(outputs), batch)
-
-    @override
-    def record(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, output: StepOutput, batch: Mapping[str, Any]
-    ) -> None:
-        _add(self._records, output, batch)
+            output = as_step_output(outputs, type(self).__name__)
+            columns = {
+                name: column
+                for name, column in common_columns(output, batch).items()
+                if name == "embedding" or name.startswith("batch/")
+            }
+            self._current.add(knee=output["knee"], subject=output["subject"], **columns)
 
     @override
     def finish(
@@ -105,11 +106,11 @@ class SeverityAxis(BatchRecorder):
         fit = self._axis_for(trainer, table)
         if train is not None and self.keep_embeddings:
             self.reference = EmbeddingReference.fit(
-                train["embedding"], train["kl"], train["oa"], table["embedding"], axis=fit,
+                train["embedding"], train.labels("kl"), train.labels("oa"), table["embedding"], axis=fit,
                 origin="training steps",
             )  # fmt: skip
-        measures = axis_measures(fit, table["embedding"], table["kl"], table["oa"])
-        log_group(pl_module, stage, "axis", measures)
+        measures = axis_measures(fit, table["embedding"], table.labels("kl"), table.labels("oa"))
+        self.log_values(pl_module, stage, measures)
         if trainer.is_global_zero:
             self._write(trainer, stage, fit, {"train": train, stage: table}, measures)
 
@@ -120,7 +121,9 @@ class SeverityAxis(BatchRecorder):
             table = _newest(self._previous.gather(trainer), table)
         if len(table) == 0:
             return None
-        self.fit = fit_severity_axis(table["embedding"], table["kl"], table["oa"], kind=self.kind)
+        self.fit = fit_severity_axis(
+            table["embedding"], table.labels("kl"), table.labels("oa"), kind=self.kind
+        )
         return table
 
     def _axis_for(self, trainer: L.Trainer, table: EpochTable) -> SeverityAxisFit:
@@ -134,7 +137,7 @@ class SeverityAxis(BatchRecorder):
                 "SeverityAxis: no axis was fitted on training knees (none in the checkpoint, no training in "
                 "this process); its measures are NaN. Give ckpt_path of a run that had SeverityAxis"
             )
-        embeddings, grades = table["embedding"][:0], table["kl"][:0]
+        embeddings, grades = table["embedding"][:0], table.labels("kl")[:0]
         return fit_severity_axis(embeddings, grades, kind=self.kind)
 
     def _write(
@@ -161,16 +164,11 @@ class SeverityAxis(BatchRecorder):
                 [fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])]
             )
             title = f"Severity axis ({fit.kind}, fitted on {fit.knees} training knees), {stage}"
-            figure = axis_picture(plane.numpy(), held_out["kl"].numpy(), title, measures)
+            figure = axis_picture(plane.numpy(), held_out.labels("kl").numpy(), title, measures)
             path = write_figure(folder / "pictures" / "severity_axis.png", figure)
             log_picture(trainer, metric_key(stage, "axis", "severity_axis"), path)
 
-        self._draw(trainer, draw)
-
-
-def _add(records: EpochRecords, output: StepOutput, batch: Mapping[str, Any]) -> None:
-    labels = {column: labels_of(batch, column) for column in ("kl", "oa")}
-    records.add(knee=output["knee"], subject=output["subject"], embedding=output["embedding"], **labels)
+        self.draw(trainer, draw)
 
 
 def _newest(older: EpochTable, newer: EpochTable) -> EpochTable:
@@ -190,7 +188,8 @@ def _newest(older: EpochTable, newer: EpochTable) -> EpochTable:
 def _rows(fit: SeverityAxisFit, table: EpochTable, split: str) -> list[tuple[object, ...]]:
     first, second = fit.project(table["embedding"]).tolist(), fit.project_second(table["embedding"]).tolist()
     labels = [
-        [None if label == MISSING else label for label in table[column].tolist()] for column in ("kl", "oa")
+        [None if label == MISSING else label for label in table.labels(column).tolist()]
+        for column in ("kl", "oa")
     ]
     return [
         (*values, split) for values in zip(table.knee, table.subject, first, second, *labels, strict=True)

@@ -1,34 +1,57 @@
-"""What the metric and file callbacks share: one table of the knees at the end of an evaluation epoch."""
+"""Base class of callbacks that read a table of the knees at the end of an evaluation epoch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
-from oahier.callbacks.keys import Stage, require_one_dataloader, stage_of
-from oahier.callbacks.records import EpochRecords, EpochTable
+from oahier.callbacks.keys import Stage, metric_key, require_one_dataloader, stage_of
+from oahier.gathering import EpochTable, as_step_output, gathering_of
 from oahier.types import StepOutput
 
 
 class StepRecorder(L.Callback, ABC):
-    """Collects from each validation, test and prediction step; hands over one table an epoch.
+    """Hands over one table at the end of each validation, test and prediction epoch.
 
-    A subclass says what to keep of a step in :meth:`collect` and what to do with the whole epoch in
-    :meth:`finish`. The sanity check before training is left out. Training steps are not collected.
+    A subclass says in :meth:`finish` what to do with the table, and in :meth:`collect` which columns it needs
+    beside the common ones (:meth:`oahier.gathering.EpochGathering.add`): they are gathered once for all
+    callbacks. The sanity check before training is left out. Training steps are not collected.
+
+    Args:
+        name: of what is logged and written, so that several callbacks can stand side by side; the name of
+            the class if not given.
+        figure_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
+            and prediction figures are always drawn.
+
+    Raises:
+        ValueError: ``figure_every_n_epochs`` is negative; in training, two callbacks of one name, a callback
+            with the name of a head, or a stage with several dataloaders.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, name: str = "", figure_every_n_epochs: int = 5) -> None:
         super().__init__()
-        self._records = EpochRecords()
+        self.name = name or type(self).__name__
+        if figure_every_n_epochs < 0:
+            raise ValueError(
+                f"{type(self).__name__}: figure_every_n_epochs must be 0 or more, got {figure_every_n_epochs}"
+            )
+        self.figure_every_n_epochs = figure_every_n_epochs
+        self._waiting: Callable[[], None] | None = None
 
-    @abstractmethod
-    def collect(self, output: StepOutput) -> Mapping[str, Tensor]:
-        """Columns, one row a knee, to keep of a step."""
+    def collect(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, output: StepOutput, batch: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        """Further columns of a batch, one row a knee; by default none.
+
+        If some batches yield columns and others none, the table has the knees of the former.
+        """
+        return {}
 
     @abstractmethod
     def finish(
@@ -36,40 +59,42 @@ class StepRecorder(L.Callback, ABC):
     ) -> None:
         """Use the epoch's table, which is the same on every process; called on every process."""
 
-    def _start(self, trainer: L.Trainer) -> None:
-        self._records.clear()
-        if not trainer.sanity_checking:
-            require_one_dataloader(trainer, self)
+    def log_values(self, pl_module: L.LightningModule, stage: Stage, values: Mapping[str, float]) -> None:
+        """Log values of an epoch, equal on every process, as ``{stage}/{name}/...``; prediction logs none."""
+        if stage != "predict":
+            logged = {metric_key(stage, self.name, name): float(value) for name, value in values.items()}
+            pl_module.log_dict(logged, sync_dist=pl_module.trainer.world_size > 1, batch_size=1)
 
-    def _add(self, trainer: L.Trainer, outputs: Any) -> None:
-        if not trainer.sanity_checking:
-            output = self._check(outputs)
-            self._records.add(knee=output["knee"], subject=output["subject"], **self.collect(output))
+    def draw(self, trainer: L.Trainer, draw: Callable[[], None]) -> None:
+        """Draw now if this epoch has figures; what was not drawn is drawn when training ends."""
+        every = self.figure_every_n_epochs
+        if trainer.state.fn != TrainerFn.FITTING or (every > 0 and trainer.current_epoch % every == 0):
+            self._waiting = None
+            draw()
+        elif every > 0:
+            self._waiting = draw
 
-    def _finish(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            table = self._records.gather(trainer)
-            self._records.clear()
-            self.finish(trainer, pl_module, stage_of(trainer), table)
-
-    def _check(self, outputs: Any) -> StepOutput:
-        missing = (
-            sorted(StepOutput.__required_keys__ - set(outputs)) if isinstance(outputs, Mapping) else None
-        )
-        if missing is None or missing:
-            got = type(outputs).__name__ if missing is None else f"one without {missing}"
-            raise TypeError(
-                f"{type(self).__name__}: expected the steps to return an oahier.types.StepOutput, got {got}"
+    @override
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Refuse names that two writers would share."""
+        everyone: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        for other in everyone:
+            if other is not self and isinstance(other, StepRecorder) and other.name == self.name:
+                kinds = [type(callback).__name__ for callback in everyone if callback in (self, other)]
+                raise ValueError(
+                    f"Trainer(callbacks=...): {kinds[0]} and {kinds[1]} share the name {self.name!r}, so one "
+                    f"would overwrite the other's values and files; give one of them another name=..."
+                )
+        if self.name in getattr(pl_module, "heads", ()):
+            raise ValueError(
+                f"{type(self).__name__}: name {self.name!r} is that of a head of the model, so their values "
+                "would share one key; give the callback another name=..."
             )
-        return cast("StepOutput", outputs)
 
     @override
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._start(trainer)
-
-    @override
-    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._start(trainer)
+        require_one_dataloader(trainer, type(self).__name__)
+        gathering_of(trainer).start()
 
     @override
     def on_validation_batch_end(
@@ -81,44 +106,26 @@ class StepRecorder(L.Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._add(trainer, outputs)
-
-    @override
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._add(trainer, outputs)
+        if trainer.sanity_checking:
+            return
+        output, gathering = as_step_output(outputs, type(self).__name__), gathering_of(trainer)
+        gathering.add(batch_idx, output, batch)
+        columns = self.collect(trainer, pl_module, output, batch)
+        if columns:
+            gathering.add_columns(self.name, output, columns)
 
     @override
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._finish(trainer, pl_module)
+        if not trainer.sanity_checking:
+            table = gathering_of(trainer).table(trainer, self.name)
+            self.finish(trainer, pl_module, stage_of(trainer), table)
+
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     @override
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._finish(trainer, pl_module)
-
-    @override
-    def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._start(trainer)
-
-    @override
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._add(trainer, outputs)
-
-    @override
-    def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._finish(trainer, pl_module)
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._waiting is not None:
+            self._waiting()
+        self._waiting = None

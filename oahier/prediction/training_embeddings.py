@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oahier.callbacks.batch_recorder import labels_of
 from oahier.data.arguments import require_sides
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.files import write_atomically
@@ -94,7 +93,8 @@ def _embedded_batches(trained: TrainedModel, batches: Iterable[Batch]) -> _Embed
     for batch in batches:
         with torch.inference_mode():
             embedding = trained.model.encoder(batch["mri"].to(device)).flatten(1).float().cpu()
-        labels = [labels_of(batch, name).cpu() for name in ("kl", "oa")]
+        unknown = torch.full((len(batch["mri"]),), MISSING)
+        labels = [batch["targets"].get(name, unknown).cpu() for name in ("kl", "oa")]
         with torch.inference_mode(False):
             rows.append(_Embedded(embedding.clone(), labels[0].clone(), labels[1].clone()))
     if not rows:

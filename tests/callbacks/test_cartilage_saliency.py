@@ -377,7 +377,7 @@ def test_errors_come_before_anything_is_computed(tmp_path):
         trainer.test(make_model(), tiny_dataloader(tiny_batches(1)), verbose=False)
     with pytest.raises(ValueError, match=r"got dilation=-1\.0 and pictures=3"):
         oh.CartilageSaliency(dilation=-1.0)
-    with pytest.raises(ValueError, match="picture_every_n_epochs must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="figure_every_n_epochs must be 0 or more, got -1"):
         oh.CartilageSaliency(picture_every_n_epochs=-1)
     trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency(stage=5)])
     with pytest.raises(ValueError, match="stage: the encoder has 2 feature maps"):

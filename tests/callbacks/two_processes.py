@@ -8,7 +8,7 @@ import lightning as L
 import torch
 
 from oahier.callbacks import LearningCurves, OrdinalMetrics, PredictionWriter
-from oahier.callbacks.records import EpochRecords
+from oahier.gathering import EpochRecords
 
 
 def _tiny():

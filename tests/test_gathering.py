@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oahier.callbacks.records import EpochRecords
+from oahier import gathering
+from oahier.gathering import EpochGathering, EpochRecords, gathering_of
 
 
 def _pretend_ranks(monkeypatch, *parts):
@@ -80,8 +81,8 @@ def test_processes_with_unequal_rows_and_repeated_knees(monkeypatch):
     one.add(knee=["d", "a"], subject=["4", "1"], value=torch.tensor([4.0, 1.0]))
     one.add(knee=["b"], subject=["2"], value=torch.tensor([2.0]))
     two.add(knee=["c", "d"], subject=["3", "4"], value=torch.tensor([3.0, 4.0]))
-    parts = [records._local() for records in (one, two, none)]
-    monkeypatch.setattr(EpochRecords, "_local", lambda self: parts[0])
+    parts = [{"": records._local()} for records in (one, two, none)]
+    monkeypatch.setattr(EpochRecords, "_local", lambda self: parts[0][""])
     table = one.gather(_pretend_ranks(monkeypatch, *parts))
     assert table.knee == ["a", "b", "c", "d"]
     assert table["value"].tolist() == [1.0, 2.0, 3.0, 4.0]
@@ -127,3 +128,53 @@ def test_an_unknown_column_names_the_known_ones():
     records.add(knee=["a"], subject=["a"], value=torch.ones(1))
     with pytest.raises(KeyError, match=r"no column 'valu'.*\['value'\]"):
         records.gather()["valu"]
+
+
+def _output(*knees):
+    rows = len(knees)
+    return {
+        "embedding": torch.arange(rows * 2.0).view(rows, 2),
+        "probabilities": {"kl": torch.full((rows, 5), 0.2)},
+        "severity": {"kl": torch.full((rows,), 2.0)},
+        "targets": {"kl": torch.arange(rows)},
+        "row_losses": {"kl": torch.arange(rows) / 10},
+        "knee": list(knees),
+        "subject": list(knees),
+    }
+
+
+def test_all_readers_of_an_epoch_share_one_table(monkeypatch):
+    shared, trainer = EpochGathering(), SimpleNamespace(world_size=1)
+    calls = []
+    original = gathering._gather
+    monkeypatch.setattr(gathering, "_gather", lambda *a: calls.append(a) or original(*a))
+    for batch, knees in enumerate((("b", "a"), ("c",))):
+        for _ in range(3):  # three readers add the same batch
+            shared.add(batch, _output(*knees), {"targets": {"jsn": torch.ones(len(knees))}})
+    shared.add_columns("mine", _output("c"), {"x": torch.tensor([7.0])})
+
+    table = shared.table(trainer)
+    assert table.knee == ["a", "b", "c"]
+    assert sorted(table) == [
+        "batch/targets/jsn", "embedding", "kl/labels", "kl/loss", "kl/probabilities", "kl/severity",
+    ]  # fmt: skip
+    assert table["kl/loss"].tolist() == pytest.approx([0.1, 0.0, 0.0])
+    assert table.labels("jsn").tolist() == [1, 1, 1]
+    assert table.labels("moaks").tolist() == [-1, -1, -1]
+    assert shared.table(trainer) is table
+    own = shared.table(trainer, "mine")
+    assert (own.knee, own["x"].tolist(), own["embedding"].tolist()) == (["c"], [7.0], [[0.0, 1.0]])
+    assert list(shared.table(trainer, "mine", alone=True)) == ["x"]
+    assert shared.table(trainer, "nobody").knee == table.knee
+    assert len(calls) == 1
+
+    shared.start()
+    assert len(shared.table(trainer)) == 0
+
+
+def test_every_trainer_has_its_own(tmp_path):
+    from oahier.testing.model import tiny_trainer
+
+    first, second = tiny_trainer(tmp_path), tiny_trainer(tmp_path)
+    assert gathering_of(first) is gathering_of(first)
+    assert gathering_of(first) is not gathering_of(second)
