@@ -16,7 +16,7 @@ from typing import Any
 from oahier.audit.facts import VERSION, KneeFacts, examine
 from oahier.data.cache.fingerprints import file_signature
 from oahier.files import write_atomically
-from oahier.processes import made_ahead
+from oahier.processes import process_map
 from oahier.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ class FactStore:
         known = {path: _read(path) for path in paths}
         files_of = dict(zip(paths, knees, strict=True))
         jobs = [(path, files_of[path]) for path, facts in known.items() if facts is None]
-        made = progress(made_ahead(_examined, jobs, workers), len(jobs), "Reading knees")
+        made = progress(
+            process_map(_examined, jobs, workers, name=lambda job: job[1][0]), len(jobs), "Reading knees"
+        )
         for path in paths:
             if known[path] is None:  # every path is once among the jobs
                 known[path] = KneeFacts.from_dict(next(made))

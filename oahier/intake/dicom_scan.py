@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +12,9 @@ from oahier.images.dicom.walk import folders_in
 from oahier.intake.dicom_folder import FolderJob, FoundSeries, look_into
 from oahier.intake.folder_journal import FolderJournal
 from oahier.intake.journal import FOLDER
-from oahier.intake.parallel import ImportInterrupted, announce, bar
-from oahier.intake.pool import results_of
+from oahier.intake.parallel import ImportInterrupted
+from oahier.processes import ProcessKilled, process_map
+from oahier.progress import announce, progress
 
 STORE = "series.jsonl"
 """What is remembered of every folder, in ``.import`` of the destination."""
@@ -52,7 +51,7 @@ class TreeScan:
         """
         from oahier import __version__
 
-        announce(f"reading the headers of all files in {self.source}", self.progress)
+        announce(f"reading the headers of all files in {self.source}", show=self.progress)
         heading = {"importer": "dicom", "oahier": __version__, "source": str(self.source.absolute())}
         heading |= {"look": "2"}  # another one where series are judged in another way
         with FolderJournal(self.destination / FOLDER / STORE, heading) as journal:
@@ -87,23 +86,18 @@ class TreeScan:
             return replace(job, known=known) if known and known.get("state") == job.state else job
 
         workers = 0 if self.workers > 0 and len(jobs) == 1 else min(self.workers, len(jobs))
-        with (
-            bar(self.progress) as shown,
-            closing(results_of(look_into, map(with_record, jobs), workers)) as results,
-        ):
-            task = shown.add_task("reading headers, folders", total=len(jobs))
-            try:
-                for record, series in results:
-                    if journal.get(record["path"]) != record:
-                        journal.add(record)
-                    found += [one if self.fits(one) else replace(one, shared=None) for one in series]
-                    shown.advance(task)
-            except BrokenProcessPool as error:
-                raise ImportInterrupted(
-                    "a process that read headers was killed, or ran out of memory; what was done is kept in "
-                    f"{self.destination}: run the same import again, with fewer workers than {workers} if "
-                    "memory is short"
-                ) from error
+        looks = process_map(look_into, map(with_record, jobs), workers, ahead=4, name=lambda job: job.path)
+        try:
+            for record, series in progress(looks, len(jobs), "reading headers, folders", show=self.progress):
+                if journal.get(record["path"]) != record:
+                    journal.add(record)
+                found += [one if self.fits(one) else replace(one, shared=None) for one in series]
+        except ProcessKilled as error:
+            raise ImportInterrupted(
+                f"a process was killed while it read {error.items}; what was done is kept in "
+                f"{self.destination}: run the same import again, with fewer workers than {workers} if "
+                "memory is short"
+            ) from error
         return found
 
     def _name(self, path: Path) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 
 from oahier.files import write_atomically
@@ -151,6 +153,7 @@ def locked(destination: Path) -> Iterator[None]:
         ) from error
     with stream:
         _lock(stream.fileno(), path, destination)
+        register_after_fork(stream, io.TextIOWrapper.close)  # a process that outlives this one holds no lock
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}")
         stream.flush()

@@ -16,7 +16,8 @@ from oahier.intake.archives import size_words
 from oahier.intake.candidate import Candidate, LeftOut
 from oahier.intake.journal import FOLDER
 from oahier.intake.oai_packed import ARCHIVE, UNPACKING, unpack, unpacked_size
-from oahier.intake.parallel import announce, bar
+from oahier.progress import announce
+from oahier.progress import progress as show
 
 _DICOM = "dicom"
 """Folder of the destination that series are extracted to, ``dicom/<knee>/<series>``."""
@@ -116,18 +117,16 @@ def _extract(waiting: Sequence[_Packed], destination: Path, workers: int, progre
             28, f"cannot extract {words}: only {size_words(free)} are free there; free some space, choose "
             "another destination, or fewer visits or sides",
         )  # fmt: skip
-    announce(f"extracting {words}", progress)
+    announce(f"extracting {words}", show=progress)
     lost: dict[str, str] = {}
-    with bar(progress) as shown, ThreadPoolExecutor(max(1, workers)) as pool:
-        task = shown.add_task("extracting series", total=len(waiting))
+    with ThreadPoolExecutor(max(1, workers)) as pool:
         futures = {pool.submit(item.extract): item.knee for item in waiting}
         try:
-            for future in as_completed(futures):
+            for future in show(as_completed(futures), len(futures), "extracting series", show=progress):
                 try:
                     future.result()
                 except ValueError as error:
                     lost[futures[future]] = str(error)
-                shown.advance(task)
         finally:
             pool.shutdown(cancel_futures=True)
     return lost

@@ -17,7 +17,7 @@ from oahier.intake.journal import FOLDER
 from oahier.intake.oai_codes import visit_of_path
 from oahier.intake.oai_extracted import extracted_folders
 from oahier.intake.oai_packed import ARCHIVE, first_member
-from oahier.intake.parallel import bar
+from oahier.progress import progress as show
 
 _TRIES = 3
 """Files of a folder that are opened before it is given up."""
@@ -102,11 +102,11 @@ def find_folders(source: Path, destination: Path, progress: bool) -> list[Series
     known = _known(store, source)
     found: dict[str, SeriesFolder] = {}
     store.parent.mkdir(parents=True, exist_ok=True)
-    with bar(progress) as shown, store.open("a", encoding="utf-8") as stream:
-        task = shown.add_task("looking for series", total=None)
+    with store.open("a", encoding="utf-8") as stream:
         if not known:
             stream.write(json.dumps({"source": str(source.absolute())}) + "\n")
-        for path, changed, leaf in _places(source, destination, known):
+        places = _places(source, destination, known)
+        for path, changed, leaf in show(places, None, "looking for series", show=progress):
             relative = path.relative_to(source).as_posix()
             item = known.get(relative)
             if item is None or item.changed != changed or item.fault:
@@ -116,7 +116,6 @@ def find_folders(source: Path, destination: Path, progress: bool) -> list[Series
                 stream.write(json.dumps(asdict(item)) + "\n")
                 stream.flush()
             found[relative] = item
-            shown.advance(task)
     lines = [{"source": str(source.absolute())}, *(asdict(found[name]) for name in sorted(found))]
     if found != known:
         write_atomically(store, "".join(json.dumps(line) + "\n" for line in lines))

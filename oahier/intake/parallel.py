@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from functools import partial
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from oahier.intake.candidate import Candidate
 from oahier.intake.journal import Record
 from oahier.intake.knee_files import examine
-from oahier.intake.pool import results_of
-
-logger = logging.getLogger(__name__)
+from oahier.processes import ProcessKilled, process_map
+from oahier.progress import progress as show
 
 
 class ImportInterrupted(OSError):
     """A process that read images ended before its time."""
-
-
-def bar(progress: bool) -> Progress:
-    """A progress bar on standard error, silent if ``progress`` is false."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not progress,
-    )  # fmt: skip
-
-
-def announce(message: str, progress: bool) -> None:
-    """Say what is going to be written: on standard error, or in the log where nothing is shown."""
-    logger.info("%s", message)
-    if progress:
-        Console(stderr=True).print(message, soft_wrap=True, highlight=False, markup=False)
 
 
 def examine_all(
@@ -69,23 +47,20 @@ def examine_all(
         raise ValueError(f"expected workers of 0 or more, got {workers}")
     if not waiting:
         return {}
-    processes = 0 if len(waiting) == 1 else min(workers, len(waiting))
     look = partial(_examined, folder=folder, convert=convert)
+    found = process_map(look, waiting, workers, ahead=4, name=lambda job: job[0].knee)
     records: dict[str, Record] = {}
-    with bar(progress) as shown, closing(results_of(look, waiting, processes)) as results:
-        task = shown.add_task("opening images", total=done + len(waiting), completed=done)
-        try:
-            for knee, record in results:
-                records[knee] = record
-                shown.advance(task)
-        except BrokenProcessPool as error:
-            raise ImportInterrupted(
-                f"a process that read images was killed, or ran out of memory, after {len(records)} of "
-                f"{len(waiting)} knees; what was done is kept in {folder}: run the same import again, "
-                f"with fewer workers than {processes} if memory is short"
-            ) from error
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error)) from error
+    try:
+        for knee, record in show(found, done + len(waiting), "opening images", show=progress, done=done):
+            records[knee] = record
+    except ProcessKilled as error:
+        raise ImportInterrupted(
+            f"a process was killed while it read {error.items}, after {len(records)} of {len(waiting)} "
+            f"knees; what was done is kept in {folder}: run the same import again, with fewer workers than "
+            f"{workers} if memory is short"
+        ) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error)) from error
     return records
 
 

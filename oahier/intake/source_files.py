@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from oahier.intake.archives import Archive, size_words
-from oahier.intake.parallel import announce, bar
+from oahier.progress import announce, bar
 
 _IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr", ".dcm", ".zip")
 
@@ -89,15 +89,12 @@ class SourceFiles:
             inner[member] = paths[name] = self.destination / targets[name]
         waiting = sum(archive.waiting(inner, self.destination) for archive, inner in grouped.values())
         if waiting:
-            announce(f"extracting {size_words(waiting)} to {self.destination}", progress)
+            announce(f"extracting {size_words(waiting)} to {self.destination}", show=progress)
         lost: dict[str, str] = {}
-        with bar(progress and bool(waiting)) as shown:
-            total = sum(archive.size(member) for archive, inner in grouped.values() for member in inner)
-            task = shown.add_task("extracting, MB", total=total >> 20)
+        total = sum(archive.size(member) for archive, inner in grouped.values() for member in inner)
+        with bar("extracting, MB", total >> 20, show=progress and bool(waiting)) as advance:
             for archive, inner in grouped.values():
-                problems = archive.extract(
-                    inner, self.destination, lambda size: shown.advance(task, size / (1 << 20))
-                )
+                problems = archive.extract(inner, self.destination, lambda size: advance(size / (1 << 20)))
                 lost |= {
                     name: problems[m] for name in members if (m := self._member(name, archive)) in problems
                 }

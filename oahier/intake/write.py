@@ -12,7 +12,8 @@ from oahier.data.manifest.columns import LONGEST_NAME, UNFIT
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.journal import Journal, Record, fingerprint, locked, remove_temporary_files
 from oahier.intake.manifest_files import Origin, check_destination, write_outputs
-from oahier.intake.parallel import announce, examine_all
+from oahier.intake.parallel import examine_all
+from oahier.progress import announce
 
 
 def finish_import(
@@ -125,7 +126,7 @@ def _announce(folder: Path, waiting: list[Candidate], convert: bool, progress: b
     images = sum(convert or item.series is not None for item in waiting)
     masks = sum(item.cartilage is not None and item.mask is not None for item in waiting)
     if images or masks:
-        announce(f"writing {images} images and {masks} label maps to {folder}", progress)
+        announce(f"writing {images} images and {masks} label maps to {folder}", show=progress)
 
 
 def _named_apart(candidates: Iterable[Candidate], source: Path) -> tuple[list[Candidate], list[LeftOut]]:

@@ -15,7 +15,7 @@ from oahier.images import Grid, Image, UnreadableImage, orientation_doubt
 from oahier.images.knee import KneeImages, read_knee, volume_faults
 from oahier.prediction.geometry import outside_share
 from oahier.prediction.inputs import Scan
-from oahier.processes import made_ahead
+from oahier.processes import process_map
 
 if TYPE_CHECKING:
     from oahier.images.dicom import Series
@@ -94,7 +94,8 @@ def load_scans(
     scans: Sequence[Scan], preprocessing: Preprocessing, workers: int
 ) -> Iterator[LoadedScan | UnusableScan]:
     """Each scan as :func:`load_or_reason` gives it, read by other processes ahead of time."""
-    return made_ahead(partial(load_or_reason, preprocessing=preprocessing), scans, workers, waiting=1)
+    load = partial(load_or_reason, preprocessing=preprocessing)
+    return process_map(load, scans, workers, ahead=1, name=lambda scan: scan.source)
 
 
 def _read(scan: Scan) -> tuple[KneeImages, list[str]]:

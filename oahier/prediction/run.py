@@ -24,7 +24,7 @@ from oahier.prediction.planes import (
     write_picture,
 )
 from oahier.prediction.trained import TrainedModel, load_trained
-from oahier.processes import made_ahead
+from oahier.processes import process_map
 from oahier.progress import progress as show
 from oahier.saliency.tail import SaliencyMethod, head_to_explain
 
@@ -114,7 +114,7 @@ def predict_scans(
     needed = trained.preprocessing.mirror_left
     scans, left_out = find_scans(given, side=side, series=series, sides_needed=needed)
     load = _LoadedOrDone(trained.preprocessing, folder, trained.identity, options)
-    made = zip(scans, made_ahead(load, scans, workers, waiting=1), strict=True)
+    made = zip(scans, process_map(load, scans, workers, ahead=1, name=lambda scan: scan.source), strict=True)
     records: list[Record] = []
     computed = 0
     for scan, found in show(made, len(scans), "Predicting", show=progress):

@@ -158,8 +158,9 @@ def test_killed_anywhere_the_next_run_puts_it_right(tree: Path, tmp_path: Path) 
 
 
 def test_what_is_extracted_is_announced_and_shown(
-    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     run(tree, tmp_path / "dest", progress=True)
     words = " ".join(capsys.readouterr().err.split())
     size = sum(unpacked_size(archive) for archive in tree.rglob("*.tar.gz"))

@@ -24,6 +24,7 @@ from oahier.files import write_atomically
 from oahier.images import UnreadableImage
 from oahier.images.knee import Finding
 from oahier.problems import ManifestError, Problem
+from oahier.processes import ProcessKilled
 from oahier.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class KneeCache:
 
         Raises:
             ManifestError: every knee whose files cannot be used, each with file and reason.
-            CacheError: the folder cannot be written, or the disk is full.
+            CacheError: the folder cannot be written, or the disk is full, or a process was killed.
         """
         try:
             if plan.jobs:
@@ -146,6 +147,8 @@ class KneeCache:
                 self._save_sources()  # a builder that is killed need not hash again
                 self._run(manifest, plan.jobs, num_workers)
             self._save_sources()
+        except ProcessKilled as error:
+            raise CacheError(f"cache {self.folder}: {error}") from error
         except OSError as error:
             raise self._unusable(error) from error
         return plan.entries

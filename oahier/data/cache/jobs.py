@@ -11,7 +11,7 @@ from oahier.data.cache.entry import DamagedEntry, verify_entry, write_entry
 from oahier.data.cache.fingerprints import file_signature
 from oahier.data.preprocessing import Preprocessing, preprocess
 from oahier.images.knee import Finding, read_knee
-from oahier.processes import made_ahead
+from oahier.processes import process_map
 from oahier.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def run_jobs(jobs: list[Job], num_workers: int) -> Iterator[tuple[Job, list[Find
     Raises:
         OSError: the disk is full, or the cache cannot be written.
     """
-    results = made_ahead(Job.run, jobs, num_workers)
+    results = process_map(Job.run, jobs, num_workers, name=lambda job: job.mri)
     for job, findings in zip(jobs, progress(results, len(jobs), "Preprocessing knees"), strict=True):
         if isinstance(findings, OSError):
             raise findings

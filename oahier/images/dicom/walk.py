@@ -96,8 +96,7 @@ def files_in(folder: Path, *, recursive: bool) -> Iterator[Path]:
         if target is None or target in seen:
             continue
         seen.add(target)
-        walked = recursive or target.parent == root
-        if not walked or _ignored(target.name):
+        if not (recursive or target.parent == root) or _ignored(target.name):
             yield link
 
 
