@@ -34,16 +34,19 @@ class CumulativeHead(oh.Head):
         thresholds = torch.cat([self.first[None], self.first - F.softplus(self.steps).cumsum(0)])
         return self.direction(embedding) + thresholds
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean binary cross-entropy of the ``num_classes - 1`` questions."""
+    def row_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean binary cross-entropy of the ``num_classes - 1`` questions, for each row."""
         above = labels[:, None] > torch.arange(self.num_logits, device=labels.device)
-        return F.binary_cross_entropy_with_logits(logits, above.to(logits.dtype))
+        return F.binary_cross_entropy_with_logits(logits, above.to(logits.dtype), reduction="none").mean(
+            dim=1
+        )
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Differences of neighbouring cumulative probabilities."""
-        above = torch.sigmoid(logits).cummin(dim=1).values  # falls already for the logits of this head
-        edge = above.new_ones(len(above), 1)
-        return torch.cat([edge, above], dim=1) - torch.cat([above, torch.zeros_like(edge)], dim=1)
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """``log(sigmoid(a) - sigmoid(b)) = logsigmoid(a) + logsigmoid(-b) + log(1 - exp(b - a))``."""
+        above = logits.cummin(dim=1).values  # falls already for the logits of this head
+        gap = (above[:, :-1] - above[:, 1:]).clamp(min=1e-6)
+        between = F.logsigmoid(above[:, :-1]) + F.logsigmoid(-above[:, 1:]) + torch.log(-torch.expm1(-gap))
+        return torch.cat([F.logsigmoid(-above[:, :1]), between, F.logsigmoid(above[:, -1:])], dim=1)
 
 
 def main(folder: str = "runs/custom-head", knees: int = 40, epochs: int = 2) -> L.Trainer:

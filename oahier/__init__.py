@@ -29,6 +29,7 @@ _PUBLIC = {
     "SeverityAxis": "oahier.callbacks",
     "SoftmaxHead": "oahier.heads",
     "StepRecorder": "oahier.callbacks",
+    "Term": "oahier.losses",
     "UncertaintyWeights": "oahier.losses",
     "make": "oahier.specs",
     "make_phantoms": "oahier.phantom",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from oahier.heads import Head as Head
     from oahier.heads import SoftmaxHead as SoftmaxHead
     from oahier.losses import LossWeighting as LossWeighting
+    from oahier.losses import Term as Term
     from oahier.losses import UncertaintyWeights as UncertaintyWeights
     from oahier.model import HierarchicalClassifier as HierarchicalClassifier
     from oahier.phantom import make_phantoms as make_phantoms

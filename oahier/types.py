@@ -1,11 +1,15 @@
-"""Shapes, aliases and the two records that travel between the parts.
+"""Shapes, aliases and the records that travel between the components.
 
-``Batch`` goes from the data module to the model, ``StepOutput`` from the model to the callbacks.
-Axes ``i j k`` are TorchIO's: after ``ToCanonical`` they run right, anterior, superior (RAS+).
+``Batch`` goes from the data module to the model, ``Step`` from the model to the terms of its objective,
+``StepOutput`` from the model to the callbacks, ``TrainingFacts`` from the data module to whatever prepares
+for a training split. Axes ``i j k`` are TorchIO's: after ``ToCanonical`` they run right, anterior, superior
+(RAS+).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from jaxtyping import Float, Int
@@ -29,7 +33,9 @@ FeatureMap = Float[Tensor, "batch channels _ _ _"]
 Embedding = Float[Tensor, "batch features"]
 Logits = Float[Tensor, "batch logits"]
 Probabilities = Float[Tensor, "batch classes"]
+LogProbabilities = Float[Tensor, "batch classes"]
 Labels = Int[Tensor, " batch"]
+RowLosses = Float[Tensor, " batch"]
 Severity = Float[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
 
@@ -46,13 +52,45 @@ class Batch(TypedDict):
     cartilage: NotRequired[Tensor]
     """``(batch, 1, i, j, k)`` uint8 label map on the grid of ``mri``."""
     targets: dict[str, Tensor]
-    """``(batch,)`` int64 per target column (``"oa"``, ``"kl"``), ``MISSING`` where unknown."""
+    """``(batch,)`` per target column: int64 for classes (``"oa"``, ``"kl"``), ``MISSING`` where unknown."""
     knee: list[str]
     subject: list[str]
     affine: Tensor
     """``(batch, 4, 4)`` float64, voxel index to millimetres of the preprocessed grid (RAS+)."""
     seed: NotRequired[Tensor]
     """``(batch,)`` int64, of the random augmentation of each knee; in training batches only."""
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """Facts of the training split that a component may use before training.
+
+    Args:
+        class_counts: knees of each class of each target column.
+        targets: columns of the head that is being prepared, the first of which it is evaluated on; empty for
+            terms and weightings.
+    """
+
+    class_counts: Mapping[str, Sequence[int]]
+    targets: tuple[str, ...] = ()
+
+
+class Step(TypedDict):
+    """A step with its graph, for the terms of the objective."""
+
+    features: tuple[Tensor, ...]
+    """Feature maps ``(batch, channels, *grid)``, finest first, coarsest last."""
+    embedding: Tensor
+    logits: dict[str, Tensor]
+    log_probabilities: dict[str, Tensor]
+    """``(batch, num_classes)`` per head."""
+    row_losses: dict[str, Tensor]
+    """``(batch,)`` per head, NaN where a knee has no label."""
+    targets: dict[str, Tensor]
+    """``(batch,)`` per target *column*, as in :class:`Batch`."""
+    knee: list[str]
+    subject: list[str]
+    epoch: int
 
 
 class StepOutput(TypedDict):
@@ -63,6 +101,9 @@ class StepOutput(TypedDict):
 
     loss: Tensor
     losses: dict[str, Tensor]
+    """Scalar per head that had a label and per term."""
+    row_losses: dict[str, Tensor]
+    """``(batch,)`` per head, NaN where a knee has no label."""
     features: tuple[Tensor, ...]
     """Feature maps ``(batch, channels, *grid)``, finest first, coarsest last."""
     embedding: Tensor

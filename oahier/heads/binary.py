@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from oahier.heads.base import Head
-from oahier.types import Labels, Logits, Probabilities, Scalar
+from oahier.types import Labels, Logits, LogProbabilities, Probabilities, RowLosses, Scalar
 
 
 class BinaryHead(Head):
@@ -36,9 +37,22 @@ class BinaryHead(Head):
             raise ValueError(f"BinaryHead: positive_weight must be positive, got {positive_weight}")
         self.positive_weight = positive_weight
 
+    def row_losses(self, logits: Logits, labels: Labels) -> RowLosses:
+        return self._cross_entropy(logits, labels, "none")
+
     def loss(self, logits: Logits, labels: Labels) -> Scalar:
-        weight = logits.new_tensor([self.positive_weight])
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), pos_weight=weight)
+        return self._cross_entropy(logits, labels, "mean")
+
+    def _cross_entropy(self, logits: Logits, labels: Labels, reduction: str) -> Tensor:
+        return F.binary_cross_entropy_with_logits(
+            logits[:, 0],
+            labels.to(logits.dtype),
+            pos_weight=logits.new_tensor([self.positive_weight]),
+            reduction=reduction,
+        )
+
+    def log_probabilities(self, logits: Logits) -> LogProbabilities:
+        return F.logsigmoid(torch.cat([-logits, logits], dim=1))
 
     def probabilities(self, logits: Logits) -> Probabilities:
         return torch.sigmoid(torch.cat([-logits, logits], dim=1))

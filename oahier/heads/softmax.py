@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn import functional as F
 
 from oahier.heads.base import Head
-from oahier.types import KL_GRADES, Labels, Logits, Probabilities, Scalar
+from oahier.types import KL_GRADES, Labels, Logits, LogProbabilities, Probabilities, RowLosses, Scalar
 
 
 class SoftmaxHead(Head):
@@ -20,6 +19,7 @@ class SoftmaxHead(Head):
             arXiv:1512.00567).
         target, reads, probe: see :class:`~oahier.heads.base.Head`.
 
+    >>> import torch
     >>> head = SoftmaxHead(num_classes=5)
     >>> head.severity(torch.zeros(1, 5)).item()
     2.0
@@ -39,8 +39,14 @@ class SoftmaxHead(Head):
             raise ValueError(f"SoftmaxHead: label_smoothing must lie in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
 
+    def row_losses(self, logits: Logits, labels: Labels) -> RowLosses:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
+
     def loss(self, logits: Logits, labels: Labels) -> Scalar:
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
+    def log_probabilities(self, logits: Logits) -> LogProbabilities:
+        return F.log_softmax(logits, dim=1)
+
     def probabilities(self, logits: Logits) -> Probabilities:
-        return torch.softmax(logits, dim=1)
+        return F.softmax(logits, dim=1)

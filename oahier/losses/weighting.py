@@ -1,4 +1,4 @@
-"""How the losses of several heads become one."""
+"""Weightings that join the losses of heads and terms into one objective."""
 
 from __future__ import annotations
 
@@ -10,28 +10,39 @@ import torch
 from torch import Tensor, nn
 
 from oahier.specs import Specified
+from oahier.types import TrainingFacts
 
 
 class LossWeighting(Specified, nn.Module, ABC):
-    """Joins the losses of the heads that teach the encoder (probes are added beside it, unweighted)."""
+    """Joins the losses that supervise the encoder (those of probes are added beside it, unweighted)."""
 
-    def build(self, heads: Sequence[str]) -> None:
-        """Learn the names of the heads; the model calls this once, before training.
+    def build(self, names: Sequence[str]) -> None:
+        """Take the names of the heads and terms that will be joined; the model calls this once.
 
         Raises:
             ValueError: the names do not fit this weighting.
         """
 
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Use facts of the training split; see :meth:`oahier.Head.prepare`."""
+
     @abstractmethod
-    def forward(self, losses: dict[str, Tensor]) -> Tensor:
-        """Scalar objective from the scalar loss of each head that had a labelled knee in the batch."""
+    def forward(self, losses: dict[str, Tensor], shared: Tensor | None = None) -> Tensor:
+        """Scalar objective from the scalar losses of this batch.
+
+        Args:
+            losses: of each head that had a labelled knee, and of each term.
+            shared: the embedding ``(batch, num_features)`` with its graph, that the losses have in common:
+                ``torch.autograd.grad(loss, shared, retain_graph=True)`` is the gradient of a task that
+                GradNorm, MGDA and PCGrad compare. Without a graph in validation and test.
+        """
 
 
 class FixedWeights(LossWeighting):
     """``sum_h w_h loss_h``, the paper's objective with all weights 1.
 
     Args:
-        weights: weight of each head, all non-negative; all 1 when not given.
+        weights: weight of each head and term, all non-negative; all 1 when not given.
 
     Raises:
         ValueError: a negative or non-finite weight.
@@ -47,14 +58,14 @@ class FixedWeights(LossWeighting):
                 raise ValueError(f"loss_weights[{name!r}] must be a finite number >= 0, got {weight}")
         self.weights = None if weights is None else dict(weights)
 
-    def build(self, heads: Sequence[str]) -> None:
-        if self.weights is not None and set(self.weights) != set(heads):
+    def build(self, names: Sequence[str]) -> None:
+        if self.weights is not None and set(self.weights) != set(names):
             raise ValueError(
-                f"loss_weights must name exactly the heads that teach the encoder: expected {sorted(heads)}, "
-                f"got {sorted(self.weights)}"
+                "loss_weights must name exactly the heads and terms that supervise the encoder: "
+                f"expected {sorted(names)}, got {sorted(self.weights)}"
             )
 
-    def forward(self, losses: dict[str, Tensor]) -> Tensor:
+    def forward(self, losses: dict[str, Tensor], shared: Tensor | None = None) -> Tensor:
         weights = self.weights or {}
         return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
 
@@ -62,7 +73,7 @@ class FixedWeights(LossWeighting):
 class UncertaintyWeights(LossWeighting):
     r"""Weights learned from each task's homoscedastic uncertainty.
 
-    :math:`\sum_h e^{-s_h} L_h + s_h / 2` with one learned log-variance :math:`s_h` a head (Kendall, Gal &
+    :math:`\sum_h e^{-s_h} L_h + s_h / 2` with one learned log-variance :math:`s_h` a task (Kendall, Gal &
     Cipolla 2018, arXiv:1705.07115, eq. 10 for classification).
 
     >>> weighting = UncertaintyWeights()
@@ -75,10 +86,10 @@ class UncertaintyWeights(LossWeighting):
         super().__init__()
         self.log_variances = nn.ParameterDict()
 
-    def build(self, heads: Sequence[str]) -> None:
-        self.log_variances = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in heads})
+    def build(self, names: Sequence[str]) -> None:
+        self.log_variances = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in names})
 
-    def forward(self, losses: dict[str, Tensor]) -> Tensor:
+    def forward(self, losses: dict[str, Tensor], shared: Tensor | None = None) -> Tensor:
         terms = [
             torch.exp(-self.log_variances[name]) * loss + self.log_variances[name] / 2
             for name, loss in losses.items()

@@ -1,9 +1,9 @@
-"""Whatever a user gives as heads, loss weights, optimizer and scheduler, made into the parts of a model."""
+"""Conversion of constructor arguments (instances, names, serial forms) to the components of a model."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from oahier.heads import Head
-from oahier.losses import FixedWeights, LossWeighting
+from oahier.losses import FixedWeights, LossWeighting, Term
 from oahier.specs import build, build_factory, is_spec
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
@@ -38,11 +38,7 @@ def as_heads(heads: Any) -> dict[str, Head]:
         raise ValueError("heads is empty: give at least one, for example {'kl': oahier.SoftmaxHead()}")
     made = {name: as_head(name, head) for name, head in heads.items()}
     for name, head in made.items():
-        if not (isinstance(name, str) and _NAME.fullmatch(name)) or hasattr(nn.ModuleDict(), name):
-            raise ValueError(
-                f"heads[{name!r}]: expected a name of letters, digits, '_' and '-', such as 'oa' or 'kl', "
-                "and none of the method names of torch.nn.ModuleDict"
-            )
+        _check_name("heads", name)
         twins = [other for other, item in made.items() if item is head and other != name]
         if twins or head.in_features is not None:
             owner = f"heads[{twins[0]!r}]" if twins else "another model"
@@ -85,6 +81,52 @@ def as_head(name: str, head: Any) -> Head:
             f"got {type(head).__name__}"
         )
     return head
+
+
+def _check_name(argument: str, name: Any) -> None:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)) or hasattr(nn.ModuleDict(), name):
+        raise ValueError(
+            f"{argument}[{name!r}]: expected a name of letters, digits, '_' and '-', such as 'oa' or 'kl', "
+            "and none of the method names of torch.nn.ModuleDict"
+        )
+
+
+def as_probes(probes: Sequence[str] | None, heads: Mapping[str, Head]) -> frozenset[str]:
+    """Names of the probe heads: those that are named, and those that were made with ``probe=True``.
+
+    Raises:
+        TypeError: no list of names.
+        ValueError: a name that is none of the heads.
+    """
+    if isinstance(probes, str):
+        raise TypeError(f"probes: expected a list of head names, for example [{probes!r}], got {probes!r}")
+    unknown = sorted(set(probes or ()) - set(heads))
+    if unknown:
+        raise ValueError(f"probes: expected names among the heads {sorted(heads)}, got {unknown}")
+    return frozenset(probes or ()) | {name for name, head in heads.items() if head.probe}
+
+
+def as_terms(terms: Any, heads: Collection[str]) -> dict[str, Term]:
+    """Terms of the objective by name, each an instance or its serial form.
+
+    Raises:
+        TypeError: no mapping, or something in it that is no term.
+        ValueError: a name that a head has, or that cannot stand in metric keys.
+    """
+    if terms is not None and not isinstance(terms, Mapping):
+        raise TypeError(f"terms: expected terms by name, got {type(terms).__name__}")
+    made = {}
+    for name, term in (terms or {}).items():
+        _check_name("terms", name)
+        if name in heads:
+            raise ValueError(f"terms[{name!r}]: a head has that name already; rename one of them")
+        made[name] = build(term, Term) if is_spec(term) else term
+        if not isinstance(made[name], Term):
+            raise TypeError(
+                f"terms[{name!r}]: expected a subclass of oahier.Term or {{'class_path': ...}}, "
+                f"got {type(term).__name__}"
+            )
+    return made
 
 
 def as_weighting(weights: Any) -> LossWeighting:
@@ -145,6 +187,8 @@ def build_parts(specification: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: part for name, part in specification.items() if part is not None}
     if isinstance(parts.get("heads"), Mapping):
         parts["heads"] = {name: as_head(name, head) for name, head in parts["heads"].items()}
+    if isinstance(parts.get("terms"), Mapping):
+        parts["terms"] = as_terms(parts["terms"], ())
     if is_spec(parts.get("loss_weights")):
         parts["loss_weights"] = build(parts["loss_weights"], LossWeighting)
     if is_spec(parts.get("optimizer")):

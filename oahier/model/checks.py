@@ -1,13 +1,15 @@
-"""What must hold before and while a model trains, said in words when it does not."""
+"""Runtime checks of batches, labels, components and encoder output, with actionable errors."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from oahier.encoders import Encoder, PlainEncoder
+from oahier.heads import Head
 
 if TYPE_CHECKING:
     from oahier.model import HierarchicalClassifier
@@ -38,6 +40,29 @@ def check_embedding(embedding: Tensor, encoder: Encoder) -> None:
             f"encoder {name_of(encoder)}: expected an embedding of shape (batch, {encoder.num_features}), "
             f"as its num_features says, got {tuple(embedding.shape)}; correct num_features or embed()"
         )
+
+
+def check_probes(heads: Mapping[str, Head], probes: Collection[str]) -> None:
+    """Refuse a head that reads a probe without being one: its loss would not reach the encoder."""
+    for name, head in heads.items():
+        if head.reads in probes and name not in probes:
+            raise ValueError(
+                f"head {name!r} reads {head.reads!r}, which is a probe, so its loss does not reach the "
+                f"encoder; name both in the model's probes, {sorted({*probes, name})}, or neither"
+            )
+
+
+def check_prepared(model: HierarchicalClassifier) -> None:
+    """Refuse a buffer that :meth:`oahier.Head.prepare` was to fill and that still holds NaN."""
+    for part in (model.heads, model.terms, model.weighting):
+        for name, buffer in part.named_buffers():
+            if buffer.is_floating_point() and bool(buffer.isnan().any()):
+                owner, _, attribute = name.rpartition(".")
+                raise ValueError(
+                    f"{type(part.get_submodule(owner)).__name__}.{attribute} ({name}) has no value: it is "
+                    "derived from the class counts of the training split. Train with a data module that has "
+                    "class_counts, as oahier.KneeMRIDataModule does, or from a checkpoint that holds it"
+                )
 
 
 def name_of(encoder: Encoder) -> str:

@@ -1,8 +1,8 @@
-"""The model: one encoder, heads at several granularities, one objective."""
+"""The model: one encoder, heads at several levels, one objective."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import IOBase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,20 +16,29 @@ from torch.optim.lr_scheduler import LRScheduler
 from oahier.encoders import Encoder, as_encoder
 from oahier.heads import Head
 from oahier.keys import metric_key
-from oahier.losses import LossWeighting
+from oahier.losses import LossWeighting, Term
 from oahier.model.assembly import (
     OptimizerFactory,
     SchedulerFactory,
     as_factory,
     as_heads,
+    as_probes,
+    as_terms,
     as_weighting,
     build_parts,
     reading_order,
     spare_from_decay,
 )
 from oahier.model.checkpoints import describe_parts, forgotten_parts, load_checkpoint_safely
-from oahier.model.checks import check_against_data, check_embedding, check_labels, check_volume
-from oahier.types import MISSING, Batch, StepOutput
+from oahier.model.checks import (
+    check_against_data,
+    check_embedding,
+    check_prepared,
+    check_probes,
+    check_volume,
+)
+from oahier.model.objective import head_losses
+from oahier.types import MISSING, Batch, Step, StepOutput, TrainingFacts
 
 M = TypeVar("M", bound="HierarchicalClassifier")
 
@@ -45,10 +54,13 @@ class HierarchicalClassifier(L.LightningModule):
         encoder: an :class:`~oahier.Encoder`, any module that returns a feature map or an embedding, or a
             name (``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"timm3d/resnet18"``, ``"monai/densenet121"``).
         heads: heads by name; a head learns from the target column of its name unless it says otherwise.
-        loss_weights: weight of each head that teaches the encoder (all 1 when not given), or a
-            :class:`~oahier.losses.LossWeighting`. Probe heads are not weighted: they teach nothing.
+        loss_weights: weight of each term and of each head that is no probe (all 1 when not given), or a
+            :class:`~oahier.losses.LossWeighting`. The losses of probes are added unweighted.
         optimizer: makes an optimizer from parameters, e.g. ``functools.partial(torch.optim.AdamW, lr=1e-4)``.
         lr_scheduler: makes a scheduler from an optimizer, stepped once an epoch.
+        terms: further terms of the objective by name, see :class:`~oahier.losses.Term`.
+        probes: names of the heads whose gradients do not reach the encoder, beside those that were made with
+            ``probe=True``.
 
     Raises:
         ValueError: no heads, a name that is unknown, weights that do not fit the heads, heads that read
@@ -70,22 +82,29 @@ class HierarchicalClassifier(L.LightningModule):
         loss_weights: LossWeighting | dict[str, float] | None = None,
         optimizer: OptimizerFactory = torch.optim.AdamW,
         lr_scheduler: SchedulerFactory | None = None,
+        terms: Mapping[str, Term] | None = None,
+        probes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.remember(describe_parts(
             encoder=encoder, heads=heads, loss_weights=loss_weights, optimizer=optimizer,
-            lr_scheduler=lr_scheduler,
+            lr_scheduler=lr_scheduler, terms=terms, probes=probes,
         ))  # fmt: skip
         self.encoder: Encoder = as_encoder(encoder)
         self.heads = nn.ModuleDict(as_heads(heads))
+        self._probes = as_probes(probes, dict(self._heads()))
         self._order = reading_order(dict(self._heads()))
         for name in self._order:
             head = self._head(name)
-            width = self.encoder.num_features if head.reads is None else self._head(head.reads).num_logits
+            read = None if head.reads is None else self._head(head.reads)
+            width = self.encoder.num_features if read is None else head.width_of(read)
             head.build(width)
             head.in_features = width
+        self.terms = nn.ModuleDict(as_terms(terms, list(self.heads)))
+        for term in self._terms().values():
+            term.build(self.encoder.num_features)
         self.weighting = as_weighting(loss_weights)
-        self.weighting.build([name for name, head in self._heads() if not head.probe])
+        self.weighting.build([*(name for name in self.heads if name not in self._probes), *self.terms])
         self._optimizer = as_factory("optimizer", optimizer, Optimizer)
         self._lr_scheduler = lr_scheduler and as_factory("lr_scheduler", lr_scheduler, LRScheduler)
 
@@ -113,13 +132,20 @@ class HierarchicalClassifier(L.LightningModule):
         with torch.autocast(embedding.device.type, enabled=False):
             for name in self._order:
                 head = self._head(name)
-                read = embedding if head.reads is None else logits[head.reads]
+                read = embedding
+                if head.reads is not None:
+                    read = head.input_from(self._head(head.reads), logits[head.reads])
                 read = read.to(next(head.parameters(), read).dtype)
-                logits[name] = head(read.detach() if head.probe else read)
+                logits[name] = head(read.detach() if name in self._probes else read)
         return {name: logits[name] for name in self.heads}
 
+    @property
+    def probes(self) -> frozenset[str]:
+        """Names of the heads whose gradients do not reach the encoder."""
+        return self._probes
+
     def target_of(self, name: str) -> str:
-        """The target column that teaches a head."""
+        """The target column that supervises a head."""
         return self._head(name).target or name
 
     def training_step(self, batch: Batch, batch_idx: int) -> StepOutput:
@@ -140,7 +166,9 @@ class HierarchicalClassifier(L.LightningModule):
         embedding = self.encoder.embed(features)
         logits = self.logits_from_embedding(embedding)
         targets = {name: self._labels(name, batch, stage) for name in self.heads}
-        losses = self._losses(logits, targets)
+        losses, rows = head_losses(dict(self._heads()), logits, targets, graph=bool(self.terms))
+        if stage is not None and self.terms:
+            losses |= self._term_losses(batch, features, embedding, logits, rows)
         loss = self._objective(losses, embedding)
         if stage is not None:
             self._log_losses(stage, loss, losses, targets)
@@ -149,6 +177,7 @@ class HierarchicalClassifier(L.LightningModule):
             return StepOutput(
                 loss=loss,
                 losses={name: value.detach() for name, value in losses.items()},
+                row_losses={name: value.detach() for name, value in rows.items()},
                 features=() if stage == "train" else tuple(item.detach() for item in features),
                 embedding=embedding.detach(),
                 logits=values,
@@ -170,30 +199,40 @@ class HierarchicalClassifier(L.LightningModule):
             )
         return batch["targets"][column]
 
-    def _losses(self, logits: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss of each head over its labelled knees; a head without any is left out."""
-        losses = {}
-        for name, labels in targets.items():
-            labelled = labels != MISSING
-            if bool(labelled.any()):
-                check_labels(name, labels[labelled], self._head(name).num_classes)
-                losses[name] = self._head(name).loss(logits[name][labelled], labels[labelled])
-        return losses
+    def _term_losses(
+        self, batch: Batch, features: tuple[Tensor, ...], embedding: Tensor, logits: dict[str, Tensor],
+        rows: dict[str, Tensor],
+    ) -> dict[str, Tensor]:  # fmt: skip
+        step = Step(
+            features=features,
+            embedding=embedding,
+            logits=logits,
+            log_probabilities={name: head.log_probabilities(logits[name]) for name, head in self._heads()},
+            row_losses=rows,
+            targets=dict(batch["targets"]),
+            knee=list(batch["knee"]),
+            subject=list(batch["subject"]),
+            epoch=self.current_epoch,
+        )
+        return {name: term(step) for name, term in self._terms().items()}
 
     def _objective(self, losses: dict[str, Tensor], embedding: Tensor) -> Tensor:
-        teaching = {name: loss for name, loss in losses.items() if not self._head(name).probe}
-        probes = [loss for name, loss in losses.items() if self._head(name).probe]
-        objective = self.weighting(teaching) if teaching else 0.0 * embedding.sum()
-        return torch.stack([objective, *probes, *self._idle(losses)]).sum()
+        supervising = {name: loss for name, loss in losses.items() if name not in self._probes}
+        probing = [loss for name, loss in losses.items() if name in self._probes]
+        joined = [self.weighting(supervising, shared=embedding)] if supervising else []
+        return torch.stack([*joined, *probing, *self._idle(losses, embedding)]).sum()
 
-    def _idle(self, losses: dict[str, Tensor]) -> list[Tensor]:
-        """Zeros that reach the parameters of heads without a labelled knee.
+    def _idle(self, losses: dict[str, Tensor], embedding: Tensor) -> list[Tensor]:
+        """Zeros that reach the parameters which the losses of this batch may not.
 
-        Every parameter has a gradient in every step: DDP waits for it, also where a batch lacks the label.
+        Every parameter has a gradient in every step: DDP waits for it, also where a batch lacks a label.
         """
-        idle = [head for name, head in self._heads() if name not in losses]
-        modules: list[nn.Module] = [*idle, self.weighting] if idle else []
-        return [0.0 * parameter.sum() for module in modules for parameter in module.parameters()]
+        idle: list[nn.Module] = [head for name, head in self._heads() if name not in losses]
+        idle += [self.weighting] if idle else []
+        idle += [self.terms] if self.terms else []
+        zeros = [0.0 * parameter.sum() for module in idle for parameter in module.parameters()]
+        supervised = any(name not in self._probes for name in losses if name in self.heads)
+        return zeros if supervised else [0.0 * embedding.sum(), *zeros]
 
     def _log_losses(
         self, stage: str, loss: Tensor, losses: dict[str, Tensor], targets: dict[str, Tensor]
@@ -204,6 +243,9 @@ class HierarchicalClassifier(L.LightningModule):
         for name in targets:
             values[metric_key(stage, name, "loss")] = losses.get(name, torch.zeros_like(loss)).detach()
         counts = [int(known.any(dim=0).sum()), *known.sum(dim=1).tolist()]
+        for name in self.terms:
+            values[metric_key(stage, name, "loss")] = losses[name].detach()
+            counts.append(known.shape[1])
         for (key, value), count in zip(values.items(), counts, strict=True):
             self.log(key, value, on_step=False, on_epoch=True, batch_size=count, sync_dist=stage != "train")
         if stage == "train":
@@ -223,10 +265,27 @@ class HierarchicalClassifier(L.LightningModule):
         self.save_hyperparameters(specification)
 
     def setup(self, stage: str) -> None:
-        """Check heads and encoder against the data before anything is trained."""
+        """Check heads and encoder against the data, and prepare all parts for the training split."""
+        data = getattr(self.trainer, "datamodule", None)
+        check_against_data(self, data)
         if stage == "fit":
             forgotten_parts(self.specification, self)
-        check_against_data(self, getattr(self.trainer, "datamodule", None))
+            check_probes(dict(self._heads()), self._probes)
+            self._prepare(getattr(data, "class_counts", None))
+
+    def _prepare(self, counts: Mapping[str, Sequence[int]] | None) -> None:
+        """Hand the class counts of the training split to heads, terms and weighting."""
+        if counts is None:
+            return
+        for name, head in self._heads():
+            head.prepare(TrainingFacts(counts, targets=(self.target_of(name),)))
+        others: list[Term | LossWeighting] = [*self._terms().values(), self.weighting]
+        for other in others:
+            other.prepare(TrainingFacts(counts))
+
+    def on_fit_start(self) -> None:
+        """Refuse parts that are not prepared; a checkpoint to resume from has been loaded by now."""
+        check_prepared(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.specification
@@ -253,6 +312,9 @@ class HierarchicalClassifier(L.LightningModule):
         if not isinstance(head, Head):
             raise TypeError(f"heads[{name!r}]: expected an oahier Head, got {type(head).__name__}")
         return head
+
+    def _terms(self) -> dict[str, Term]:
+        return dict(self.terms.items())  # type: ignore[arg-type]
 
     def _heads(self) -> list[tuple[str, Head]]:
         return [(name, self._head(name)) for name in self.heads]

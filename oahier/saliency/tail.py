@@ -112,7 +112,9 @@ class TailExplainer:
 
     def _logits(self, name: str, embedding: Tensor) -> Tensor:
         head: Any = self.heads[name]
-        source = embedding if head.reads is None else self._logits(head.reads, embedding)
+        source = embedding
+        if head.reads is not None:
+            source = head.input_from(self.heads[head.reads], self._logits(head.reads, embedding))
         state = {**dict(head.named_parameters()), **dict(head.named_buffers()), **self._drawn.get(name, {})}
         wide = {key: item.to(embedding.dtype) for key, item in state.items() if item.is_floating_point()}
         logits: Tensor = functional_call(head, wide, (source,))

@@ -186,8 +186,8 @@ def _trainer(
 
 
 def teaching_heads(model: Any) -> list[str]:
-    """Names of the heads that teach the encoder."""
-    return [name for name, head in model.heads.items() if not head.probe]
+    """Names of the heads that supervise the encoder."""
+    return [name for name in model.heads if name not in model.probes]
 
 
 def _publish(cell: Cell, work: Path, facts: Mapping[str, Any]) -> None:

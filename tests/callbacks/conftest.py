@@ -63,11 +63,18 @@ class TinyModel(L.LightningModule):
         losses = {
             name: nn.functional.cross_entropy(logits[name], targets[name], ignore_index=-1) for name in logits
         }
+        rows = {
+            name: nn.functional.cross_entropy(
+                value.detach(), targets[name], ignore_index=-1, reduction="none"
+            ).masked_fill(targets[name] == -1, torch.nan)
+            for name, value in logits.items()
+        }
         loss = torch.stack(list(losses.values())).sum()
         probabilities = {name: value.detach().softmax(dim=1) for name, value in logits.items()}
         return StepOutput(
             loss=loss,
             losses=losses,
+            row_losses=rows,
             features=(),
             embedding=embedding.detach(),
             logits=logits,
