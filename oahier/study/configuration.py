@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from oahier.data import KneeMRIDataModule
 from oahier.model import HierarchicalClassifier
 from oahier.specs import import_class, nearest
-from oahier.study.plan import PlanError
+from oahier.study.overrides import PlanError, arguments_of
 
 
 def instantiate_data(section: Mapping[str, Any]) -> KneeMRIDataModule:
@@ -74,6 +74,23 @@ def instantiate(config: Mapping[str, Any]) -> Parts:
     made = parser.instantiate_classes(parsed)
     made.model.remember(specification)
     return Parts(made.model, made.data, made.trainer.as_dict())
+
+
+def probes(config: Mapping[str, Any]) -> list[str]:
+    """Names of the heads whose loss does not reach the encoder.
+
+    A head that reads a probe is one itself.
+    """
+    model = config["model"]
+    arguments = {name: arguments_of(head) for name, head in model["heads"].items()}
+    named = {name for name, given in arguments.items() if given.get("probe")} | {*(model.get("probes") or [])}
+
+    def detached(name: str | None, seen: frozenset[str] = frozenset()) -> bool:
+        return name in named or (
+            name in arguments and name not in seen and detached(arguments[name].get("reads"), seen | {name})
+        )
+
+    return [name for name in arguments if detached(name)]
 
 
 def _import_classes(value: Any) -> None:
