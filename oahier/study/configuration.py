@@ -83,14 +83,10 @@ def probes(config: Mapping[str, Any]) -> list[str]:
     """
     model = config["model"]
     arguments = {name: arguments_of(head) for name, head in model["heads"].items()}
-    named = {name for name, given in arguments.items() if given.get("probe")} | {*(model.get("probes") or [])}
-
-    def detached(name: str | None, seen: frozenset[str] = frozenset()) -> bool:
-        return name in named or (
-            name in arguments and name not in seen and detached(arguments[name].get("reads"), seen | {name})
-        )
-
-    return [name for name in arguments if detached(name)]
+    found = {name for name, given in arguments.items() if given.get("probe")} | {*(model.get("probes") or [])}
+    for _ in arguments:  # heads may read each other in a chain
+        found |= {name for name, given in arguments.items() if given.get("reads") in found}
+    return [name for name in arguments if name in found]
 
 
 def _import_classes(value: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from oahier.study.cells import Cell
-from oahier.study.report.names import Style, level_name, styles
+from oahier.study.report.names import NEUTRAL, Style, level_name, styles
 from oahier.study.results import Study, read_study
 
 _ESTIMATE = ("value", "ci_low", "ci_high")
@@ -59,7 +59,7 @@ class Contents:
 
     def style(self, factors: Mapping[Any, Any]) -> Style:
         """How a condition is drawn."""
-        return self.styles.get(str(factors.get(self.study.contrast)), Style("#7f7f7f", "circle"))
+        return self.styles.get(str(factors.get(self.study.contrast)), NEUTRAL)
 
     def contrast(self, factors: Mapping[Any, Any]) -> str:
         """The name of the contrasted level of a condition or cell."""

@@ -70,9 +70,7 @@ KINDS: Mapping[str, str] = {
 SMALLER_IS_BETTER = frozenset({"brier", "mae", "rps", "macro_mae", "ece", "trend_p"})
 PALETTE = ("#e69f00", "#2b8cbe", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#7f7f7f")
 """After Okabe and Ito: told apart with any colour vision, and on light and dark ground."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-MARKERS: Mapping[str, str] = dict(zip(SYMBOLS, ("o", "s", "D", "^", "v", "P", "X", "*"), strict=True))
-"""Symbols of plotly and what matplotlib calls them."""
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _USUAL_PLACES = {"single-oa": 0, "single-kl": 1, "dual": 2, "dual-published": 3}
 
 
@@ -81,7 +79,11 @@ class Style:
     """How a level of the contrasted factor is drawn."""
 
     colour: str
-    symbol: str
+    marker: str
+
+
+NEUTRAL = Style("#7f7f7f", "o")
+"""Of what favours no level."""
 
 
 def level_name(level: str) -> str:
@@ -134,4 +136,4 @@ def styles(levels: Sequence[str]) -> dict[str, Style]:
     taken = {_USUAL_PLACES[level] for level in levels if level in _USUAL_PLACES}
     free = iter([place for place in range(len(PALETTE)) if place not in taken] * (len(levels) + 1))
     places = [_USUAL_PLACES[level] if level in _USUAL_PLACES else next(free) for level in levels]
-    return {level: Style(PALETTE[place], SYMBOLS[place]) for level, place in zip(levels, places, strict=True)}
+    return {level: Style(PALETTE[place], MARKERS[place]) for level, place in zip(levels, places, strict=True)}

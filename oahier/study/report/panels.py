@@ -109,6 +109,10 @@ class PredictionPanel:
     curves: Mapping[str, npt.NDArray[np.float64]]
     probes: frozenset[str]
 
+    def marked(self, task: str) -> str:
+        """The condition, with a dagger where the task is read out by a probe."""
+        return self.condition + "†" * (task in self.probes)
+
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "KL": tuple(str(grade) for grade in range(KL_GRADES)),
