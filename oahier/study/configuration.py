@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Mapping
@@ -105,7 +106,8 @@ def _import_classes(value: Any) -> None:
 
 
 def _sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
+    """A copy for the parser, which changes what it reads, also within lists and components."""
+    return copy.deepcopy(dict(config))
 
 
 @functools.cache

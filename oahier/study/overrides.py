@@ -32,10 +32,6 @@ def overridden(base: Mapping[str, Any], levels: Mapping[str, Overrides], where: 
     >>> axes = {"width": {"model.encoder.width": 8}, "backbone": {"model.encoder": {"depth": 10}}}
     >>> overridden({}, axes, "cell 'a'")
     {'model': {'encoder': {'depth': 10, 'width': 8}}}
-    >>> overridden({}, {"a": {"model.heads.kl": 1}, "b": {"model.heads": {"kl": 2}}}, "cell 'a'")
-    Traceback (most recent call last):
-    ...
-    oahier.study.overrides.PlanError: cell 'a': axes 'a' (model.heads.kl) and 'b' (model.heads) set ...
     """
     config = copy.deepcopy(dict(base))
     settings = [(key, value, axis) for axis, values in levels.items() for key, value in values.items()]

@@ -34,8 +34,8 @@ def test_supervision_holds_in_every_cell_of_a_crossed_grid(write_plan):
             supervision
         ]
         assert smoothing(config) == (0.1 if head == "smooth" else 0.0)
-        heads = instantiate(config).model.heads
-        assert [name for name, head in heads.items() if not head.probe] == SUPERVISING[supervision]
+        model = instantiate(config).model
+        assert [name for name in model.heads if name not in model.probes] == SUPERVISING[supervision]
     assert len({json.dumps(config) for config in cells.values()}) == 4
 
 
@@ -183,7 +183,7 @@ def test_folders_from_before_probes_were_a_list_go_on(write_plan, tmp_path):
         (cell.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     again = prepare_study(plan, tmp_path / "out")
     assert [cell.probes for cell in again] == [["kl"], []]
-    assert [head.probe for head in instantiate(again[0].config).model.heads.values()] == [False, True]
+    assert instantiate(again[0].config).model.probes == {"kl"}
     text = (cells[1].folder / "config.yaml").read_text()
     (cells[1].folder / "config.yaml").write_text(text.replace("probe: false", "probe: true"))
     with pytest.raises(PlanError, match=r"(?s)cell 'dual_0' was made from another configuration.*probes"):

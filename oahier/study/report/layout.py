@@ -53,7 +53,7 @@ def room(labels: Iterable[str]) -> tuple[float, float]:
     """Width of the labels of rows and height of a row, in inches.
 
     >>> room(["QWK"]), room(["SmoothGrad × input of the OA head"])
-    ((0.2, 0.22), (1.25, 0.36))
+    ((0.2, 0.22), (1.39, 0.36))
     """
     lines = [_wrapped(label) for label in labels]
     widest = max((len(line) for label in lines for line in label), default=0)
