@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 
 from oahier.files import write_atomically
+from oahier.hierarchy import FINE, OA_FROM_GRADE
 from oahier.latent import AxisKind, axis_measures, fit_severity_axis
+from oahier.metrics import weighted_auc, weighted_spearman
 from oahier.statistics import Comparison, paired_statistic
-from oahier.statistics.weighted import weighted_auc, weighted_spearman
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
@@ -73,9 +74,9 @@ class _Embedded:
             for name in ("label_kl", "label_oa")
         )
         if (self.oa == MISSING).all():
-            self.oa = torch.where(self.kl == MISSING, MISSING, (self.kl >= 2).long())
+            self.oa = torch.where(self.kl == MISSING, MISSING, (self.kl >= OA_FROM_GRADE).long())
         if (self.kl == MISSING).all() and part == ".":
-            self.kl = torch.from_numpy(predictions(cell).label_kl).long()
+            self.kl = torch.from_numpy(predictions(cell).labels[FINE]).long()
 
 
 class AxisTables:

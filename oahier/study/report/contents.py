@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from oahier.hierarchy import head_label
 from oahier.study.cells import Cell
 from oahier.study.report.names import NEUTRAL, Style, level_name, styles
 from oahier.study.results import Study, read_study
@@ -94,7 +95,9 @@ class Contents:
     def probes(self) -> set[tuple[str, str]]:
         """Conditions and tasks whose head does not teach the encoder."""
         return {
-            (self.condition(cell.factors), head.upper()) for cell in self.study.cells for head in cell.probes
+            (self.condition(cell.factors), head_label(head))
+            for cell in self.study.cells
+            for head in cell.probes
         }
 
 
