@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 from collections.abc import Mapping
@@ -11,12 +10,13 @@ from typing import Any
 
 import lightning as L
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from oahier.data import KneeMRIDataModule
 from oahier.model import HierarchicalClassifier
-from oahier.specs import import_class, nearest
+from oahier.specs import current_paths, import_class, nearest
+from oahier.specs.trust import in_words, restrict_parsers
 from oahier.study.overrides import PlanError, arguments_of
 
 
@@ -24,7 +24,7 @@ def instantiate_data(section: Mapping[str, Any]) -> KneeMRIDataModule:
     """Make only the data module, from its section of a resolved configuration."""
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_lightning_class_args(KneeMRIDataModule, "data")
-    made = parser.instantiate_classes(parser.parse_object({"data": dict(section)}))
+    made = parser.instantiate_classes(_parsed(parser, {"data": section}))
     data: KneeMRIDataModule = made.data
     return data
 
@@ -59,7 +59,7 @@ def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         )
     parser = _parser()
     try:
-        parsed = parser.parse_object(_sections(config))
+        parsed = _parsed(parser, config)
         content: dict[str, Any] = yaml.safe_load(parser.dump(parsed, skip_none=False))
         _import_classes(content)
     except (ArgumentError, ValueError, TypeError, KeyError) as error:
@@ -70,7 +70,7 @@ def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def instantiate(config: Mapping[str, Any]) -> Parts:
     """Make the model and the data module, and the arguments of the trainer with their objects."""
     parser = _parser()
-    parsed = parser.parse_object(_sections(config))
+    parsed = _parsed(parser, config)
     specification = parsed.model.clone().as_dict()
     made = parser.instantiate_classes(parsed)
     made.model.remember(specification)
@@ -105,9 +105,18 @@ def _import_classes(value: Any) -> None:
             _import_classes(item)
 
 
-def _sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy for the parser, which changes what it reads, also within lists and components."""
-    return copy.deepcopy(dict(config))
+def _parsed(parser: LightningArgumentParser, config: Mapping[str, Any]) -> Namespace:
+    """A copy of the sections as the parser understands them; it imports from trusted packages only.
+
+    Raises:
+        PlanError: what the parser says, and how to trust a package.
+    """
+    restrict_parsers()
+    try:
+        parsed: Namespace = parser.parse_object(current_paths(config))
+    except (ArgumentError, ImportError) as error:
+        raise PlanError(in_words(str(error).strip())) from error
+    return parsed
 
 
 @functools.cache
