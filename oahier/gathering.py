@@ -161,20 +161,32 @@ class EpochGathering:
     """
 
     def __init__(self) -> None:
-        self.start()
+        self.loaders: dict[str, Any] = {}
+        """Loaders of the latest training, by split."""
+        self._forget()
 
-    def start(self) -> None:
-        """Forget the epoch before; called at the start of every evaluation epoch."""
+    def start(self, trainer: L.Trainer, reader: str) -> None:
+        """Forget the epoch before; called at the start of every evaluation epoch.
+
+        Raises:
+            ValueError: several dataloaders, whose knees would be mixed into one table.
+        """
+        _require_one_dataloader(trainer, reader)
+        self._forget()
+
+    def _forget(self) -> None:
         self._records: dict[str, EpochRecords] = {}
         self._batch = -1
         self._tables: dict[str, EpochTable] | None = None
+        self.passes: dict[str, EpochTable] = {}
+        """Tables of further splits, embedded beside this epoch for whoever asks."""
 
     def add(self, batch_idx: int, output: StepOutput, batch: Any) -> None:
         """Keep the common columns of a batch, once however many readers call this.
 
         They are ``embedding``; for each head ``{head}/probabilities``, ``{head}/severity``,
-        ``{head}/labels`` and, where the step gives row losses, ``{head}/loss``; and the labels of each target
-        column of the batch, ``batch/targets/{column}``.
+        ``{head}/labels`` and, where the step gives row losses, ``{head}/loss``; ``{term}/loss`` of the batch;
+        and the labels of each target column of the batch, ``batch/targets/{column}``.
         """
         if self._batch != batch_idx:
             self._batch = batch_idx
@@ -221,6 +233,9 @@ def common_columns(output: StepOutput, batch: Any) -> dict[str, Tensor]:
         columns[f"{head}/labels"] = output["targets"][head]
         if head in losses:
             columns[f"{head}/loss"] = losses[head]
+    for term, loss in output["losses"].items():
+        if term not in output["probabilities"]:  # a term of the objective: each knee has that of its batch
+            columns[f"{term}/loss"] = loss.detach().expand(len(output["knee"]))
     targets = batch.get("targets") if isinstance(batch, Mapping) else None
     return columns | {f"batch/targets/{column}": labels for column, labels in (targets or {}).items()}
 
@@ -237,6 +252,17 @@ def as_step_output(outputs: Any, reader: str) -> StepOutput:
         got = type(outputs).__name__ if missing is None else f"one without {missing}"
         raise TypeError(f"{reader}: expected the steps to return an oahier.types.StepOutput, got {got}")
     return cast("StepOutput", outputs)
+
+
+def _require_one_dataloader(trainer: L.Trainer, reader: str) -> None:
+    stage = (trainer.state.stage.dataloader_prefix if trainer.state.stage else "") or ""
+    name = "num_sanity_val_batches" if trainer.sanity_checking else f"num_{stage}_batches"
+    batches = getattr(trainer, name, None)
+    if isinstance(batches, list) and len(batches) > 1:
+        raise ValueError(
+            f"{reader}: expected one {stage} dataloader, got {len(batches)}; "
+            "evaluate them one after another, each with its own default_root_dir"
+        )
 
 
 _Rows = tuple[list[str], list[str], dict[str, "npt.NDArray[Any]"]]

@@ -138,6 +138,7 @@ def _output(*knees):
         "severity": {"kl": torch.full((rows,), 2.0)},
         "targets": {"kl": torch.arange(rows)},
         "row_losses": {"kl": torch.arange(rows) / 10},
+        "losses": {"consistency": torch.tensor(0.5)},
         "knee": list(knees),
         "subject": list(knees),
     }
@@ -156,9 +157,11 @@ def test_all_readers_of_an_epoch_share_one_table(monkeypatch):
     table = shared.table(trainer)
     assert table.knee == ["a", "b", "c"]
     assert sorted(table) == [
-        "batch/targets/jsn", "embedding", "kl/labels", "kl/loss", "kl/probabilities", "kl/severity",
+        "batch/targets/jsn", "consistency/loss", "embedding", "kl/labels", "kl/loss", "kl/probabilities",
+        "kl/severity",
     ]  # fmt: skip
     assert table["kl/loss"].tolist() == pytest.approx([0.1, 0.0, 0.0])
+    assert table["consistency/loss"].tolist() == [0.5, 0.5, 0.5]
     assert table.labels("jsn").tolist() == [1, 1, 1]
     assert table.labels("moaks").tolist() == [-1, -1, -1]
     assert shared.table(trainer) is table
@@ -168,7 +171,7 @@ def test_all_readers_of_an_epoch_share_one_table(monkeypatch):
     assert shared.table(trainer, "nobody").knee == table.knee
     assert len(calls) == 1
 
-    shared.start()
+    shared.start(SimpleNamespace(state=SimpleNamespace(stage=None), sanity_checking=False), "me")
     assert len(shared.table(trainer)) == 0
 
 

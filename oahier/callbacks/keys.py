@@ -10,7 +10,7 @@ from oahier.keys import metric_key
 if TYPE_CHECKING:
     import lightning as L
 
-__all__ = ["Stage", "metric_key", "require_one_dataloader", "run_directory", "stage_directory", "stage_of"]
+__all__ = ["Stage", "metric_key", "run_directory", "stage_directory", "stage_of"]
 
 Stage = Literal["train", "val", "test", "predict"]
 
@@ -58,22 +58,3 @@ def stage_directory(trainer: L.Trainer, stage: Stage | None = None) -> Path:
     directory = run_directory(trainer) / _FOLDERS[stage or stage_of(trainer)]
     directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-def require_one_dataloader(trainer: L.Trainer, reader: str) -> None:
-    """Refuse several dataloaders in one evaluation: their knees would be mixed into one table.
-
-    Raises:
-        ValueError: the running stage has more than one dataloader.
-    """
-    stage = stage_of(trainer)
-    batches = {
-        "val": trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches,
-        "test": trainer.num_test_batches,
-        "predict": trainer.num_predict_batches,
-    }.get(stage)
-    if isinstance(batches, list) and len(batches) > 1:
-        raise ValueError(
-            f"{reader}: expected one {stage} dataloader, got {len(batches)}; "
-            "evaluate them one after another, each with its own default_root_dir"
-        )

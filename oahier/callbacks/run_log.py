@@ -46,8 +46,8 @@ class RunLog(L.Callback):
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        line = summary_line(trainer.callback_metrics, self.metrics)  # reading may reduce over processes
         if trainer.is_global_zero:
-            line = summary_line(trainer.callback_metrics, self.metrics)
             _log.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, line)
 
     @override

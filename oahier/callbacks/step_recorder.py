@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
-from oahier.callbacks.keys import Stage, metric_key, require_one_dataloader, stage_of
+from oahier.callbacks.keys import Stage, metric_key, stage_of
 from oahier.gathering import EpochTable, as_step_output, gathering_of
 from oahier.types import StepOutput
 
@@ -59,10 +59,20 @@ class StepRecorder(L.Callback, ABC):
     ) -> None:
         """Use the epoch's table, which is the same on every process; called on every process."""
 
-    def log_values(self, pl_module: L.LightningModule, stage: Stage, values: Mapping[str, float]) -> None:
-        """Log values of an epoch, equal on every process, as ``{stage}/{name}/...``; prediction logs none."""
+    def log_values(
+        self, pl_module: L.LightningModule, stage: Stage, values: Mapping[str, float], group: str = ""
+    ) -> None:
+        """Log values of an epoch, equal on every process, as ``{stage}/{name}/...``; prediction logs none.
+
+        Args:
+            pl_module: the model.
+            stage: that runs.
+            values: by metric.
+            group: instead of the callback's name.
+        """
         if stage != "predict":
-            logged = {metric_key(stage, self.name, name): float(value) for name, value in values.items()}
+            group = group or self.name
+            logged = {metric_key(stage, group, name): float(value) for name, value in values.items()}
             pl_module.log_dict(logged, sync_dist=pl_module.trainer.world_size > 1, batch_size=1)
 
     def draw(self, trainer: L.Trainer, draw: Callable[[], None]) -> None:
@@ -93,8 +103,7 @@ class StepRecorder(L.Callback, ABC):
 
     @override
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        require_one_dataloader(trainer, type(self).__name__)
-        gathering_of(trainer).start()
+        gathering_of(trainer).start(trainer, type(self).__name__)
 
     @override
     def on_validation_batch_end(

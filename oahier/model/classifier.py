@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import IOBase
 from pathlib import Path
 from typing import Any, TypeVar
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -37,14 +36,14 @@ from oahier.model.checks import (
     check_probes,
     check_volume,
 )
+from oahier.model.epoch_losses import LossLogging
 from oahier.model.objective import head_losses
-from oahier.specs import trusting
 from oahier.types import MISSING, Batch, Step, StepOutput, TrainingFacts
 
 M = TypeVar("M", bound="HierarchicalClassifier")
 
 
-class HierarchicalClassifier(L.LightningModule):
+class HierarchicalClassifier(LossLogging):
     """Single-OA, Single-KL or Dual supervision of one encoder, by the heads that are given.
 
     The serial form of the arguments (``{"class_path": ..., "init_args": {...}}`` for each part) is what
@@ -106,6 +105,7 @@ class HierarchicalClassifier(L.LightningModule):
             term.build(self.encoder.num_features)
         self.weighting = as_weighting(loss_weights)
         self.weighting.build([*(name for name in self.heads if name not in self._probes), *self.terms])
+        self.watch_losses()
         self._optimizer = as_factory("optimizer", optimizer, Optimizer)
         self._lr_scheduler = lr_scheduler and as_factory("lr_scheduler", lr_scheduler, LRScheduler)
 
@@ -152,13 +152,13 @@ class HierarchicalClassifier(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> StepOutput:
         return self._step(batch, "train")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
         return self._step(batch, "val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
         return self._step(batch, "test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
         return self._step(batch, None)
 
     def _step(self, batch: Batch, stage: str | None) -> StepOutput:
@@ -170,9 +170,10 @@ class HierarchicalClassifier(L.LightningModule):
         losses, rows = head_losses(dict(self._heads()), logits, targets, graph=bool(self.terms))
         if stage is not None and self.terms:
             losses |= self._term_losses(batch, features, embedding, logits, rows)
-        loss = self._objective(losses, embedding)
-        if stage is not None:
-            self._log_losses(stage, loss, losses, targets)
+        parts = [self.joined(losses, embedding)] if losses else []
+        loss = torch.stack([*parts, *self._idle(losses, embedding)]).sum()
+        if stage == "train":
+            self.log_step(loss, losses, targets)
         with torch.no_grad():
             values = {name: value.detach() for name, value in logits.items()}
             return StepOutput(
@@ -217,11 +218,12 @@ class HierarchicalClassifier(L.LightningModule):
         )
         return {name: term(step) for name, term in self._terms().items()}
 
-    def _objective(self, losses: dict[str, Tensor], embedding: Tensor) -> Tensor:
+    def joined(self, losses: Mapping[str, Tensor], shared: Tensor | None = None) -> Tensor:
+        """The weighted losses of heads and terms, and those of probes beside them."""
         supervising = {name: loss for name, loss in losses.items() if name not in self._probes}
         probing = [loss for name, loss in losses.items() if name in self._probes]
-        joined = [self.weighting(supervising, shared=embedding)] if supervising else []
-        return torch.stack([*joined, *probing, *self._idle(losses, embedding)]).sum()
+        weighted = [self.weighting(supervising, shared=shared)] if supervising else []
+        return torch.stack([*weighted, *probing]).sum()
 
     def _idle(self, losses: dict[str, Tensor], embedding: Tensor) -> list[Tensor]:
         """Zeros that reach the parameters which the losses of this batch may not.
@@ -234,23 +236,6 @@ class HierarchicalClassifier(L.LightningModule):
         zeros = [0.0 * parameter.sum() for module in idle for parameter in module.parameters()]
         supervised = any(name not in self._probes for name in losses if name in self.heads)
         return zeros if supervised else [0.0 * embedding.sum(), *zeros]
-
-    def _log_losses(
-        self, stage: str, loss: Tensor, losses: dict[str, Tensor], targets: dict[str, Tensor]
-    ) -> None:
-        """Log epoch means over labelled knees: NaN for a head that saw none, on all processes alike."""
-        known = torch.stack([labels != MISSING for labels in targets.values()])
-        values = {metric_key(stage, "loss"): loss.detach()}
-        for name in targets:
-            values[metric_key(stage, name, "loss")] = losses.get(name, torch.zeros_like(loss)).detach()
-        counts = [int(known.any(dim=0).sum()), *known.sum(dim=1).tolist()]
-        for name in self.terms:
-            values[metric_key(stage, name, "loss")] = losses[name].detach()
-            counts.append(known.shape[1])
-        for (key, value), count in zip(values.items(), counts, strict=True):
-            self.log(key, value, on_step=False, on_epoch=True, batch_size=count, sync_dist=stage != "train")
-        if stage == "train":
-            self.log("loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(self.parameters())
@@ -294,30 +279,19 @@ class HierarchicalClassifier(L.LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls: type[M],
-        checkpoint_path: str | Path | IOBase,
-        map_location: Any = "cpu",
-        *,
-        trust: str | Iterable[str] = (),
-        **arguments: Any,
+        cls: type[M], checkpoint_path: str | Path | IOBase, map_location: Any = "cpu", **arguments: Any
     ) -> M:
         """Rebuild a model from a checkpoint, which must hold strings, numbers and tensors only.
 
         Args:
             checkpoint_path: a file that Lightning wrote, or one that is open.
             map_location: device for the weights.
-            trust: packages of your own that the checkpoint may name classes of, see
-                :mod:`oahier.specs.trust`; classes that are imported already need no naming.
             arguments: constructor arguments that replace those of the checkpoint.
 
         Raises:
-            CheckpointError: no such file, pickled code inside, a class of a package that is not trusted, or
-                weights of another architecture.
+            CheckpointError: no such file, pickled code inside, or weights of another architecture.
         """
-        with trusting(trust):
-            return load_checkpoint_safely(
-                cls, cls.from_specification, checkpoint_path, map_location, arguments
-            )
+        return load_checkpoint_safely(cls, cls.from_specification, checkpoint_path, map_location, arguments)
 
     def _head(self, name: str) -> Head:
         head = self.heads[name]
