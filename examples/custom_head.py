@@ -1,8 +1,7 @@
 """A head of one's own: cumulative logits (CORAL; Cao, Mirjalili & Raschka 2020, arXiv:1901.07884).
 
 One weight vector orders the knees, one threshold a grade cuts the order. Nothing has to be registered:
-use the class in Python, or name it in YAML as ``class_path: custom_head.CumulativeHead`` and add
-``--trust custom_head`` to the command.
+use the class in Python, or name it in YAML as ``class_path: custom_head.CumulativeHead``.
 """
 
 from __future__ import annotations

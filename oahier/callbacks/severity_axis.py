@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 from typing_extensions import override
 
+from oahier.callbacks.axis_figure import axis_picture
+from oahier.callbacks.evaluation_pass import evaluated_table, remember_loaders, weights_of
 from oahier.callbacks.files import write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.step_recorder import StepRecorder
-from oahier.gathering import EpochRecords, EpochTable, as_step_output, common_columns
-from oahier.latent import AxisKind, SeverityAxisFit, axis_measures, fit_severity_axis
-from oahier.latent.training_knees import EmbeddingReference
+from oahier.callbacks.training_steps import TrainingSteps
+from oahier.gathering import EpochTable
+from oahier.latent import (
+    AxisDirection,
+    EmbeddingReference,
+    SeverityAxisFit,
+    axis_measures,
+    fit_severity_axis,
+)
+from oahier.latent.reference_file import read_reference, write_reference
+from oahier.model.checkpoints import checkpoint_hash
 from oahier.types import MISSING
 
 _log = logging.getLogger("oahier.severity_axis")
@@ -28,117 +38,148 @@ _COLUMNS = ("knee", "subject", "projection", "second", "kl", "oa", "split")
 class SeverityAxis(StepRecorder):
     """Fits an axis of severity on training embeddings and measures it on held-out ones.
 
-    The embeddings are those that training steps made anyway, with augmentation, dropout and batch
-    statistics as in training: the encoder is not run again. Held-out coordinates may therefore lie off
-    those of training knees while batch normalisation has not settled; the measures depend on order and
-    distances among held-out knees only. A validation at the end of an epoch uses
-    every training knee of that epoch; one in mid-epoch adds the knees that have not come yet as they
-    were in the epoch before.
+    *The* axis, ``{stage}/axis/...``, is fitted on embeddings of the training knees in evaluation mode,
+    without augmentation, as held-out knees are embedded. Those of a checkpoint are made once, by a pass over
+    the training split, and kept beside it (:func:`oahier.latent.reference_file.reference_path`), with their
+    labels but without their names: validation, test, prediction and studies read the same axis there. The
+    file of the best checkpoint is made at the end of training; that of another one, when it is evaluated.
 
-    Logs ``{stage}/axis/...`` (see :func:`oahier.latent.axis_metrics`), writes ``severity_axis.csv`` and
-    ``pictures/severity_axis.png`` into the folder of the stage. The fit is kept in checkpoints: testing
-    with ``ckpt_path`` uses the axis of that checkpoint, testing right after training the latest one.
-    Without either the measures are NaN and a message says so.
+    Validations *during* training measure a free one, ``val/axis_online/...``, fitted on the embeddings that
+    training steps made anyway, with augmentation, dropout and batch statistics as in training. A validation
+    at the end of an epoch uses every training knee of that epoch; one in mid-epoch adds the knees that have
+    not come yet as they were in the epoch before.
 
-    The embeddings themselves are kept in checkpoints too, of training and of validation knees, with their
-    labels but without their names: ``oahier predict`` places a new knee among them.
+    Both log the metrics of :func:`oahier.latent.axis_metrics`, and write ``severity_axis.csv`` and
+    ``pictures/severity_axis.png`` into the folder of the stage. Without training knees (a test without a
+    data module, of a checkpoint without the file) they are NaN and a message says so.
 
     Args:
-        kind: how the axis is fitted (see :func:`oahier.latent.fit_severity_axis`).
+        kind: how the axis is fitted (see :func:`oahier.latent.fit_severity_axis`), a name or a function.
+        name: group of the logged values; give further axes another name, which is that of their files too.
+        embed_every_epoch: embed the training split in evaluation mode at every validation, so that these
+            measure the axis itself; costs a pass over the split. Needs a data module with
+            ``evaluation_dataloader``.
+        keep_embeddings: keep the embeddings beside checkpoints.
         picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
-            pictures are always drawn.
-        keep_embeddings: keep the embeddings in checkpoints.
+            figures are always drawn.
     """
 
     def __init__(
-        self, kind: AxisKind = "pca", *, picture_every_n_epochs: int = 5, keep_embeddings: bool = True
+        self,
+        kind: str | AxisDirection = "pca",
+        *,
+        name: str = "axis",
+        embed_every_epoch: bool = False,
+        keep_embeddings: bool = True,
+        picture_every_n_epochs: int = 5,
     ) -> None:
-        super().__init__(name="axis", figure_every_n_epochs=picture_every_n_epochs)
-        self.kind: AxisKind = kind
+        super().__init__(name=name, figure_every_n_epochs=picture_every_n_epochs)
+        self.kind = kind
+        self.embed_every_epoch = embed_every_epoch
         self.keep_embeddings = keep_embeddings
         self.fit: SeverityAxisFit | None = None
-        self.reference: EmbeddingReference | None = None
-        self._current = EpochRecords()
-        self._previous = EpochRecords()
-        self._restored = False
+        self._steps = TrainingSteps()
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        self._restored = False  # Lightning loads callback states after this, for every kind of run
-
-    @override
-    def state_dict(self) -> dict[str, Any]:
-        kept = {"fit": self.fit, "reference": self.reference}
-        return {name: value.state() for name, value in kept.items() if value is not None}
-
-    @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.fit = SeverityAxisFit.from_state(state_dict["fit"]) if "fit" in state_dict else None
-        kept = state_dict.get("reference")
-        self.reference = None if kept is None else EmbeddingReference.from_state(kept)
-        self._restored = True
+        data = getattr(trainer, "datamodule", None)
+        if stage == "fit" and self.embed_every_epoch and not hasattr(data, "evaluation_dataloader"):
+            raise ValueError(
+                "SeverityAxis(embed_every_epoch=True): expected a data module with "
+                f"evaluation_dataloader(split), as oahier.KneeMRIDataModule has, got {type(data).__name__}"
+            )
 
     @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._previous, self._current = self._current, EpochRecords()
+        self._steps.start()
 
     @override
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if outputs is not None:  # a training step may skip its batch
-            output = as_step_output(outputs, type(self).__name__)
-            columns = {
-                name: column
-                for name, column in common_columns(output, batch).items()
-                if name == "embedding" or name.startswith("batch/")
-            }
-            self._current.add(knee=output["knee"], subject=output["subject"], **columns)
+        if outputs is not None and not self.embed_every_epoch:  # a training step may skip its batch
+            self._steps.add(outputs, batch)
 
     @override
     def finish(
         self, trainer: L.Trainer, pl_module: L.LightningModule, stage: Stage, table: EpochTable
     ) -> None:
-        train = self._refit(trainer) if trainer.state.fn == TrainerFn.FITTING else None
+        online = trainer.state.fn == TrainerFn.FITTING and not self.embed_every_epoch
+        train = self._steps.gather(trainer) if online else None
+        if train is not None:
+            self.fit = self._fitted(train) if len(train) else None
+        else:
+            self._fit_exactly(trainer, pl_module, table if stage == "val" else None)
         if len(table) == 0:
             return
-        fit = self._axis_for(trainer, table)
-        if train is not None and self.keep_embeddings:
-            self.reference = EmbeddingReference.fit(
-                train["embedding"], train.labels("kl"), train.labels("oa"), table["embedding"], axis=fit,
-                origin="training steps",
-            )  # fmt: skip
-        measures = axis_measures(fit, table["embedding"], table.labels("kl"), table.labels("oa"))
-        self.log_values(pl_module, stage, measures)
-        if trainer.is_global_zero:
-            self._write(trainer, stage, fit, {"train": train, stage: table}, measures)
+        fit = self.fit or self._undefined(trainer, table)
+        metrics = _metrics(fit, table)
+        self.log_values(pl_module, stage, metrics, f"{self.name}_online" if online else self.name)
+        self._write(trainer, stage, fit, {"train": train, stage: table}, metrics)
 
-    def _refit(self, trainer: L.Trainer) -> EpochTable | None:
-        """Fit on the training knees of this epoch; called on every process."""
-        table = self._current.gather(trainer)
-        if not trainer.is_last_batch:
-            table = _newest(self._previous.gather(trainer), table)
-        if len(table) == 0:
-            return None
-        self.fit = fit_severity_axis(
-            table["embedding"], table.labels("kl"), table.labels("oa"), kind=self.kind
+    @override
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Embed the training knees with the best checkpoint, keep them beside it, and measure its axis."""
+        remember_loaders(trainer)
+        best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or ".")
+        if not (self.keep_embeddings and best.is_file()):
+            return
+        with weights_of(best, pl_module):
+            held_out = evaluated_table(trainer, pl_module, "val")
+            train = evaluated_table(trainer, pl_module, "train")
+        if train is None or held_out is None:
+            return
+        self._keep(trainer, best, train, held_out)
+        self.fit = self._fitted(train)
+        metrics = _metrics(self.fit, held_out)
+        for logger in trainer.loggers if trainer.is_global_zero else ():
+            named = {metric_key("val", self.name, name): value for name, value in metrics.items()}
+            logger.log_metrics(named, step=trainer.global_step)
+        self._write(trainer, "val", self.fit, {"train": train, "val": held_out}, metrics)
+
+    def _fit_exactly(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, held_out: EpochTable | None
+    ) -> None:
+        """Fit on embeddings in evaluation mode: those beside the evaluated checkpoint, or new ones."""
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        checkpoint = None if fitting or not trainer.ckpt_path else Path(trainer.ckpt_path)
+        kept = None
+        if checkpoint is not None and trainer.is_global_zero and checkpoint.is_file():
+            kept = read_reference(checkpoint, checkpoint_hash(checkpoint))
+        kept = trainer.strategy.broadcast(kept)
+        if kept is not None and kept.origin == "evaluation":
+            self.fit = fit_severity_axis(kept.embeddings, kept.kl, kept.oa, kind=self.kind)
+            return
+        train = evaluated_table(trainer, pl_module, "train")
+        self.fit = None if train is None else self._fitted(train)
+        if train is not None and checkpoint is not None and self.keep_embeddings:
+            held_out = held_out or evaluated_table(trainer, pl_module, "val")
+            if held_out is not None:
+                self._keep(trainer, checkpoint, train, held_out)
+
+    def _keep(self, trainer: L.Trainer, checkpoint: Path, train: EpochTable, held_out: EpochTable) -> None:
+        if not (trainer.is_global_zero and checkpoint.is_file()):
+            return
+        reference = EmbeddingReference.fit(
+            train["embedding"], train.labels("kl"), train.labels("oa"), held_out["embedding"], kind=self.kind
         )
-        return table
+        try:
+            write_reference(checkpoint, checkpoint_hash(checkpoint), reference)
+        except OSError as error:
+            _log.warning("SeverityAxis: embeddings are not kept beside %s: %s", checkpoint, error)
 
-    def _axis_for(self, trainer: L.Trainer, table: EpochTable) -> SeverityAxisFit:
-        """The axis to measure; an undefined one, with a message, when there is none for this model."""
-        evaluating = trainer.state.fn != TrainerFn.FITTING
-        fit = None if evaluating and trainer.ckpt_path and not self._restored else self.fit
-        if fit is not None:
-            return fit
+    def _fitted(self, train: EpochTable) -> SeverityAxisFit:
+        return fit_severity_axis(train["embedding"], train.labels("kl"), train.labels("oa"), kind=self.kind)
+
+    def _undefined(self, trainer: L.Trainer, table: EpochTable) -> SeverityAxisFit:
+        """An axis that is all NaN, with a message."""
         if trainer.is_global_zero:
             _log.warning(
-                "SeverityAxis: no axis was fitted on training knees (none in the checkpoint, no training in "
-                "this process); its measures are NaN. Give ckpt_path of a run that had SeverityAxis"
+                "SeverityAxis: no training knees to fit the axis on; its metrics are NaN. Give a data module "
+                "with the training split, or a checkpoint with its .reference.pt beside it"
             )
-        embeddings, grades = table["embedding"][:0], table.labels("kl")[:0]
-        return fit_severity_axis(embeddings, grades, kind=self.kind)
+        return fit_severity_axis(table["embedding"][:0], table.labels("kl")[:0], kind=self.kind)
 
     def _write(
         self,
@@ -146,51 +187,39 @@ class SeverityAxis(StepRecorder):
         stage: Stage,
         fit: SeverityAxisFit,
         tables: Mapping[str, EpochTable | None],
-        measures: Mapping[str, float],
+        metrics: Mapping[str, float],
     ) -> None:
-        folder = stage_directory(trainer, stage)
-        rows = [
-            row for split, table in tables.items() if table is not None for row in _rows(fit, table, split)
-        ]
-        write_rows(folder / "severity_axis.csv", _COLUMNS, rows)
         held_out = tables[stage]
-        if held_out is None or bool(fit.direction.isnan().any()):
+        if not trainer.is_global_zero or held_out is None:
+            return
+        folder = stage_directory(trainer, stage)
+        name = "severity_axis" if self.name == "axis" else f"severity_{self.name}"
+        known = {split: table for split, table in tables.items() if table is not None}
+        rows = [row for split, table in known.items() for row in _rows(fit, table, split)]
+        write_rows(folder / f"{name}.csv", _COLUMNS, rows)
+        if bool(fit.direction.isnan().any()):
             return
 
         def draw() -> None:
-            from oahier.callbacks.axis_figure import axis_picture
-
             plane = torch.stack(
                 [fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])]
             )
             title = f"Severity axis ({fit.kind}, fitted on {fit.knees} training knees), {stage}"
-            figure = axis_picture(plane.numpy(), held_out.labels("kl").numpy(), title, measures)
-            path = write_figure(folder / "pictures" / "severity_axis.png", figure)
-            log_picture(trainer, metric_key(stage, "axis", "severity_axis"), path)
+            figure = axis_picture(plane.numpy(), held_out.labels("kl").numpy(), title, metrics)
+            path = write_figure(folder / "pictures" / f"{name}.png", figure)
+            log_picture(trainer, metric_key(stage, self.name, name), path)
 
         self.draw(trainer, draw)
 
 
-def _newest(older: EpochTable, newer: EpochTable) -> EpochTable:
-    """Rows of both; a knee that is in both counts as in the newer one."""
-    if len(older) == 0 or len(newer) == 0:
-        return newer if len(newer) else older
-    known = set(newer.knee)
-    rows = [row for row, knee in enumerate(older.knee) if knee not in known]
-    both = EpochRecords()
-    for table, keep in ((older, rows), (newer, list(range(len(newer))))):
-        columns: dict[str, Tensor] = {name: table[name][keep] for name in table}
-        knee, subject = ([names[row] for row in keep] for names in (table.knee, table.subject))
-        both.add(knee=knee, subject=subject, **columns)
-    return both.gather()
+def _metrics(fit: SeverityAxisFit, table: EpochTable) -> dict[str, float]:
+    return axis_measures(fit, table["embedding"], table.labels("kl"), table.labels("oa"))
 
 
 def _rows(fit: SeverityAxisFit, table: EpochTable, split: str) -> list[tuple[object, ...]]:
-    first, second = fit.project(table["embedding"]).tolist(), fit.project_second(table["embedding"]).tolist()
+    along = [project(table["embedding"]).tolist() for project in (fit.project, fit.project_second)]
     labels = [
         [None if label == MISSING else label for label in table.labels(column).tolist()]
         for column in ("kl", "oa")
     ]
-    return [
-        (*values, split) for values in zip(table.knee, table.subject, first, second, *labels, strict=True)
-    ]
+    return [(*values, split) for values in zip(table.knee, table.subject, *along, *labels, strict=True)]

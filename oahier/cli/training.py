@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
-import yaml
-from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from oahier.callbacks import SeverityAxis
 from oahier.callbacks.keys import run_directory, stage_of
 from oahier.cli.report import print_results
 from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
 from oahier.model import HierarchicalClassifier
-from oahier.specs import MissingClassError, current_paths
-from oahier.specs.trust import in_words, restrict_parsers
 
 
 def run_training_command(words: list[str]) -> int:
@@ -32,14 +27,10 @@ def run_training_command(words: list[str]) -> int:
     """
     # Lightning 2.6 calls a deprecated function of torch for every batch; nothing that a user could act on
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    restrict_parsers()
-    set_loader(_MODE, _load_current, (yaml.YAMLError,))
     command = OahierCLI(
         HierarchicalClassifier,
         KneeMRIDataModule,
-        args=[_current_word(word) for word in words],
-        parser_class=ArgumentParser,
-        parser_kwargs={"parser_mode": _MODE},
+        args=words,
         seed_everything_default=0,
         save_config_callback=RunConfig,
         save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
@@ -47,27 +38,6 @@ def run_training_command(words: list[str]) -> int:
     )
     _finish_tracking(command.trainer)
     return 0
-
-
-_MODE = "oahier"
-"""YAML in which the class paths of earlier versions are understood."""
-
-
-def _load_current(text: str) -> Any:
-    return current_paths(get_loader("yaml")(text))
-
-
-def _current_word(word: str) -> str:
-    option, equals, value = word.rpartition("=")
-    return f"{option}{equals}{current_paths(value)}"
-
-
-class ArgumentParser(LightningArgumentParser):
-    """Lightning's parser, which says how to trust a package where a class path names another one."""
-
-    @override
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(in_words(message), ex)
 
 
 def _finish_tracking(trainer: L.Trainer) -> None:
@@ -105,10 +75,7 @@ class OahierCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        try:
-            self.config = parser.parse_args(args)
-        except ImportError as error:
-            raise MissingClassError(in_words(str(error))) from error
+        self.config = parser.parse_args(args)
 
     @override
     def instantiate_classes(self) -> None:
@@ -123,27 +90,7 @@ class OahierCLI(LightningCLI):
         self._require_checkpoint("test")
 
     def after_fit(self) -> None:
-        self._embed_reference()
         print_results(self.trainer, "val")
-
-    def _embed_reference(self) -> None:
-        """Keep the knees' embeddings beside the best checkpoint, in evaluation mode, for ``oahier predict``.
-
-        One pass over the training and validation knees, from the cache; only for a run whose
-        :class:`~oahier.SeverityAxis` keeps embeddings.
-        """
-        keeps = any(
-            isinstance(callback, SeverityAxis) and callback.reference is not None
-            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
-        )
-        best = Path(getattr(self.trainer.checkpoint_callback, "best_model_path", "") or ".")
-        if not (keeps and best.is_file() and self.trainer.is_global_zero):
-            return
-        from oahier.prediction.trained import load_trained
-        from oahier.prediction.training_embeddings import reference_from_batches
-
-        batches = [self.datamodule.evaluation_dataloader(split) for split in ("train", "val")]
-        reference_from_batches(load_trained(best, self.model.device), *batches)
 
     def after_validate(self) -> None:
         print_results(self.trainer, "val")

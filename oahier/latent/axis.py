@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,14 +16,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from oahier.hierarchy import oa_from_kl
+from oahier.latent.axis_kinds import AxisDirection, first_component, named_direction
 from oahier.metrics.association import spearman, varies
 from oahier.types import MISSING
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-AxisKind = Literal["pca", "lda", "regression", "centroid"]
-AXIS_KINDS: tuple[AxisKind, ...] = ("pca", "lda", "regression", "centroid")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def fit_severity_axis(
     kl: Int[Tensor, " knees"],
     oa: Int[Tensor, " knees"] | None = None,
     *,
-    kind: AxisKind = "pca",
+    kind: str | AxisDirection = "pca",
 ) -> SeverityAxisFit:
     """Fit an axis on training knees. Deterministic; no random state is read or changed.
 
@@ -93,10 +91,8 @@ def fit_severity_axis(
         embeddings: ``(knees, features)``; knees with a value that is not finite are left out.
         kl: ``(knees,)`` grades, ``MISSING`` where unknown.
         oa: ``(knees,)`` labels, ``MISSING`` where unknown; derived from ``kl`` when not given.
-        kind: ``"pca"``, first principal component of all knees (full SVD); ``"lda"``, first linear
-            discriminant of the grades (Ledoit-Wolf shrinkage, so more features than knees are fine);
-            ``"regression"``, ridge regression of the grade (penalty by leave-one-out error);
-            ``"centroid"``, from the mean of the lowest to that of the highest grade present (KL 0 to KL 4).
+        kind: ``"pca"``, ``"lda"``, ``"regression"``, ``"centroid"`` (:mod:`oahier.latent.axis_kinds`),
+            another name in :data:`~oahier.latent.axis_kinds.AXIS_KINDS`, or a function of your own.
 
     Returns:
         The axis; all NaN when it is undefined: fewer than three knees, embeddings without variance, or
@@ -110,8 +106,7 @@ def fit_severity_axis(
     >>> (axis.project(embeddings).diff() > 0).tolist()
     [True, True, True]
     """
-    if kind not in AXIS_KINDS:
-        raise ValueError(f"kind: expected one of {AXIS_KINDS}, got {kind!r}")
+    name, function = named_direction(kind)
     oa = complete_oa(kl, oa)
     if not len(embeddings) == len(kl) == len(oa):
         raise ValueError(
@@ -122,15 +117,15 @@ def fit_severity_axis(
     kl, oa = kl.cpu()[rows], oa.cpu()[rows]
     mean, scale = _standardisation(values)
     standard = (values - mean) / scale
-    directions = _directions(standard, kl.numpy(), kind)
+    directions = _directions(standard, kl.numpy(), function)
     if directions is None:
-        return _undefined(kind, embeddings.shape[1], len(values))
+        return _undefined(name, embeddings.shape[1], len(values))
     direction, second = directions
     direction = direction * _orientation(direction, standard @ direction, kl, oa)
     projection = standard @ direction
     slope, intercept = _probe(projection, oa.numpy())
     return SeverityAxisFit(
-        kind=kind,
+        kind=name,
         mean=torch.from_numpy(mean),
         scale=torch.from_numpy(scale),
         direction=torch.from_numpy(direction),
@@ -158,46 +153,18 @@ def _standardisation(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.ND
 
 
 def _directions(
-    standard: npt.NDArray[Any], kl: npt.NDArray[Any], kind: AxisKind
+    standard: npt.NDArray[Any], kl: npt.NDArray[Any], direction: AxisDirection
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
     """The axis and the first component of the rest, both of unit length; ``None`` when undefined."""
-    from sklearn.decomposition import PCA
-
     if len(standard) < 3 or not standard.var(axis=0).sum() > 0:
         return None
-    components = min(2, *standard.shape)
-    if kind == "pca":
-        first, *rest = PCA(n_components=components, svd_solver="full").fit(standard).components_
-        return first, rest[0] if rest else np.zeros_like(first)
-    labelled = kl != MISSING
-    if len(np.unique(kl[labelled])) < 2:
+    found = direction(standard, kl)
+    length = 0.0 if found is None else float(np.linalg.norm(found))
+    if found is None or not (np.isfinite(length) and length > 0):
         return None
-    direction = _supervised_direction(standard[labelled], kl[labelled], kind)
-    length = np.linalg.norm(direction)
-    if not (np.isfinite(length) and length > 0):
-        return None
-    direction = direction / length
-    rest = standard - np.outer(standard @ direction, direction)
-    if components < 2 or not rest.var(axis=0).sum() > 1e-12:
-        return direction, np.zeros_like(direction)
-    second = PCA(n_components=1, svd_solver="full").fit(rest).components_[0]
-    return direction, second
-
-
-def _supervised_direction(
-    standard: npt.NDArray[Any], kl: npt.NDArray[Any], kind: AxisKind
-) -> npt.NDArray[Any]:
-    grades = np.unique(kl)
-    if kind == "centroid" or len(grades) == len(kl):  # no spread within a grade: no discriminant
-        return np.asarray(standard[kl == grades[-1]].mean(axis=0) - standard[kl == grades[0]].mean(axis=0))
-    if kind == "lda":
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-        discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(standard, kl)
-        return np.asarray(discriminant.scalings_[:, 0])
-    from sklearn.linear_model import RidgeCV
-
-    return np.asarray(RidgeCV(alphas=np.logspace(-2, 5, 15)).fit(standard, kl.astype(float)).coef_)
+    axis = found / length
+    second = first_component(standard - np.outer(standard @ axis, axis)) if standard.shape[1] > 1 else None
+    return axis, np.zeros_like(axis) if second is None else second
 
 
 def _orientation(direction: npt.NDArray[Any], projection: npt.NDArray[Any], kl: Tensor, oa: Tensor) -> float:

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from oahier.latent.axis import AxisKind, SeverityAxisFit, fit_severity_axis
+from oahier.latent.axis import SeverityAxisFit, fit_severity_axis
+from oahier.latent.axis_kinds import AxisDirection
 from oahier.latent.novelty import MahalanobisDistance, conformal_p, smallest_level
 from oahier.types import KL_GRADES, MISSING
 
@@ -83,7 +84,7 @@ class EmbeddingReference:
         oa: Int[Tensor, " knees"],
         held_out: Float[Tensor, "others features"],
         *,
-        kind: AxisKind = "pca",
+        kind: str | AxisDirection = "pca",
         axis: SeverityAxisFit | None = None,
         origin: Origin = "evaluation",
     ) -> EmbeddingReference:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ import torch
 
 from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
+from oahier.latent.reference_file import read_reference, reference_path
 from oahier.latent.training_knees import EmbeddingReference
 from oahier.model import HierarchicalClassifier
 from oahier.model.checkpoints import CheckpointError, checkpoint_hash
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +38,12 @@ class TrainedModel:
     """Why there is no reference."""
 
 
-def reference_path(checkpoint: Path) -> Path:
-    """Where the reference that was computed for a checkpoint lies.
-
-    >>> reference_path(Path("checkpoints/best.ckpt")).as_posix()
-    'checkpoints/best.reference.pt'
-    """
-    return checkpoint.with_name(f"{checkpoint.stem}.reference.pt")
-
-
 def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Load a checkpoint that Lightning wrote while oahier trained; nothing in it is run.
 
-    The reference comes from the file beside the checkpoint (:func:`reference_path`) if that was made for
-    these weights, else from the state of :class:`~oahier.SeverityAxis` in the checkpoint.
+    The reference comes from the file beside the checkpoint
+    (:func:`~oahier.latent.reference_file.reference_path`) if that was made for these weights. Checkpoints of
+    version 0.1.0 held one of the training steps, which is read where there is no file.
 
     Raises:
         CheckpointError: no such file, pickled code inside, or a checkpoint that does not say how its volumes
@@ -72,11 +62,9 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
         )
     reference, why = _kept_reference(content.get("callbacks", {}))
     hashed = identity = checkpoint_hash(path)
-    beside = reference_path(path)
-    if beside.is_file():
-        made = _reference_of(beside, hashed)
-        if made is not None:
-            reference, why, identity = made, "", identity_of(hashed, beside)
+    made = read_reference(path, hashed)
+    if made is not None:
+        reference, why, identity = made, "", identity_of(hashed, reference_path(path))
     return TrainedModel(
         model=model.eval().requires_grad_(False).to(device),
         preprocessing=Preprocessing.from_dict(data["preprocessing"]),
@@ -99,22 +87,11 @@ def identity_of(hashed: str, reference: Path) -> str:
     return f"{hashed} {file_hash([reference])}"
 
 
-def _reference_of(path: Path, hashed: str) -> EmbeddingReference | None:
-    """The reference in a file, if it can be read and belongs to the checkpoint with a hash."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        return EmbeddingReference.from_state(found["reference"]) if found["checkpoint"] == hashed else None
-    except Exception as error:  # whatever a damaged file makes of it
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        logger.warning("%s is damaged and not used (%s); make it again with --reference", path, said)
-        return None
-
-
 def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | None, str]:
     states = [state for name, state in callbacks.items() if str(name).startswith("SeverityAxis")]
     kept = [state["reference"] for state in states if "reference" in state]
     if not kept:
-        return None, "the checkpoint was trained without SeverityAxis (or it kept no embeddings)"
+        return None, "the checkpoint was trained without SeverityAxis (or its file beside it is gone)"
     return EmbeddingReference.from_state(kept[0]), ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from oahier.data.arguments import require_sides
 from oahier.data.manifest.manifest import Manifest, read_manifest
-from oahier.files import write_atomically
-from oahier.latent import AxisKind
+from oahier.latent import AxisDirection
+from oahier.latent.reference_file import write_reference
 from oahier.latent.training_knees import EmbeddingReference
 from oahier.prediction.inputs import Scan, manifest_scan
 from oahier.prediction.loading import UnusableScan, load_scans
 from oahier.prediction.one_knee import as_batch
-from oahier.prediction.trained import TrainedModel, identity_of, reference_path
+from oahier.prediction.trained import TrainedModel, identity_of
 from oahier.progress import progress as show
-from oahier.types import MISSING, Batch
+from oahier.types import MISSING
 
 _log = logging.getLogger("oahier.prediction")
 
@@ -37,7 +37,7 @@ def compute_reference(
     trained: TrainedModel,
     manifest: str | Path | Manifest,
     *,
-    kind: AxisKind | None = None,
+    kind: str | AxisDirection | None = None,
     workers: int = 0,
     progress: bool = False,
 ) -> TrainedModel:
@@ -61,7 +61,7 @@ def compute_reference(
     """
     if trained.reference is not None and trained.reference.origin == "evaluation" and kind is None:
         return trained
-    kind = kind or _kind(trained)
+    kind = kind or ("pca" if trained.reference is None else trained.reference.axis.kind)
     table = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
     train, held_out = (
         _embedded(trained, _scans(trained, table, split), workers, progress) for split in ("train", "val")
@@ -69,54 +69,15 @@ def compute_reference(
     return _kept_beside(trained, train, held_out, kind)
 
 
-def reference_from_batches(
-    trained: TrainedModel, training: Iterable[Batch], held_out: Iterable[Batch]
-) -> TrainedModel:
-    """As :func:`compute_reference`, from batches of preprocessed knees without augmentation.
-
-    Args:
-        trained: the model.
-        training: batches of the training knees.
-        held_out: batches of the validation knees.
-
-    Raises:
-        ValueError: no knees.
-        OSError: the folder of the checkpoint cannot be written.
-    """
-    parts = [_embedded_batches(trained, batches) for batches in (training, held_out)]
-    return _kept_beside(trained, parts[0], parts[1], _kind(trained))
-
-
-def _embedded_batches(trained: TrainedModel, batches: Iterable[Batch]) -> _Embedded:
-    device = next(trained.model.parameters()).device
-    rows: list[_Embedded] = []
-    for batch in batches:
-        with torch.inference_mode():
-            embedding = trained.model.encoder(batch["mri"].to(device)).flatten(1).float().cpu()
-        unknown = torch.full((len(batch["mri"]),), MISSING)
-        labels = [batch["targets"].get(name, unknown).cpu() for name in ("kl", "oa")]
-        with torch.inference_mode(False):
-            rows.append(_Embedded(embedding.clone(), labels[0].clone(), labels[1].clone()))
-    if not rows:
-        raise ValueError("reference: expected batches of knees, got none")
-    return _Embedded(*(torch.cat([getattr(row, name) for row in rows]) for name in ("embedding", "kl", "oa")))
-
-
 def _kept_beside(
-    trained: TrainedModel, train: _Embedded, held_out: _Embedded, kind: AxisKind
+    trained: TrainedModel, train: _Embedded, held_out: _Embedded, kind: str | AxisDirection
 ) -> TrainedModel:
     reference = EmbeddingReference.fit(
         train.embedding, train.kl, train.oa, held_out.embedding, kind=kind, origin="evaluation"
     )
-    content = {"checkpoint": trained.checkpoint_hash, "reference": reference.state()}
-    beside = write_atomically(reference_path(trained.path), lambda path: torch.save(content, path))
+    beside = write_reference(trained.path, trained.checkpoint_hash, reference)
     identity = identity_of(trained.checkpoint_hash, beside)
     return replace(trained, reference=reference, identity=identity, without_reference="")
-
-
-def _kind(trained: TrainedModel) -> AxisKind:
-    kind: Any = "pca" if trained.reference is None else trained.reference.axis.kind
-    return kind  # type: ignore[no-any-return]
 
 
 def _scans(trained: TrainedModel, manifest: Manifest, split: str) -> list[Scan]:

@@ -1,4 +1,4 @@
-"""Stuart-Maxwell test of marginal homogeneity of two models' grades."""
+"""Whether two models hand out the grades equally often."""
 
 from __future__ import annotations
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from oahier.files import write_atomically
-from oahier.hierarchy import FINE, OA_FROM_GRADE
-from oahier.latent import AxisKind, axis_measures, fit_severity_axis
-from oahier.metrics import weighted_auc, weighted_spearman
+from oahier.hierarchy import oa_from_kl
+from oahier.latent import AXIS_KINDS, axis_measures, fit_severity_axis
 from oahier.statistics import Comparison, paired_statistic
+from oahier.statistics.weighted import weighted_auc, weighted_spearman
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
@@ -28,7 +28,7 @@ Statistic = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]
 class CellAxis:
     """An axis of one cell, fitted on its training knees, and the test knees along it."""
 
-    def __init__(self, training: _Embedded, test: _Embedded, kind: AxisKind) -> None:
+    def __init__(self, training: _Embedded, test: _Embedded, kind: str) -> None:
         self.fit = fit_severity_axis(training.embedding, training.kl, training.oa, kind=kind)
         self.measures = axis_measures(self.fit, test.embedding, test.kl, test.oa)
         self.projection = self.fit.project(test.embedding).numpy().astype(np.float64)
@@ -74,9 +74,9 @@ class _Embedded:
             for name in ("label_kl", "label_oa")
         )
         if (self.oa == MISSING).all():
-            self.oa = torch.where(self.kl == MISSING, MISSING, (self.kl >= OA_FROM_GRADE).long())
+            self.oa = oa_from_kl(self.kl)
         if (self.kl == MISSING).all() and part == ".":
-            self.kl = torch.from_numpy(predictions(cell).labels[FINE]).long()
+            self.kl = torch.from_numpy(predictions(cell).label_kl).long()
 
 
 class AxisTables:
@@ -88,8 +88,8 @@ class AxisTables:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.kinds: tuple[AxisKind, ...] = get_args(AxisKind)
-        self._axes: dict[tuple[str, AxisKind], CellAxis] = {}
+        self.kinds = tuple(AXIS_KINDS)
+        self._axes: dict[tuple[str, str], CellAxis] = {}
         for cell in study.cells:
             if cell.state == "finished":
                 training, test = _Embedded(cell, "train"), _Embedded(cell, ".")

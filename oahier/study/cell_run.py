@@ -24,6 +24,8 @@ from oahier.callbacks import (
     SeverityAxis,
 )
 from oahier.callbacks.best_checkpoint import BestCheckpoint
+from oahier.callbacks.evaluation_pass import evaluated_table
+from oahier.callbacks.prediction_writer import write_predictions
 from oahier.callbacks.run_log import RunLog
 from oahier.files import write_atomically
 from oahier.study.cells import Cell, lock
@@ -98,7 +100,6 @@ def _train_and_test(cell: Cell) -> None:
     if not _get_rank():
         shutil.rmtree(work, ignore_errors=True)
     _test(cell, parts, checkpoint, work)
-    _embed_training_knees(parts, checkpoint, work / "training")
     if not _get_rank():
         _publish(cell, work, {**_facts(parts, checkpoint), "seconds": round(time.monotonic() - started, 1)})
 
@@ -108,7 +109,7 @@ def _fit(cell: Cell, parts: Parts) -> Path:
     monitor = cell.settings["monitor"]
     own: list[L.Callback] = [
         OrdinalMetrics(picture_every_n_epochs=0),
-        SeverityAxis(picture_every_n_epochs=0),
+        SeverityAxis(picture_every_n_epochs=0, keep_embeddings=False),  # the test makes them
         LearningCurves(picture_every_n_epochs=0),
         RunLog(),
         ResumableRandomness(),
@@ -155,13 +156,9 @@ def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
         ]
     trainer = _trainer(work, parts, own, keep_logger=True)
     trainer.test(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
-
-
-def _embed_training_knees(parts: Parts, checkpoint: Path, work: Path) -> None:
-    """Training knees in evaluation mode, without augmentation: what an axis is fitted on."""
-    trainer = _trainer(work, parts, [PredictionWriter()])
-    loader = parts.data.evaluation_dataloader("train")
-    trainer.predict(parts.model, loader, return_predictions=False, ckpt_path=checkpoint, weights_only=True)
+    training = evaluated_table(trainer, parts.model, "train")  # those that the axis was fitted on
+    if training is not None and trainer.is_global_zero:
+        write_predictions(work / "train", training)
 
 
 def _trainer(
@@ -195,8 +192,6 @@ def _publish(cell: Cell, work: Path, facts: Mapping[str, Any]) -> None:
     metrics: dict[str, Any] = json.loads((work / "metrics.json").read_text(encoding="utf-8"))
     metrics |= facts
     (work / "metrics.json").unlink()
-    (work / "training" / "predict").rename(work / "train")
-    shutil.rmtree(work / "training")
     with (cell.folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write((work / "log.txt").read_text(encoding="utf-8"))
     (work / "log.txt").unlink()

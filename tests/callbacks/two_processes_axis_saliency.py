@@ -26,8 +26,9 @@ def still_model():
 
 
 def knees(count, first):
-    """One knee a batch; each has cartilage elsewhere, the third one none."""
+    """One knee a batch; each has cartilage elsewhere, the third one none; the second one has no grade."""
     batches = [tiny_batch((index % 5,), seed=first + index, first=first + index) for index in range(count)]
+    batches[1]["targets"]["kl"][:] = -1
     for index, batch in enumerate(batches):
         batch["cartilage"] = batch["cartilage"].roll(index, dims=3) * int(index != 2)
     return DataLoader(batches, batch_size=None)
@@ -37,14 +38,19 @@ def main(folder: str, processes: int) -> None:
     torch.set_num_threads(1)
     trainer = tiny_trainer(
         folder,
-        callbacks=[oh.SeverityAxis(), oh.CartilageSaliency(pictures=2, save_maps=True)],
+        callbacks=[
+            oh.SeverityAxis(),
+            oh.CartilageSaliency(pictures=2, save_maps=True),
+            oh.OrdinalMetrics(0),
+            oh.LearningCurves(picture_every_n_epochs=0),
+        ],
         devices=processes,
         strategy="ddp" if processes > 1 else "auto",
         max_epochs=2,
         num_sanity_val_steps=1,
     )
     model = still_model()
-    trainer.fit(model, knees(7, 0), knees(5, 20))
+    trainer.fit(model, knees(8, 0), knees(5, 20))
     trainer.test(model, knees(9, 40), verbose=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from oahier.prediction import predict_scans
 from oahier.study import read_plan, read_study, run_study
 from oahier.study.executors import InProcess
 from oahier.study.tables import write_tables
@@ -117,6 +119,24 @@ def test_axes_are_fitted_on_training_knees_and_measured_on_test_knees(study: Pat
     assert compared.loc[("pca", "spearman_kl")]["difference"] == pytest.approx(
         wide["dual"] - wide["single-oa"]
     )
+
+
+def test_metrics_tables_and_predictions_have_one_axis(study: Path, knees: Path, tmp_path: Path) -> None:
+    folder = study / "cells" / "dual_1"
+    logged = json.loads((folder / "metrics.json").read_text())["metrics"]
+    row = table(study, "axis").query("cell == 'dual_1' and kind == 'pca'").iloc[0]
+    names = [name for name in row.index if f"test/axis/{name}" in logged]
+    assert len(names) > 10
+    for name in names:
+        value = logged[f"test/axis/{name}"]
+        assert row[name] == pytest.approx(math.nan if value is None else value, rel=1e-5, nan_ok=True), name
+    assert not any("axis_online" in name for name in logged)
+
+    predicted = predict_scans(
+        folder / "checkpoints" / "best.ckpt", knees, tmp_path, pages=False, overlays=False
+    ).table.set_index("knee")["axis"]
+    places = pd.read_csv(folder / "axis.csv").set_index("knee")["pca"]
+    np.testing.assert_allclose(predicted.loc[places.index], places, rtol=1e-3, atol=1e-3)
 
 
 def test_saliency_has_chance_and_controls(study: Path) -> None:
