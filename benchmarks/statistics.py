@@ -11,10 +11,10 @@ import numpy.typing as npt
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from benchmarks.harness import Comparison, in_turn
+from oahier.metrics import weighted_auc, weighted_qwk
 from oahier.statistics import delong
 from oahier.statistics.bootstrap import resampled_values
-from oahier.statistics.scores import Statistic
-from oahier.statistics.weighted import weighted_auc, weighted_qwk
+from oahier.statistics.intervals import Statistic
 
 Floats = npt.NDArray[np.float64]
 Score = Callable[[npt.NDArray[np.int64]], float]

@@ -20,10 +20,10 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from oahier.cli import main
-from oahier.metrics import binary_metrics, ordinal_metrics
-from oahier.statistics.headline import SEVERE_FROM_GRADE, binary_intervals, ordinal_intervals
+from oahier.metrics import Rows, registered, weighted_auc
+from oahier.metrics.ranking import SEVERE_FROM_GRADE
+from oahier.statistics import summarise_rows
 from oahier.statistics.intervals import percentile_interval, subject_weights
-from oahier.statistics.weighted import weighted_auc
 
 CONFIG = Path(__file__).parent / "configs" / "own_data.yaml"
 GRADES = [f"prob_kl_{grade}" for grade in range(5)]
@@ -48,22 +48,23 @@ def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> p
 
 
 def report(predictions: pd.DataFrame, covariate: pd.Series | None) -> Table:
-    """Pooled measures, each with its interval."""
-    table = Table("measure", "value", "95 % interval", "knees", title="Held-out knees of all folds")
+    """Pooled metrics, each with its interval."""
+    table = Table("metric", "value", "95 % interval", "knees", title="Held-out knees of all folds")
     kl = predictions.dropna(subset=["label_kl", *GRADES])
     labels, p = kl["label_kl"].to_numpy(int), kl[GRADES].to_numpy()
-    values = ordinal_metrics(p, labels)
-    for name, interval in ordinal_intervals(list(kl["subject"]), p, labels).items():
-        _row(table, f"KL {name}", values[name], interval.low, interval.high, len(kl))
-    table.add_row("KL spearman of severity", f"{values['spearman']:.3f}", "", str(len(kl)))
+    _metric_rows(table, "KL", Rows.of(p, labels, subject=kl["subject"].to_numpy(str)))
     oa = predictions.dropna(subset=["label_oa", "prob_oa"])
     oa_labels, probability = oa["label_oa"].to_numpy(int), oa["prob_oa"].to_numpy()
-    oa_values = binary_metrics(probability, oa_labels)
-    for name, interval in binary_intervals(list(oa["subject"]), probability, oa_labels).items():
-        _row(table, f"OA {name}", oa_values[name], interval.low, interval.high, len(oa))
+    _metric_rows(table, "OA", Rows.of(probability, oa_labels, subject=oa["subject"].to_numpy(str)))
     if covariate is not None:
         _covariate_rows(table, kl, covariate)
     return table
+
+
+def _metric_rows(table: Table, task: str, rows: Rows) -> None:
+    chosen = [one for one in registered() if one.headline or one.name == "spearman"]
+    for row in summarise_rows([rows], chosen, resamples=2000, seed=0):
+        _row(table, f"{task} {row.metric}", row.value, row.ci_low, row.ci_high, row.knees)
 
 
 def _covariate_rows(table: Table, kl: pd.DataFrame, covariate: pd.Series) -> None:

@@ -1,7 +1,8 @@
 """A head of one's own: cumulative logits (CORAL; Cao, Mirjalili & Raschka 2020, arXiv:1901.07884).
 
 One weight vector orders the knees, one threshold a grade cuts the order. Nothing has to be registered:
-use the class in Python, or name it in YAML as ``class_path: custom_head.CumulativeHead``.
+use the class in Python, or name it in YAML as ``class_path: custom_head.CumulativeHead`` and add
+``--trust custom_head`` to the command.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ import pandas as pd
 
 import oahier as oh
 from oahier.files import write_atomically
+from oahier.metrics import weighted_qwk, weighted_spearman
 from oahier.phantom.readers import BLOCK_NOISE, read_grade, reader_matrix
 from oahier.statistics import adjust_comparisons, paired_statistic
-from oahier.statistics.weighted import weighted_qwk, weighted_spearman
 from oahier.study import Cell, Plan, read_plan, read_study, run_study
 from oahier.study.executors import InProcess, ProcessPool
 from oahier.study.tables import write_tables

@@ -9,32 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from oahier.public import PUBLIC
 
-_PUBLIC = {
-    "BinaryHead": "oahier.heads",
-    "CartilageSaliency": "oahier.callbacks",
-    "Encoder": "oahier.encoders",
-    "Head": "oahier.heads",
-    "HierarchicalClassifier": "oahier.model",
-    "KneeMRIDataModule": "oahier.data",
-    "LearningCurves": "oahier.callbacks",
-    "LossWeighting": "oahier.losses",
-    "M3T": "oahier.encoders",
-    "NnMamba": "oahier.encoders",
-    "OrdinalMetrics": "oahier.callbacks",
-    "PlainEncoder": "oahier.encoders",
-    "PredictionWriter": "oahier.callbacks",
-    "ResNet3D": "oahier.encoders",
-    "SeverityAxis": "oahier.callbacks",
-    "SoftmaxHead": "oahier.heads",
-    "StepRecorder": "oahier.callbacks",
-    "Term": "oahier.losses",
-    "UncertaintyWeights": "oahier.losses",
-    "make": "oahier.specs",
-    "make_phantoms": "oahier.phantom",
-    "read_manifest": "oahier.data",
-}
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from oahier.callbacks import CartilageSaliency as CartilageSaliency
@@ -60,15 +37,15 @@ if TYPE_CHECKING:
     from oahier.phantom import make_phantoms as make_phantoms
     from oahier.specs import make as make
 
-__all__ = [*sorted(_PUBLIC), "__version__"]
+__all__ = [*sorted(PUBLIC), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        from oahier.specs import nearest
+    if name not in PUBLIC:
+        from oahier.specs.errors import nearest
 
-        raise AttributeError(f"module 'oahier' has no attribute {name!r}.{nearest(name, _PUBLIC)}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module 'oahier' has no attribute {name!r}.{nearest(name, PUBLIC)}")
+    value = getattr(importlib.import_module(PUBLIC[name]), name)
     globals()[name] = value
     return value
 

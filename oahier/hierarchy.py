@@ -146,6 +146,18 @@ OA_FROM_GRADE = 2
 DEFAULT_HIERARCHY = Hierarchy("kl", {"oa": tuple(int(grade >= OA_FROM_GRADE) for grade in range(KL_GRADES))})
 """KL grades 0-4, and OA from grade 2 on; the functions below are its short forms."""
 
+FINE, COARSE = DEFAULT_HIERARCHY.levels
+"""The two levels, as target columns and as the usual names of their heads."""
+
+
+def head_label(name: str) -> str:
+    """A head or target as tables and figures call it: the levels by their abbreviations, others as they are.
+
+    >>> head_label("kl"), head_label("jsn")
+    ('KL', 'jsn')
+    """
+    return name.upper() if name in DEFAULT_HIERARCHY.levels else name
+
 
 def oa_from_kl(kl: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     """OA = 1 where KL >= 2, 0 below, ``MISSING`` where the grade is missing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -70,5 +71,18 @@ def _kl(metric: str, y: np.ndarray, p: np.ndarray) -> float:
         "accuracy_within_one": lambda: np.mean(distance <= 1),
         "spearman": lambda: spearmanr(severity, y).statistic,
         "rps": lambda: np.mean(((p.cumsum(1) - (y[:, None] <= np.arange(5))) ** 2).sum(1)),
+        "linear_kappa": lambda: metrics.cohen_kappa_score(y, decided, weights="linear", labels=range(5)),
+        "severe_auc": lambda: metrics.roc_auc_score(y >= 3, severity) if len(set(y >= 3)) == 2 else math.nan,
+        "ece": lambda: _calibration_error(p.max(axis=1), decided == y),
     }
     return float(values[metric]())
+
+
+def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    edges = np.arange(11) / 10
+    total = 0.0
+    for low, high in itertools.pairwise(edges):
+        inside = (confidence >= low) & (confidence < high)
+        if inside.any():
+            total += inside.sum() * abs(right[inside].mean() - confidence[inside].mean())
+    return total / len(right)

@@ -1,4 +1,4 @@
-"""Pictures of predictions. Figures are made without pyplot, so nothing of a user's session changes."""
+"""Figures of predictions. Figures are made without pyplot, so nothing of a user's session changes."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def reliability_picture(curve: Reliability, title: str, labels: tuple[str, str],
     """
     figure = _figure(3.9, 4.4)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    count = curve.count.numpy()
+    count = curve.count
     filled = count > 0
-    x, y, n = curve.confidence.numpy()[filled], curve.frequency.numpy()[filled], count[filled]
+    x, y, n = curve.confidence[filled], curve.frequency[filled], count[filled]
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
     axes.errorbar(x, y, yerr=_wilson_arms(y, n), fmt="o", color=BLUE, markersize=4.5, elinewidth=1,
                   label="observed, 95 % interval")  # fmt: skip

@@ -1,36 +1,30 @@
-"""One head's predictions of an epoch, and everything that is measured or drawn of them."""
+"""One head's predictions of an epoch, and everything that is computed or drawn of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
 import lightning as L
-import torch
+import numpy as np
 from torch import Tensor
 
 from oahier.callbacks.figures import confusion_picture, reliability_picture
 from oahier.callbacks.keys import Stage
 from oahier.gathering import EpochTable
-from oahier.hierarchy import OA_FROM_GRADE, oa_from_kl, oa_probability_from_kl
-from oahier.metrics import (
-    binary_metrics,
-    confusion_matrix,
-    hierarchy_metrics,
-    ordinal_metrics,
-    reliability,
-)
-from oahier.statistics.headline import binary_intervals, ordinal_intervals
-from oahier.statistics.intervals import Interval
-from oahier.types import KL_GRADES, MISSING
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, head_label, oa_from_kl, oa_probability_from_kl
+from oahier.metrics import LevelRows, Metric, Rows, evaluate, reliability
+from oahier.statistics import summarise_rows
+from oahier.types import KL_GRADES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 T = TypeVar("T")
+INTERVAL_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -47,88 +41,81 @@ class HeadTable:
     labels: Tensor
     """``(knees,)``, ``MISSING`` where unknown."""
 
-    @property
-    def num_classes(self) -> int:
-        return self.probabilities.shape[1]
+    @cached_property
+    def rows(self) -> Rows:
+        """The labelled knees.
+
+        Raises:
+            ValueError: labels or probabilities that are none; the message names the head.
+        """
+        try:
+            return Rows.of(self.probabilities, self.labels, severity=self.severity, subject=self.subject)
+        except ValueError as error:
+            raise ValueError(f"head {self.name!r}: {error}") from None
 
     @property
-    def binary(self) -> bool:
-        return self.num_classes == 2
+    def fine(self) -> bool:
+        """True if the classes are the grades of the hierarchy, from which the coarse level follows."""
+        return self.target == FINE and self.rows.classes == KL_GRADES
 
-    @property
-    def grades_kl(self) -> bool:
-        """True if the classes are the five KL grades, from which OA follows."""
-        return self.target == "kl" and self.num_classes == KL_GRADES
+    @cached_property
+    def implied(self) -> Rows:
+        """The coarse level as the grades imply it."""
+        p = oa_probability_from_kl(self.probabilities.double())
+        return Rows.of(p, oa_from_kl(self.labels), subject=self.subject)
 
-    def measures(self) -> dict[str, float]:
-        """Every measure of the head, and the number of labelled knees."""
-        knees = {"knees": float((self.labels != MISSING).sum())}
-        if self.binary:
-            return binary_metrics(self.probabilities[:, 1], self.labels) | knees
-        values = ordinal_metrics(self.probabilities, self.labels, self.severity)
-        if self.grades_kl:
-            implied = oa_probability_from_kl(self.probabilities.double())
-            values |= _as_oa(binary_metrics(implied, oa_from_kl(self.labels)))
-        return values | knees
+    def metrics(self, chosen: Sequence[Metric]) -> dict[str, float]:
+        """The value of every metric of the head, and the number of labelled knees."""
+        values = evaluate(self.rows, chosen)
+        if self.fine:
+            values |= _prefixed(evaluate(self.implied, chosen))
+        return values | {"knees": float(len(self.rows))}
 
-    def intervals(self) -> dict[str, Interval]:
-        """95 % intervals of the headline measures; none where there is nothing to resample."""
-        labelled = self.labels != MISSING
-        p, y = self.probabilities[labelled].double(), self.labels[labelled]
-        if len(y) == 0 or not bool(p.isfinite().all()):
-            return {}
-        subject = [name for name, known in zip(self.subject, labelled.tolist(), strict=True) if known]
-        if self.binary:
-            return binary_intervals(subject, p[:, 1].numpy(), y.numpy())
-        values = ordinal_intervals(subject, p.numpy(), y.numpy())
-        if self.grades_kl:
-            implied = oa_probability_from_kl(p).numpy()
-            return values | _as_oa(binary_intervals(subject, implied, oa_from_kl(y).numpy()))
-        values.pop("severe_auc", None)
-        return values
+    def intervals(self, chosen: Sequence[Metric]) -> dict[str, tuple[float, float]]:
+        """95 % intervals of the headline metrics; none where there is nothing to resample."""
+        values = _intervals(self.rows, chosen)
+        return values | _prefixed(_intervals(self.implied, chosen)) if self.fine else values
 
     def describe(self) -> str:
         """How many knees have which label, or that the model diverged."""
-        labels = self.labels[self.labels != MISSING]
-        if not bool(self.probabilities.isfinite().all()):
+        if not np.isfinite(self.rows.probabilities).all():
             return "some probabilities are not finite (did training diverge?)"
-        counts = torch.bincount(labels, minlength=self.num_classes).tolist()
+        counts = np.bincount(self.rows.labels, minlength=self.rows.classes).tolist()
         shares = ", ".join(f"{name} {count}" for name, count in zip(self._class_names(), counts, strict=True))
-        return f"{len(labels)} labelled knees: {shares}"
+        return f"{len(self.rows)} labelled knees: {shares}"
 
     def pictures(self, stage: Stage) -> dict[str, Figure]:
         """Confusion matrix and reliability curve; none without labelled knees or after divergence."""
-        labelled = (self.labels != MISSING) & self.probabilities.isfinite().all(dim=1)
-        p, y = self.probabilities[labelled], self.labels[labelled]
-        if len(y) == 0:
+        known = self.probabilities.isfinite().all(dim=1)
+        rows = Rows.of(self.probabilities[known], self.labels[known])
+        if not len(rows):
             return {}
         split = {"val": "validation"}.get(stage, stage)
         title = f"{self._title()}, {split} split"
-        predicted = (p[:, 1] >= 0.5).long() if self.binary else p.argmax(dim=1)
-        counts = confusion_matrix(predicted, y, self.num_classes)
-        boundary = OA_FROM_GRADE if self.grades_kl else None
-        measures = self.measures()
-        if self.binary:
-            curve, note = reliability(p[:, 1], y), f"Brier score {measures['brier']:.3f}"
-            labels = (f"predicted P({self._class_names()[1]})", f"share with {self._class_names()[1]}")
+        names = self._class_names()
+        note = "brier" if rows.binary else "ece"
+        value = evaluate(self.rows)[note]
+        if rows.binary:
+            note = f"Brier score {value:.3f}"
+            labels = (f"predicted P({names[1]})", f"share with {names[1]}")
         else:
-            curve = reliability(p.amax(dim=1), (predicted == y).long())
-            note = f"expected calibration error {measures['ece']:.3f}"
+            note = f"expected calibration error {value:.3f}"
             labels = ("probability of the predicted grade", "share predicted right")
+        boundary = OA_FROM_GRADE if self.fine else None
         return {
-            "confusion_matrix": confusion_picture(counts.numpy(), self._class_names(), title, boundary),
-            "reliability": reliability_picture(curve, title, labels, note),
+            "confusion_matrix": confusion_picture(rows.confusion.sample, names, title, boundary),
+            "reliability": reliability_picture(reliability(rows), title, labels, note),
         }
 
     def _class_names(self) -> list[str]:
-        if self.target == "oa" and self.binary:
-            return ["no OA", "OA"]
-        prefix = "KL" if self.target == "kl" else self.target
-        return [f"{prefix} {grade}" for grade in range(self.num_classes)]
+        label = head_label(self.target)
+        if self.target == COARSE and self.rows.binary:
+            return [f"no {label}", label]
+        return [f"{label} {grade}" for grade in range(self.rows.classes)]
 
     def _title(self) -> str:
-        known = {"oa": "OA", "kl": "KL grade"}.get(self.target, self.target)
-        return known if self.name == self.target else f"{known} (head {self.name})"
+        label = f"{head_label(FINE)} grade" if self.target == FINE else head_label(self.target)
+        return label if self.name == self.target else f"{label} (head {self.name})"
 
 
 def head_tables(pl_module: L.LightningModule, table: EpochTable) -> list[HeadTable]:
@@ -142,7 +129,7 @@ def head_tables(pl_module: L.LightningModule, table: EpochTable) -> list[HeadTab
             subject=table.subject,
             probabilities=table[f"{name}/probabilities"],
             severity=table[f"{name}/severity"],
-            labels=table[f"{name}/labels"].long(),
+            labels=table[f"{name}/labels"],
         )
         for name in names
     ]
@@ -154,20 +141,33 @@ def target_of(pl_module: L.LightningModule, head: str) -> str:
     return str(ask(head)) if callable(ask) else head
 
 
-def hierarchy_measures(heads: list[HeadTable]) -> dict[str, dict[str, float]]:
-    """Agreement of each OA head with each KL head, in a group ``hierarchy`` if there is one pair only."""
-    pairs = list(
-        product(
-            (head for head in heads if head.target == "oa" and head.binary),
-            (head for head in heads if head.grades_kl),
+def hierarchy_groups(heads: list[HeadTable], chosen: Iterable[Metric]) -> dict[str, dict[str, float]]:
+    """Agreement of each coarse head with each fine one, in a group ``hierarchy`` if there is one pair only.
+
+    Raises:
+        ValueError: a head has the name of such a group.
+    """
+    coarse = [head for head in heads if head.target == COARSE and head.rows.binary]
+    pairs = list(product(coarse, (head for head in heads if head.fine)))
+    names = ["hierarchy"] if len(pairs) == 1 else [f"hierarchy_{a.name}_{b.name}" for a, b in pairs]
+    taken = [name for name in names if name in {head.name for head in heads}]
+    if taken:
+        raise ValueError(
+            f"head {taken[0]!r}: the agreement of the levels is logged under this name; rename the head"
         )
-    )
-    names = ["hierarchy"] if len(pairs) == 1 else [f"hierarchy_{oa.name}_{kl.name}" for oa, kl in pairs]
-    return {
-        name: hierarchy_metrics(oa.probabilities[:, 1], kl.probabilities)
-        for name, (oa, kl) in zip(names, pairs, strict=True)
-    }
+    fitting = [metric for metric in chosen if metric.kind == "hierarchy"]
+    groups = {}
+    for name, (one, other) in zip(names, pairs, strict=True):
+        rows = LevelRows(one.probabilities[:, 1].double().numpy(), other.probabilities.double().numpy())
+        groups[name] = {metric.name: metric.value(rows) for metric in fitting}
+    return groups
 
 
-def _as_oa(values: Mapping[str, T]) -> dict[str, T]:
-    return {f"oa_{name}": value for name, value in values.items()}
+def _intervals(rows: Rows, chosen: Sequence[Metric]) -> dict[str, tuple[float, float]]:
+    headline = [metric for metric in chosen if metric.headline]
+    found = summarise_rows([rows], headline, resamples=INTERVAL_RESAMPLES, seed=0)
+    return {row.metric: (row.ci_low, row.ci_high) for row in found}
+
+
+def _prefixed(values: Mapping[str, T]) -> dict[str, T]:
+    return {f"{COARSE}_{name}": value for name, value in values.items()}

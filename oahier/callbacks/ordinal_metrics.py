@@ -1,10 +1,10 @@
-"""Measures of every head on held-out knees, each epoch, with their pictures and ``metrics.json``."""
+"""Metrics of every head on held-out knees, each epoch, with their figures and ``metrics.json``."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,25 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from oahier.callbacks.files import write_figure, write_json
-from oahier.callbacks.head_predictions import HeadTable, head_tables, hierarchy_measures
+from oahier.callbacks.head_predictions import HeadTable, head_tables, hierarchy_groups
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.step_recorder import StepRecorder
 from oahier.gathering import EpochTable
+from oahier.metrics import Metric
+from oahier.metrics.registry import with_metrics
 from oahier.model.checkpoints import checkpoint_hash
 
 _log = logging.getLogger("oahier.ordinal_metrics")
 
 
 class OrdinalMetrics(StepRecorder):
-    """Measures each head on the validation and the test split.
+    """Metrics of each head on the validation and the test split.
 
-    Logs ``{stage}/{head}/{measure}`` with the measures of :func:`oahier.metrics.ordinal_metrics` or, for two
+    Logs ``{stage}/{head}/{metric}`` with the metrics of :func:`oahier.metrics.ordinal_metrics` or, for two
     classes, :func:`oahier.metrics.binary_metrics`, and ``knees``, the number of labelled knees. A KL head
-    also gets the measures of the OA probability that its grades imply, as ``oa_auc`` and so on. Where there
-    is an OA and a KL head, ``{stage}/hierarchy/{measure}`` says how far they agree. Every knee counts once, a
+    also gets the metrics of the OA probability that its grades imply, as ``oa_auc`` and so on. Where there
+    is an OA and a KL head, ``{stage}/hierarchy/{metric}`` says how far they agree. Every knee counts once, a
     knee without a label not at all; what is undefined is NaN, and a log message says so.
 
     Writes ``metrics.json`` last of all files of a stage: every value logged in it, also by other callbacks,
@@ -39,19 +41,23 @@ class OrdinalMetrics(StepRecorder):
     Args:
         picture_every_n_epochs: during training, draw in every n-th epoch and at the end (pictures cost more
             time than everything else here); 0 draws none. Test pictures are always drawn.
+        metrics: further metrics, beside those of :func:`oahier.metrics.registered`.
 
     Raises:
-        ValueError: ``picture_every_n_epochs`` is negative, or the stage has several dataloaders.
-        TypeError: the steps do not return a :class:`~oahier.types.StepOutput`.
+        ValueError: ``picture_every_n_epochs`` is negative; two metrics of one kind, or a head and a group of
+            the hierarchy, share a name; probabilities or labels that are none; several dataloaders.
+        TypeError: ``metrics`` holds something else, or the steps do not return a
+            :class:`~oahier.types.StepOutput`.
     """
 
-    def __init__(self, picture_every_n_epochs: int = 5) -> None:
+    def __init__(self, picture_every_n_epochs: int = 5, metrics: Sequence[Metric] = ()) -> None:
         super().__init__()
         if picture_every_n_epochs < 0:
             raise ValueError(
                 f"OrdinalMetrics: picture_every_n_epochs must be 0 or more, got {picture_every_n_epochs}"
             )
         self.picture_every_n_epochs = picture_every_n_epochs
+        self._metrics = with_metrics(metrics)
         self._heads: list[HeadTable] = []
         self._undrawn = False
         self._knees = 0
@@ -65,11 +71,12 @@ class OrdinalMetrics(StepRecorder):
         if stage == "predict":
             return
         self._heads, self._knees = head_tables(pl_module, table), len(table)
-        groups = {head.name: head.measures() for head in self._heads} | hierarchy_measures(self._heads)
+        groups = {head.name: head.metrics(self._metrics) for head in self._heads}
+        groups |= hierarchy_groups(self._heads, self._metrics)
         values = {
             metric_key(stage, group, name): value
-            for group, measures in groups.items()
-            for name, value in measures.items()
+            for group, found in groups.items()
+            for name, value in found.items()
         }
         pl_module.log_dict(values, sync_dist=trainer.world_size > 1, batch_size=1)
         if trainer.is_global_zero:
@@ -131,15 +138,15 @@ class OrdinalMetrics(StepRecorder):
         if trainer.state.fn != TrainerFn.FITTING:
             content["checkpoint"] = self._checkpoint
             content["intervals"] = {
-                metric_key(stage, head.name, name): [interval.low, interval.high]
+                metric_key(stage, head.name, name): interval
                 for head in self._heads
-                for name, interval in head.intervals().items()
+                for name, interval in head.intervals(self._metrics).items()
             }
         write_json(stage_directory(trainer, stage) / "metrics.json", content)
 
-    def _tell_undefined(self, key: str, head: HeadTable, measures: Mapping[str, float]) -> None:
-        """One message when the set of undefined measures, or its cause, changes."""
-        undefined = [name for name, value in measures.items() if math.isnan(value)]
+    def _tell_undefined(self, key: str, head: HeadTable, found: Mapping[str, float]) -> None:
+        """One message when the set of undefined metrics, or its cause, changes."""
+        undefined = [name for name, value in found.items() if math.isnan(value)]
         message = f"undefined (NaN): {', '.join(undefined)}; {head.describe()}" if undefined else ""
         if message and message != self._told.get(key):
             _log.warning("%s: %s", key, message)

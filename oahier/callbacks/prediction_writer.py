@@ -1,4 +1,4 @@
-"""Predictions and embeddings of every knee, as files that any later analysis starts from."""
+"""Files with the predictions and the embedding of every knee, from which any later analysis starts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from oahier.callbacks.files import write_arrays, write_rows
 from oahier.callbacks.keys import Stage, stage_directory
 from oahier.callbacks.step_recorder import StepRecorder
 from oahier.gathering import EpochTable
+from oahier.metrics import decisions
+from oahier.statistics.columns import probability_columns, require_own_columns
 from oahier.types import MISSING
 
 
@@ -21,15 +23,15 @@ class PredictionWriter(StepRecorder):
 
     ``predictions.csv`` has ``knee, subject``, then for each head its label (``label_kl``, ``label_oa``; empty
     where unknown), its probabilities (``prob_oa``; ``prob_kl_0 ... prob_kl_4``), its decision (``pred_kl``,
-    the most probable grade; ``pred_oa``, P >= 0.5) and, for grades, ``severity_kl``, the expected grade.
-    Columns carry the names of the heads. ``embeddings.npz`` holds ``knee`` and ``embedding``, float32
-    ``(knees, features)``, and loads without pickle.
+    the most probable grade; ``pred_oa``, P >= 0.5; empty after a diverged step) and, for grades,
+    ``severity_kl``, the expected grade. Columns carry the names of the heads. ``embeddings.npz`` holds
+    ``knee`` and ``embedding``, float32 ``(knees, features)``, and loads without pickle.
 
     Test files lie in the run's folder, those of the latest validation in ``validation/``, of prediction in
     ``predict/``.
 
     Raises:
-        ValueError: the stage has several dataloaders.
+        ValueError: the stage has several dataloaders, or two heads need a column of one name.
         TypeError: the steps do not return a :class:`~oahier.types.StepOutput`.
     """
 
@@ -50,27 +52,31 @@ def write_predictions(folder: Path, table: EpochTable) -> None:
 
 
 def prediction_columns(table: EpochTable) -> dict[str, Sequence[object]]:
-    """The columns of ``predictions.csv`` by name."""
+    """The columns of ``predictions.csv`` by name.
+
+    Raises:
+        ValueError: two heads need a column of one name, as ``kl`` (grade 2) and ``kl_2`` (two classes) do.
+    """
     probabilities = {
-        column.removesuffix("/probabilities"): table[column]
+        column.removesuffix("/probabilities"): table[column].double().numpy()
         for column in table
         if column.endswith("/probabilities")
     }
-    binary = [head for head, values in probabilities.items() if values.shape[1] == 2]
-    graded = [head for head in probabilities if head not in binary]
+    names = {head: probability_columns(head, values.shape[1]) for head, values in probabilities.items()}
+    require_own_columns(names)
+    binary = [head for head, found in names.items() if len(found) == 1]
+    graded = [head for head in names if head not in binary]
     columns: dict[str, Sequence[object]] = {"knee": table.knee, "subject": table.subject}
     for head in [*graded, *binary]:
-        columns[f"label_{head}"] = [
-            None if label == MISSING else label for label in table[f"{head}/labels"].tolist()
-        ]
-    for head in binary:
-        columns[f"prob_{head}"] = probabilities[head][:, 1].tolist()
-    for head in graded:
-        for grade, values in enumerate(probabilities[head].T):
-            columns[f"prob_{head}_{grade}"] = values.tolist()
-    for head in graded:
-        columns[f"pred_{head}"] = probabilities[head].argmax(dim=1).tolist()
-        columns[f"severity_{head}"] = table[f"{head}/severity"].tolist()
-    for head in binary:
-        columns[f"pred_{head}"] = (probabilities[head][:, 1] >= 0.5).long().tolist()
+        columns[f"label_{head}"] = _known(table[f"{head}/labels"].tolist())
+    for head in [*binary, *graded]:
+        columns |= dict(zip(names[head], probabilities[head].T[-len(names[head]) :].tolist(), strict=True))
+    for head in [*graded, *binary]:
+        columns[f"pred_{head}"] = _known(decisions(probabilities[head]).tolist())
+        if head in graded:
+            columns[f"severity_{head}"] = table[f"{head}/severity"].tolist()
     return columns
+
+
+def _known(classes: Sequence[int]) -> list[int | None]:
+    return [None if value == MISSING else value for value in classes]

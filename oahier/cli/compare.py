@@ -12,15 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.options import checked
+from oahier.metrics import registered
 from oahier.statistics import Comparison, compare_predictions, read_predictions
 from oahier.statistics.bootstrap import RESAMPLES, SEED
 from oahier.statistics.correction import adjust_comparisons
 from oahier.statistics.predictions import Predictions
-from oahier.statistics.scores import METRICS
 from oahier.statistics.tables import write_table
 
 _WIDE = 110
-_DESCRIPTION = """Compare two models on the same knees, by every measure that both have.
+_NO_DELONG = (
+    "No DeLong test: it needs the AUC of a head of two classes, one model a side and one knee a subject; "
+    "the paired bootstrap was used instead."
+)
+_DESCRIPTION = """Compare two models on the same knees, by every metric of every head that both have.
 
 A and B are each a prediction file, a folder that holds a predictions.csv, or a quoted pattern
 whose matches are the seeds of one model:
@@ -64,7 +68,7 @@ def run_compare_command(words: list[str]) -> int:
             )
         ]
     rows = adjust_comparisons(rows, options.correction)
-    _print(rows, resamples, list(dict.fromkeys(without_subject)))
+    _print(rows, resamples, list(dict.fromkeys(without_subject)), delong=options.auc_test == "delong")
     if options.out is not None:
         Console().print(f"table: {write_table(options.out, rows)}", soft_wrap=True, markup=False)
     return 0
@@ -95,7 +99,7 @@ def compare_parser() -> ArgumentParser:
         default="bh",
         help="of p values over all rows: Benjamini-Hochberg, Holm, none (%(default)s)",
     )
-    known = dict.fromkeys(name for names in METRICS.values() for name in names)
+    known = dict.fromkeys(metric.name for metric in registered() if metric.kind != "hierarchy")
     parser.add_argument(
         "--metrics", nargs="+", choices=tuple(known), metavar="METRIC", help=f"only these: {', '.join(known)}"
     )
@@ -103,7 +107,7 @@ def compare_parser() -> ArgumentParser:
         "--auc-test",
         choices=("bootstrap", "delong"),
         default="bootstrap",
-        help="test of the OA AUC (%(default)s)",
+        help="test of the AUC of heads of two classes (%(default)s)",
     )
     parser.add_argument(
         "--published-order", action="store_true", help="draw and round as the paper's evaluation did"
@@ -145,12 +149,19 @@ def _models(name: str) -> list[Predictions]:
     return [read_predictions(match) for match in found]
 
 
-def _print(rows: Sequence[Comparison], resamples: int, without_subject: Sequence[str]) -> None:
+def _print(
+    rows: Sequence[Comparison], resamples: int, without_subject: Sequence[str], *, delong: bool
+) -> None:
     console = Console()
     for pair in dict.fromkeys((row.model_a, row.model_b) for row in rows):
         mine = [row for row in rows if (row.model_a, row.model_b) == pair]
-        console.print(_table(pair, mine, wide=console.width >= _WIDE))
+        wide = console.width >= _WIDE
+        console.print(_table(pair, mine, wide))
         console.print(_footnote(mine, resamples), highlight=False)
+        if not wide:
+            console.print(_tests(mine), highlight=False)
+        if delong and all(row.test != "delong" for row in mine):
+            console.print(_NO_DELONG, highlight=False)
     if without_subject:
         console.print(
             f"No column subject in {escape(', '.join(without_subject))}: each knee counts as a subject.",
@@ -159,7 +170,7 @@ def _print(rows: Sequence[Comparison], resamples: int, without_subject: Sequence
 
 
 def _table(pair: tuple[str, str], rows: Sequence[Comparison], wide: bool) -> Table:
-    """One row a measure; test and effect size only where there is room (the file has them anyway)."""
+    """One row a metric; test and effect size only where there is room (the file has them anyway)."""
     table = Table(
         title=f"a = {escape(pair[0])}\nb = {escape(pair[1])}",
         title_justify="left",
@@ -195,6 +206,16 @@ def _footnote(rows: Sequence[Comparison], resamples: int) -> str:
         f"{max(one.n for one in rows)} knees of {max(one.subjects for one in rows)} subjects, {runs} a side; "
         f"{resamples} resamples of {row.resampled}; correction {row.correction}{lost}"
     )
+
+
+def _tests(rows: Sequence[Comparison]) -> str:
+    """Which row has which test; the most frequent one is told last, without its rows."""
+    tested: dict[str, list[str]] = {}
+    for row in rows:
+        tested.setdefault(row.test, []).append(f"{row.task} {row.metric}")
+    *few, (usual, _) = sorted(tested.items(), key=lambda item: len(item[1]))
+    named = [f"{test.replace('_', ' ')} ({', '.join(names)})" for test, names in few]
+    return f"tests: {', '.join([*named, usual.replace('_', ' ')])}{' (all else)' if few else ''}"
 
 
 def _rounded(value: float) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from oahier.cli.options import INTERRUPTED
 
@@ -20,6 +22,9 @@ _USAGE = """usage: oahier COMMAND [options]
   data cache                     preprocess knees ahead of training
   compare                        compare two models from their prediction files
   study run, status, report      run a grid of configurations and report it
+
+Every command takes --trust PACKAGE (more than once if need be): a package of yours that a configuration or
+checkpoint names classes of. From other packages nothing is imported.
 """
 
 _COMMANDS = {
@@ -61,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _reported(command: Callable[[list[str]], int], words: list[str]) -> int:
     """Say expected errors in one line; anything else keeps its traceback."""
     try:
-        return command(words)
+        with _trusted(words) as others:
+            return command(others)
     except KeyboardInterrupt:
         print("\noahier: interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -70,6 +76,31 @@ def _reported(command: Callable[[list[str]], int], words: list[str]) -> int:
             raise
         print(f"oahier: error: {_words(error)}", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _trusted(words: list[str]) -> Iterator[list[str]]:
+    """The words without ``--trust PACKAGE``; the packages are trusted meanwhile, by other processes too."""
+    others, packages, rest = [], [], iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name == "--trust":
+            packages.append(value if equals else next(rest, ""))
+        else:
+            others.append(word)
+    if not packages:
+        yield others
+        return
+    if any(not package or package.startswith("-") for package in packages):
+        raise ValueError("--trust: expected the name of a package after it, such as --trust mynet")
+    from oahier.specs.trust import ENVIRONMENT
+
+    before = os.environ.get(ENVIRONMENT, "")
+    os.environ[ENVIRONMENT] = ",".join([*packages, before])
+    try:
+        yield others
+    finally:
+        os.environ[ENVIRONMENT] = before
 
 
 def _words(error: Exception) -> str:

@@ -179,6 +179,9 @@ def predict_parser() -> ArgumentParser:
         help="of the training: embed its knees once in evaluation mode, to compare new knees with",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead (%(default)s)")
+    parser.add_argument(
+        "--trust", metavar="PACKAGE", help="of your own, which the checkpoint may name classes of"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (%(default)s)")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser

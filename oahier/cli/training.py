@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
+import yaml
+from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -17,6 +19,8 @@ from oahier.cli.report import print_results
 from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
 from oahier.model import HierarchicalClassifier
+from oahier.specs import MissingClassError, current_paths
+from oahier.specs.trust import in_words, restrict_parsers
 
 
 def run_training_command(words: list[str]) -> int:
@@ -27,10 +31,14 @@ def run_training_command(words: list[str]) -> int:
     """
     # Lightning 2.6 calls a deprecated function of torch for every batch; nothing that a user could act on
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    restrict_parsers()
+    set_loader(_MODE, _load_current, (yaml.YAMLError,))
     command = OahierCLI(
         HierarchicalClassifier,
         KneeMRIDataModule,
-        args=words,
+        args=[_current_word(word) for word in words],
+        parser_class=ArgumentParser,
+        parser_kwargs={"parser_mode": _MODE},
         seed_everything_default=0,
         save_config_callback=RunConfig,
         save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
@@ -38,6 +46,27 @@ def run_training_command(words: list[str]) -> int:
     )
     _finish_tracking(command.trainer)
     return 0
+
+
+_MODE = "oahier"
+"""YAML in which the class paths of earlier versions are understood."""
+
+
+def _load_current(text: str) -> Any:
+    return current_paths(get_loader("yaml")(text))
+
+
+def _current_word(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    return f"{option}{equals}{current_paths(value)}"
+
+
+class ArgumentParser(LightningArgumentParser):
+    """Lightning's parser, which says how to trust a package where a class path names another one."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        super().error(in_words(message), ex)
 
 
 def _finish_tracking(trainer: L.Trainer) -> None:
@@ -75,7 +104,10 @@ class OahierCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ImportError as error:
+            raise MissingClassError(in_words(str(error))) from error
 
     @override
     def instantiate_classes(self) -> None:

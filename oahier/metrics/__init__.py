@@ -1,80 +1,40 @@
-"""Measures of ordinal and binary heads: functions on whole arrays, and torchmetrics classes.
+"""Metrics of ordinal and binary heads: one implementation of each, for samples and for bootstrap resamples.
 
 Undefined values are NaN, never a made-up number. Nothing here imports Lightning.
 """
 
-from oahier.metrics.classes import (
-    Accuracy,
-    AccuracyWithinOne,
-    AveragePrecision,
-    BinaryAUC,
-    LinearWeightedKappa,
-    MacroAUC,
-    MacroF1,
-    MacroMeanAbsoluteError,
-    MeanAbsoluteError,
-    QuadraticWeightedKappa,
-    RankedProbabilityScore,
-    Sensitivity,
-    Specificity,
+from oahier.metrics.coherence import LevelRows
+from oahier.metrics.evaluation import binary_metrics, evaluate, hierarchy_metrics, ordinal_metrics
+from oahier.metrics.modules import TorchMetric
+from oahier.metrics.probability import Reliability, reliability
+from oahier.metrics.registry import Metric, find_metrics, register, registered
+from oahier.metrics.rows import Rows, decisions
+from oahier.metrics.weighted import (
+    weighted_auc,
+    weighted_average_precision,
+    weighted_mean,
+    weighted_qwk,
+    weighted_spearman,
 )
-from oahier.metrics.confusion import (
-    accuracy,
-    accuracy_within,
-    confusion_matrix,
-    f1_per_class,
-    macro_f1,
-    macro_mean_absolute_error,
-    mean_absolute_error,
-    sensitivity,
-    specificity,
-    weighted_kappa,
-)
-from oahier.metrics.probability import (
-    Reliability,
-    brier_score,
-    calibration_error,
-    ranked_probability_score,
-    reliability,
-)
-from oahier.metrics.ranking import average_precision, average_ranks, binary_auc, macro_auc, spearman
-from oahier.metrics.summary import binary_metrics, hierarchy_metrics, ordinal_metrics
 
 __all__ = [
-    "Accuracy",
-    "AccuracyWithinOne",
-    "AveragePrecision",
-    "BinaryAUC",
-    "LinearWeightedKappa",
-    "MacroAUC",
-    "MacroF1",
-    "MacroMeanAbsoluteError",
-    "MeanAbsoluteError",
-    "QuadraticWeightedKappa",
-    "RankedProbabilityScore",
+    "LevelRows",
+    "Metric",
     "Reliability",
-    "Sensitivity",
-    "Specificity",
-    "accuracy",
-    "accuracy_within",
-    "average_precision",
-    "average_ranks",
-    "binary_auc",
+    "Rows",
+    "TorchMetric",
     "binary_metrics",
-    "brier_score",
-    "calibration_error",
-    "confusion_matrix",
-    "f1_per_class",
+    "decisions",
+    "evaluate",
+    "find_metrics",
     "hierarchy_metrics",
-    "macro_auc",
-    "macro_f1",
-    "macro_mean_absolute_error",
-    "mean_absolute_error",
     "ordinal_metrics",
-    "ranked_probability_score",
+    "register",
+    "registered",
     "reliability",
-    "sensitivity",
-    "spearman",
-    "specificity",
-    "weighted_kappa",
+    "weighted_auc",
+    "weighted_average_precision",
+    "weighted_mean",
+    "weighted_qwk",
+    "weighted_spearman",
 ]

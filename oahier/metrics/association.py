@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oahier.metrics.weighted import weighted_auc, weighted_spearman
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -21,11 +23,9 @@ def spearman(score: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
     >>> round(spearman(np.array([0.1, 0.4, 0.3]), np.array([0, 1, 2])), 3)
     0.5
     """
-    from scipy.stats import spearmanr
-
     if not (varies(score) and varies(labels)):
         return float("nan")
-    return float(spearmanr(score, labels).statistic)
+    return float(weighted_spearman(np.ones((1, len(score))), score, labels)[0])
 
 
 def auc(score: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
@@ -34,11 +34,9 @@ def auc(score: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
     >>> auc(np.array([0.1, 0.4, 0.3]), np.array([0, 1, 0]))
     1.0
     """
-    from sklearn.metrics import roc_auc_score
-
     if not varies(labels) or not np.isfinite(score).all():
         return float("nan")
-    return float(roc_auc_score(labels, score))
+    return float(weighted_auc(np.ones((1, len(score))), score, labels == 1)[0])
 
 
 def trend(score: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import IOBase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +38,7 @@ from oahier.model.checks import (
 )
 from oahier.model.epoch_losses import LossLogging
 from oahier.model.objective import head_losses
+from oahier.specs import trusting
 from oahier.types import MISSING, Batch, Step, StepOutput, TrainingFacts
 
 M = TypeVar("M", bound="HierarchicalClassifier")
@@ -279,19 +280,30 @@ class HierarchicalClassifier(LossLogging):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls: type[M], checkpoint_path: str | Path | IOBase, map_location: Any = "cpu", **arguments: Any
+        cls: type[M],
+        checkpoint_path: str | Path | IOBase,
+        map_location: Any = "cpu",
+        *,
+        trust: str | Iterable[str] = (),
+        **arguments: Any,
     ) -> M:
         """Rebuild a model from a checkpoint, which must hold strings, numbers and tensors only.
 
         Args:
             checkpoint_path: a file that Lightning wrote, or one that is open.
             map_location: device for the weights.
+            trust: packages of your own that the checkpoint may name classes of, see
+                :mod:`oahier.specs.trust`; classes that are imported already need no naming.
             arguments: constructor arguments that replace those of the checkpoint.
 
         Raises:
-            CheckpointError: no such file, pickled code inside, or weights of another architecture.
+            CheckpointError: no such file, pickled code inside, a class of a package that is not trusted, or
+                weights of another architecture.
         """
-        return load_checkpoint_safely(cls, cls.from_specification, checkpoint_path, map_location, arguments)
+        with trusting(trust):
+            return load_checkpoint_safely(
+                cls, cls.from_specification, checkpoint_path, map_location, arguments
+            )
 
     def _head(self, name: str) -> Head:
         head = self.heads[name]

@@ -1,7 +1,7 @@
-"""Paired bootstrap over subjects and seeds, for any measure of row weights.
+"""Paired bootstrap over subjects and seeds, for any metric of row weights.
 
 With one trained model on each side only subjects are drawn. With several seeds a side, each resample also
-draws as many seeds as there are, with replacement, and the measure is the mean over them (hierarchical
+draws as many seeds as there are, with replacement, and the metric is the mean over them (hierarchical
 bootstrap; Davison & Hinkley 1997, section 3.8). Seeds of a and b are drawn independently: they are
 different training runs. With fewer than about five seeds the spread over seeds is underestimated (by a
 factor (S - 1) / S of its variance), so intervals are a lower bound then.
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from oahier.metrics.weighted import Floats
 from oahier.statistics.intervals import (
     TIE,
-    Floats,
+    Interval,
+    Statistic,
     bootstrap_p_value,
     percentile_interval,
     weight_chunks,
 )
-from oahier.statistics.scores import Statistic
 
 RESAMPLES = 10_000
 SEED = 42
@@ -30,7 +31,7 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of two models: a row of the table that ``oahier compare`` writes.
+    """One metric of two models: a row of the table that ``oahier compare`` writes.
 
     An undefined number is NaN. ``a`` and ``b`` are means over seeds; the interval is the percentile 95 %
     interval of the resampled differences.
@@ -69,7 +70,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure of one model, over its seeds."""
+    """One metric of one model, over its seeds."""
 
     task: str
     metric: str
@@ -108,7 +109,7 @@ def sample_values(statistics: Sequence[Statistic], rows: int) -> Floats:
 
 
 class Seeds:
-    """How often each seed of each side is in each resample, the same for every measure.
+    """How often each seed of each side is in each resample, the same for every metric.
 
     Args:
         sides: number of seeds of each side.
@@ -164,11 +165,11 @@ def compared(
     design: Design,
     tie: float = TIE,
 ) -> Comparison:
-    """The row of a measure: values of the sample by seed, and resampled differences.
+    """The row of a metric: values of the sample by seed, and resampled differences.
 
     Args:
         task: task of the row.
-        metric: measure of the row.
+        metric: metric of the row.
         sides: ``(seeds,)`` values of a and of b on the sample.
         differences: ``(resamples,)``.
         design: what was resampled.
@@ -209,9 +210,20 @@ def _standardised(difference: float, differences: Floats) -> float:
     return difference / error if error > TIE else float("nan")
 
 
-def summarised(task: str, metric: str, values: Floats, resampled: Floats, design: Design) -> Summary:
-    """The row of a measure of one model: ``(seeds,)`` values and ``(resamples,)`` resampled means."""
-    interval = percentile_interval(resampled)
+def summarised(
+    task: str, metric: str, values: Floats, resampled: Floats, design: Design, share: bool = False
+) -> Summary:
+    """The row of a metric of one model: ``(seeds,)`` values and ``(resamples,)`` resampled means.
+
+    Args:
+        task: task of the row.
+        metric: name of the metric.
+        values: of the sample, by seed.
+        resampled: means over seeds, by resample.
+        design: what was resampled.
+        share: the metric is a share of rows, which has an exact interval where all resamples are the same.
+    """
+    interval = _with_spread(resampled, design.subject_count if share else 0)
     single = design.subject_count < 2 or not np.isfinite(values).all()
     return Summary(
         task=task,
@@ -226,3 +238,16 @@ def summarised(task: str, metric: str, values: Floats, resampled: Floats, design
         resampled=design.resampled,
         undefined=interval.undefined,
     )
+
+
+def _with_spread(values: Floats, subjects: int) -> Interval:
+    """Percentiles; where all values are one, exact for a share of subjects that is 0 or 1, else undefined."""
+    found = percentile_interval(values)
+    defined = values[np.isfinite(values)]
+    if len(defined) == 0 or np.ptp(defined) > TIE:
+        return found
+    if subjects and defined[0] > 1 - TIE:
+        return Interval(0.025 ** (1 / subjects), 1.0, found.undefined)
+    if subjects and defined[0] < TIE:
+        return Interval(0.0, 1 - 0.025 ** (1 / subjects), found.undefined)
+    return Interval(float("nan"), float("nan"), found.undefined)

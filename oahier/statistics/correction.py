@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from oahier.metrics.weighted import Floats
 from oahier.statistics.bootstrap import Comparison
-from oahier.statistics.intervals import Floats
 
 Correction = Literal["bh", "holm", "none"]
 _METHODS = {"bh": "fdr_bh", "holm": "holm"}

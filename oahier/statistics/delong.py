@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oahier.statistics.intervals import Floats
+from oahier.metrics.weighted import Floats
 
 
 @dataclass(frozen=True)

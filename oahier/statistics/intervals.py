@@ -2,7 +2,7 @@ r"""Resampling of subjects, and what is read off the resampled values.
 
 Two knees of one subject are not independent, so subjects are drawn, not knees (cluster bootstrap; Field
 & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Instead of copying rows, every resample is a vector
-of row weights, so all resamples of a measure are a few matrix products.
+of row weights, so all resamples of a metric are a few matrix products.
 
 The order of drawing is that of a plain loop ``generator.integers(0, subjects, subjects)``, subjects sorted
 by name, so that anyone can repeat the resamples without this package.
@@ -10,15 +10,16 @@ by name, so that anyone can repeat the resamples without this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Weights = npt.NDArray[np.floating]
-"""Row weights ``(resamples, rows)``: how often each row is in each resample."""
+from oahier.metrics.weighted import Floats, Weights
+
+Statistic = Callable[[Weights], Floats]
+"""Row weights ``(resamples, rows)`` to values ``(resamples,)``, NaN where undefined."""
 
 TIE = 1e-12
 """Differences no larger than this are rounding errors and count as zero."""

@@ -1,4 +1,4 @@
-"""Any per-knee value or measure of row weights: its mean, and paired differences."""
+"""Means and paired differences of any per-knee value, or of any metric of row weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from oahier.metrics.weighted import Floats, weighted_mean
 from oahier.statistics.bootstrap import (
     RESAMPLES,
     SEED,
@@ -20,9 +21,7 @@ from oahier.statistics.bootstrap import (
     sample_values,
     summarised,
 )
-from oahier.statistics.intervals import Floats
-from oahier.statistics.scores import Statistic
-from oahier.statistics.weighted import weighted_mean
+from oahier.statistics.intervals import Statistic
 
 
 def paired_difference(
@@ -35,7 +34,7 @@ def paired_difference(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Comparison:
-    """Difference of the mean of a per-knee value, such as a measure of saliency, between two models.
+    """Difference of the mean of a per-knee value, such as a saliency metric, between two models.
 
     Knees with an undefined value in any table are left out; ``n`` counts the others.
 
@@ -82,7 +81,7 @@ def paired_statistic(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Comparison:
-    """Difference of any measure that is a function of row weights, one function a seed of each model.
+    """Difference of any metric that is a function of row weights, one function a seed of each model.
 
     Args:
         a: functions of the first model: weights ``(resamples, rows)`` to values ``(resamples,)``.
@@ -113,7 +112,7 @@ def summarise_values(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Summary:
-    """Mean of a per-knee value, such as a measure of saliency, with its interval over subjects and seeds.
+    """Mean of a per-knee value, such as a saliency metric, with its interval over subjects and seeds.
 
     Knees with an undefined value in any seed are left out; ``knees`` counts the others.
 

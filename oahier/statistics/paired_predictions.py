@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from oahier.hierarchy import OA_FROM_GRADE
-from oahier.statistics.predictions import Classes, Names, Predictions
-from oahier.statistics.scores import KLRows, OARows, Task
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
+from oahier.metrics.rows import Rows, decisions
+from oahier.metrics.weighted import Classes, Marks
+from oahier.statistics.cells import Names
+from oahier.statistics.predictions import HeadPredictions, Predictions
 from oahier.types import MISSING
 
 _SHOWN = 5
@@ -23,29 +25,43 @@ class Cohort:
     knee: Names
     subject: Names
     subject_given: bool
-    label_kl: Classes
-    label_oa: Classes
+    labels: Mapping[str, Classes]
+    """By head, ``MISSING`` where unknown."""
+    heads: Sequence[str]
+    """Heads of any of the tables; OA and KL first."""
 
-    def labelled(self, task: Task) -> npt.NDArray[np.bool_]:
-        """``(knees,)`` True where the label of a task is known."""
-        return np.asarray((self.label_oa if task == "OA" else self.label_kl) != MISSING)
+    def labelled(self, head: str) -> Marks:
+        """``(knees,)`` True where the label of a head is known."""
+        return np.asarray(self.labels[head] != MISSING)
 
-    def rows(self, model: Predictions, task: Task, oa_from_kl: bool) -> OARows | KLRows | None:
-        """A model's rows of labelled knees; ``None`` where it has no head for the task."""
-        known = self.labelled(task)
-        if task == "KL":
-            if model.prob_kl is None or model.pred_kl is None or model.severity_kl is None:
-                return None
-            return KLRows(
-                self.label_kl[known], model.prob_kl[known], model.pred_kl[known], model.severity_kl[known]
-            )
-        labels = self.label_oa[known] == 1
-        if model.prob_oa is not None and model.pred_oa is not None:
-            return OARows(labels, model.prob_oa[known], model.pred_oa[known] == 1)
-        if model.prob_kl is None or not oa_from_kl:
+    def tasks(self, oa_from_kl: bool = False) -> list[str]:
+        """The heads; OA among them where it is taken from the grades."""
+        implied = [COARSE] if oa_from_kl and FINE in self.heads else []
+        return list(dict.fromkeys([*implied, *self.heads]))
+
+    def rows(self, model: Predictions, head: str, oa_from_kl: bool = False) -> Rows | None:
+        """A model's rows of labelled knees; ``None`` where it has no such head.
+
+        Args:
+            model: the model's predictions.
+            head: name of the head.
+            oa_from_kl: where there is no OA head, take the OA probability that the grades imply.
+        """
+        found = model.heads.get(head)
+        if found is None and head == COARSE and oa_from_kl and FINE in model.heads:
+            implied = model.heads[FINE].probabilities[:, OA_FROM_GRADE:].sum(axis=1)
+            p = np.stack([1 - implied, implied], axis=1)
+            found = HeadPredictions(p, decisions(p), implied)
+        if found is None:
             return None
-        implied = model.prob_kl[known, OA_FROM_GRADE:].sum(axis=1)
-        return OARows(labels, implied, implied >= 0.5)
+        known = self.labelled(head)
+        return Rows(
+            labels=self.labels[head][known],
+            probabilities=found.probabilities[known],
+            predicted=found.predicted[known],
+            severity=found.severity[known],
+            subject=self.subject[known],
+        )
 
 
 def align(tables: Sequence[Predictions]) -> Cohort:
@@ -54,27 +70,39 @@ def align(tables: Sequence[Predictions]) -> Cohort:
     A label or a subject that one table lacks is taken from another.
 
     Raises:
-        ValueError: no table, different knees, or a knee with different labels or subjects.
+        ValueError: no table, different knees, a knee with different labels or subjects, or a head with
+            different numbers of classes.
     """
     if not tables:
         raise ValueError("expected at least one prediction table, got none")
     first = tables[0]
     subject, subject_given = first.subject, first.subject_given
-    label_kl, label_oa = first.label_kl, first.label_oa
+    labels = dict(first.labels)
     for table in tables[1:]:
         _same_knees(first, table)
         if table.subject_given and subject_given:
             _same(first, table, "subject", subject, table.subject, subject != table.subject)
         elif table.subject_given:
             subject, subject_given = table.subject, True
-        label_kl = _merged(first, table, "label_kl", label_kl, table.label_kl)
-        label_oa = _merged(first, table, "label_oa", label_oa, table.label_oa)
-    return Cohort(first.knee, subject, subject_given, label_kl, label_oa)
+        for head, more in table.labels.items():
+            known = labels.get(head, more)
+            differ = (known != more) & (known != MISSING) & (more != MISSING)
+            _same(first, table, f"label_{head}", known, more, differ)
+            labels[head] = np.where(known == MISSING, more, known)
+    return Cohort(first.knee, subject, subject_given, labels, _heads(tables))
 
 
-def _merged(first: Predictions, other: Predictions, column: str, known: Classes, more: Classes) -> Classes:
-    _same(first, other, column, known, more, (known != more) & (known != MISSING) & (more != MISSING))
-    return np.where(known == MISSING, more, known)
+def _heads(tables: Sequence[Predictions]) -> list[str]:
+    owner: dict[str, Predictions] = {}
+    for table in tables:
+        for name, head in table.heads.items():
+            known = owner.setdefault(name, table)
+            if known.heads[name].classes != head.classes:
+                raise ValueError(
+                    f"{known.source} and {table.source}: head {name}: expected one number of classes, "
+                    f"got {known.heads[name].classes} and {head.classes}"
+                )
+    return sorted(owner, key=lambda name: (COARSE, FINE).index(name) if name in (COARSE, FINE) else 2)
 
 
 def _same(

@@ -1,4 +1,4 @@
-"""Whether two models hand out the grades equally often."""
+"""Stuart-Maxwell test of marginal homogeneity of two models' grades."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from oahier.study.cell_run import run_cell
 from oahier.study.cells import Cell
-from oahier.study.plan import Plan, PlanError, read_plan
+from oahier.study.overrides import PlanError
+from oahier.study.plan import Plan, read_plan
 from oahier.study.results import Study, read_study
 from oahier.study.runner import prepare_study, run_study
 from oahier.study.status import status_table

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from oahier.files import write_atomically
-from oahier.hierarchy import oa_from_kl
+from oahier.hierarchy import FINE, oa_from_kl
 from oahier.latent import AXIS_KINDS, axis_measures, fit_severity_axis
+from oahier.metrics import weighted_auc, weighted_spearman
 from oahier.statistics import Comparison, paired_statistic
-from oahier.statistics.weighted import weighted_auc, weighted_spearman
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
@@ -76,7 +76,7 @@ class _Embedded:
         if (self.oa == MISSING).all():
             self.oa = oa_from_kl(self.kl)
         if (self.kl == MISSING).all() and part == ".":
-            self.kl = torch.from_numpy(predictions(cell).label_kl).long()
+            self.kl = torch.from_numpy(predictions(cell).labels[FINE]).long()
 
 
 class AxisTables:

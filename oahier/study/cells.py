@@ -15,7 +15,8 @@ from typing import Any, Literal
 import yaml
 
 from oahier.files import write_atomically
-from oahier.study.plan import PlanError
+from oahier.study.configuration import probes, resolve
+from oahier.study.overrides import PlanError, with_named_probes
 
 State = Literal["finished", "failed", "running", "waiting"]
 
@@ -67,8 +68,8 @@ class Cell:
 
     @property
     def probes(self) -> list[str]:
-        """Names of the heads that do not teach the encoder."""
-        return _probes(self.config)
+        """Names of the heads whose loss does not reach the encoder."""
+        return probes(self.config)
 
     @property
     def state(self) -> State:
@@ -117,26 +118,32 @@ def write_cell(
         return cell
     write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
     content = {key: value for key, value in new.items() if key != "config"}
-    content["probes"] = _probes(config)
+    content["probes"] = probes(config)
     write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")
     return Cell.read(folder)
 
 
-def _probes(config: Mapping[str, Any]) -> list[str]:
-    heads = config["model"]["heads"]
-    return [name for name, head in heads.items() if (head.get("init_args") or {}).get("probe")]
-
-
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Lines that differ; settings that an older version did not write count as their defaults."""
+    lines = _differing_lines(old, new)
+    if lines:
+        with contextlib.suppress(PlanError):
+            lines = _differing_lines({**old, "config": resolve(old["config"], old["name"])}, new)
+    return "\n".join(lines)
+
+
+def _differing_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     there, now = (yaml.safe_dump(_comparable(item), sort_keys=True).splitlines() for item in (old, new))
     lines = difflib.unified_diff(there, now, lineterm="", n=1)
-    return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
+    return [line for line in lines if not line.startswith(("---", "+++"))]
 
 
 def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(content))
+    config = plain["config"] = with_named_probes(plain["config"])
+    config["model"]["probes"] = config["model"].get("probes") or []
     for section, key in _PLACES:
-        plain["config"].get(section, {}).pop(key, None)
+        config.get(section, {}).pop(key, None)
     return plain
 
 

@@ -10,20 +10,21 @@ from typing import Any
 
 import lightning as L
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from oahier.data import KneeMRIDataModule
 from oahier.model import HierarchicalClassifier
-from oahier.specs import import_class, nearest
-from oahier.study.plan import PlanError
+from oahier.specs import current_paths, import_class, nearest
+from oahier.specs.trust import in_words, restrict_parsers
+from oahier.study.overrides import PlanError, arguments_of
 
 
 def instantiate_data(section: Mapping[str, Any]) -> KneeMRIDataModule:
     """Make only the data module, from its section of a resolved configuration."""
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_lightning_class_args(KneeMRIDataModule, "data")
-    made = parser.instantiate_classes(parser.parse_object({"data": dict(section)}))
+    made = parser.instantiate_classes(_parsed(parser, {"data": section}))
     data: KneeMRIDataModule = made.data
     return data
 
@@ -58,7 +59,7 @@ def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         )
     parser = _parser()
     try:
-        parsed = parser.parse_object(_sections(config))
+        parsed = _parsed(parser, config)
         content: dict[str, Any] = yaml.safe_load(parser.dump(parsed, skip_none=False))
         _import_classes(content)
     except (ArgumentError, ValueError, TypeError, KeyError) as error:
@@ -69,11 +70,24 @@ def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def instantiate(config: Mapping[str, Any]) -> Parts:
     """Make the model and the data module, and the arguments of the trainer with their objects."""
     parser = _parser()
-    parsed = parser.parse_object(_sections(config))
+    parsed = _parsed(parser, config)
     specification = parsed.model.clone().as_dict()
     made = parser.instantiate_classes(parsed)
     made.model.remember(specification)
     return Parts(made.model, made.data, made.trainer.as_dict())
+
+
+def probes(config: Mapping[str, Any]) -> list[str]:
+    """Names of the heads whose loss does not reach the encoder.
+
+    A head that reads a probe is one itself.
+    """
+    model = config["model"]
+    arguments = {name: arguments_of(head) for name, head in model["heads"].items()}
+    found = {name for name, given in arguments.items() if given.get("probe")} | {*(model.get("probes") or [])}
+    for _ in arguments:  # heads may read each other in a chain
+        found |= {name for name, given in arguments.items() if given.get("reads") in found}
+    return [name for name in arguments if name in found]
 
 
 def _import_classes(value: Any) -> None:
@@ -91,8 +105,18 @@ def _import_classes(value: Any) -> None:
             _import_classes(item)
 
 
-def _sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
+def _parsed(parser: LightningArgumentParser, config: Mapping[str, Any]) -> Namespace:
+    """A copy of the sections as the parser understands them; it imports from trusted packages only.
+
+    Raises:
+        PlanError: what the parser says, and how to trust a package.
+    """
+    restrict_parsers()
+    try:
+        parsed: Namespace = parser.parse_object(current_paths(config))
+    except (ArgumentError, ImportError) as error:
+        raise PlanError(in_words(str(error).strip())) from error
+    return parsed
 
 
 @functools.cache

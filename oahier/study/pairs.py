@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from oahier.files import write_atomically
+from oahier.hierarchy import head_label
 from oahier.statistics import Comparison, Summary, adjust_comparisons
 from oahier.statistics.correction import Correction
 from oahier.study.cells import Cell
@@ -26,7 +27,7 @@ class Condition:
 
     @property
     def probes(self) -> list[str]:
-        """Heads that did not teach the encoder."""
+        """Heads whose gradients did not reach the encoder."""
         return next(iter(self.cells.values())).probes
 
 
@@ -92,7 +93,8 @@ def comparison_rows(
         rows.append({**pair.levels, **models, names[0]: first, names[1]: second, **(values | models)})
         if names[0] == "task":
             sides = {"probe_a": pair.a, "probe_b": pair.b}
-            rows[-1] |= {key: first.lower() in cells[0].probes for key, cells in sides.items()}
+            probes = {key: map(head_label, cells[0].probes) for key, cells in sides.items()}
+            rows[-1] |= {key: first in names for key, names in probes.items()}
     return rows
 
 

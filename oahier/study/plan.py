@@ -14,7 +14,8 @@ import yaml
 
 from oahier.saliency import CAM_METHODS
 from oahier.specs import nearest
-from oahier.study.presets import PRESETS, Overrides, level_overrides
+from oahier.study.overrides import Overrides, PlanError, merged, overridden, with_named_probes
+from oahier.study.presets import PRESETS, Supervision, known_supervisions, level_overrides, with_heads
 
 CONTRAST = "supervision"
 REPLICATE = "seed"
@@ -23,16 +24,14 @@ _NAME = re.compile(r"[A-Za-z0-9.+-]+")
 _FILE_PATHS = (("data", "manifest"), ("data", "cache"))
 
 
-class PlanError(ValueError):
-    """A study file that cannot be run; the message says which entry, and what was expected."""
-
-
 @dataclass(frozen=True)
 class CellPlan:
     """One cell of the grid: its level on each axis and the configuration that follows."""
 
     factors: Mapping[str, str]
     config: Mapping[str, Any]
+    supervision: Supervision | None = None
+    """The known supervision that the cell is named for."""
 
     @property
     def name(self) -> str:
@@ -68,10 +67,10 @@ class Plan:
     source: str = field(default="", compare=False)
 
     def cells(self) -> list[CellPlan]:
-        """All cells, the last axis running fastest.
+        """All cells, the last axis running fastest; the order of the axes does not change what a cell is.
 
         Raises:
-            PlanError: nothing is left, or two cells have one name.
+            PlanError: nothing is left, two cells have one name, or two axes contradict each other.
         """
         cells = list(self._cells())
         if not cells:
@@ -89,12 +88,28 @@ class Plan:
             factors = dict(zip(self.grid, levels, strict=True))
             if any(all(factors[axis] == level for axis, level in left.items()) for left in self.without):
                 continue
-            config = copy.deepcopy(merged(PRESETS.get(self.preset or "", {}), self.base))
-            for axis, level in factors.items():
-                for key, value in self.grid[axis][level].items():
-                    set_value(config, key, copy.deepcopy(value))
+            where = f"{self.name}: cell {'_'.join(factors.values())!r}"
+            config = merged(PRESETS.get(self.preset or "", {}), self.base)
+            overrides = {axis: self.grid[axis][level] for axis, level in factors.items()}
+            config = overridden(with_named_probes(config), overrides, where)
+            supervision = self._fill_in_heads(config, factors, where)
             self._fill_in_levels(config, factors)
-            yield CellPlan(factors, config)
+            yield CellPlan(factors, config, supervision)
+
+    def _fill_in_heads(
+        self, config: dict[str, Any], factors: Mapping[str, str], where: str
+    ) -> Supervision | None:
+        """Give a cell of a known supervision the heads that it lacks; returns the supervision."""
+        known, level = known_supervisions(self.preset), factors.get(CONTRAST, "")
+        if level not in known:
+            return None
+        if self.grid[CONTRAST][level] == level_overrides(CONTRAST, level, level, self.preset):
+            model = config.setdefault("model", {})
+            try:
+                model["heads"] = with_heads(model.get("heads") or {}, known[level], known)
+            except ValueError as error:
+                raise PlanError(f"{where}: {error}") from None
+        return known[level]
 
     def _fill_in_levels(self, config: dict[str, Any], factors: Mapping[str, str]) -> None:
         data = config.get("data") or {}
@@ -250,38 +265,3 @@ def _check_selection(path: Path, selection: Mapping[str, Any]) -> None:
     knees = selection.get("knees", 0)
     if not isinstance(knees, int) or knees < 0:
         raise PlanError(f"{path}: knees: expected a whole number from 0, got {knees!r}")
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings, values of the second one first; a part with a ``class_path`` is replaced whole.
-
-    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
-    {'a': {'b': 3, 'c': 2}}
-    """
-    result = dict(below)
-    for key, value in above.items():
-        known = result.get(key)
-        nested = isinstance(value, Mapping) and isinstance(known, Mapping) and "class_path" not in value
-        result[key] = merged(known, value) if nested and isinstance(known, Mapping) else value
-    return result
-
-
-def set_value(config: dict[str, Any], key: str, value: Any) -> None:
-    """Replace the value with a dotted name, making the sections above it where they do not exist.
-
-    Raises:
-        PlanError: a part of the name stands for something that has no parts.
-
-    >>> config = {"model": {"encoder": "resnet3d"}}
-    >>> set_value(config, "model.encoder", "m3t"); set_value(config, "data.batch_size", 2); config
-    {'model': {'encoder': 'm3t'}, 'data': {'batch_size': 2}}
-    """
-    *sections, last = key.split(".")
-    place = config
-    for section in sections:
-        if place.get(section) is None:
-            place[section] = {}
-        place = place[section]
-        if not isinstance(place, dict):
-            raise PlanError(f"grid: {key!r}: {section!r} is {place!r}, which has no parts; replace it whole")
-    place[last] = value

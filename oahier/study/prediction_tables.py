@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from oahier.hierarchy import head_label
 from oahier.statistics import (
     Comparison,
     Predictions,
@@ -17,8 +18,6 @@ from oahier.statistics import (
 from oahier.study.cells import Cell
 from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
 from oahier.study.results import Study
-
-_TASK_HEADS = {"OA": "oa", "KL": "kl"}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -33,7 +32,7 @@ def predictions(cell: Cell) -> Predictions:
 
 
 def cell_rows(study: Study) -> list[dict[str, Any]]:
-    """Every measure of every finished cell; one row without a measure for each other cell."""
+    """Every metric of every finished cell; one row without a metric for each other cell."""
     rows = []
     for cell in study.cells:
         about = {"cell": cell.name, **cell.factors, "state": cell.state}
@@ -46,16 +45,15 @@ def cell_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def headline_rows(study: Study, resamples: int, seed: int) -> list[dict[str, Any]]:
-    """Every measure of every condition, with its interval over subjects and seeds."""
+    """Every metric of every condition, with its interval over subjects and seeds."""
     return [row for condition in conditions(study) for row in _headline(condition, resamples, seed)]
 
 
 def _headline(condition: Condition, resamples: int, seed: int) -> list[dict[str, Any]]:
     models = [predictions(cell) for cell in condition.cells.values()]
     found = summarise_predictions(models, resamples=resamples, seed=seed, oa_from_kl=True)
-    return [
-        {**summary_row(condition, row), "probe": _TASK_HEADS[row.task] in condition.probes} for row in found
-    ]
+    probes = {head_label(head) for head in condition.probes}
+    return [{**summary_row(condition, row), "probe": row.task in probes} for row in found]
 
 
 def comparisons(study: Study, resamples: int, seed: int) -> Iterator[tuple[Pair, Comparison]]:

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-Overrides = Mapping[str, Any]
+from oahier.study.overrides import Overrides
 
-_BINARY = {"class_path": "oahier.BinaryHead"}
-_GRADES = {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 5}}
-_BINARY_PROBE = {"class_path": "oahier.BinaryHead", "init_args": {"probe": True}}
-_GRADES_PROBE = {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 5, "probe": True}}
+_OA = {"class_path": "oahier.BinaryHead"}
+_KL = {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 5}}
 _OA_FROM_KL = {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 2, "reads": "kl"}}
 
-SUPERVISIONS: dict[str, Overrides] = {
-    "single-oa": {"model.heads": {"oa": _BINARY, "kl": _GRADES_PROBE}},
-    "single-kl": {"model.heads": {"oa": _BINARY_PROBE, "kl": _GRADES}},
-    "dual": {"model.heads": {"oa": _BINARY, "kl": _GRADES}},
-    "dual-published": {"model.heads": {"oa": _OA_FROM_KL, "kl": _GRADES}},
-}
-"""Which labels teach the encoder. The other head is a probe: it reads the embedding without teaching it, so
-every cell reports the same measures. ``dual-published`` has the topology of the published code, an OA head
-that reads the five KL logits."""
 
-PAPER_SUPERVISIONS: dict[str, Overrides] = {
-    "single-oa": {"model.heads": {"oa": _BINARY}},
-    "single-kl": {"model.heads": {"kl": _GRADES}},
+@dataclass(frozen=True)
+class Supervision:
+    """Which heads a model has, and which of them update the encoder.
+
+    Args:
+        heads: serial form of each head, used where neither the base nor another axis says how it is made.
+        probes: heads that read the detached embedding.
+        topology: heads whose serial form is part of the supervision, so that the base's is replaced.
+    """
+
+    heads: Mapping[str, Any]
+    probes: Sequence[str] = ()
+    topology: Sequence[str] = ()
+
+    @property
+    def supervising(self) -> list[str]:
+        """Heads that back-propagate into the encoder."""
+        return [name for name in self.heads if name not in self.probes]
+
+
+SUPERVISIONS: dict[str, Supervision] = {
+    "single-oa": Supervision({"oa": _OA, "kl": _KL}, probes=["kl"]),
+    "single-kl": Supervision({"oa": _OA, "kl": _KL}, probes=["oa"]),
+    "dual": Supervision({"oa": _OA, "kl": _KL}),
+    "dual-published": Supervision({"oa": _OA_FROM_KL, "kl": _KL}, topology=["oa"]),
+}
+"""Which labels supervise the encoder. The other head is a probe: it reads the detached embedding, so every
+cell reports the same metrics. ``dual-published`` has the topology of the published code, an OA head that
+reads the five KL logits."""
+
+PAPER_SUPERVISIONS: dict[str, Supervision] = {
+    "single-oa": Supervision({"oa": _OA}),
+    "single-kl": Supervision({"kl": _KL}),
     "dual": SUPERVISIONS["dual-published"],
 }
 """As published: no probes, and the OA head of Dual reads the KL logits."""
@@ -45,13 +65,13 @@ PRESETS = {"paper": PAPER_RECIPE}
 
 
 def level_overrides(axis: str, level: str, value: Any, preset: str | None) -> Overrides:
-    """What a level of a grid changes in the base configuration.
+    """Changes that a level of a grid makes in the base configuration.
 
     Args:
         axis: name of the axis; ``backbone``, ``supervision`` and ``seed`` have levels of their own, any other
             one is the dotted name of a value.
         level: name of the level.
-        value: what was written for it; ``None`` where only the name was given.
+        value: what was written for it.
         preset: recipe of the study.
 
     Raises:
@@ -61,15 +81,44 @@ def level_overrides(axis: str, level: str, value: Any, preset: str | None) -> Ov
     {'seed_everything': 3}
     >>> level_overrides("backbone", "m3t", "m3t", None)
     {'model.encoder': 'm3t'}
+    >>> level_overrides("supervision", "single-oa", "single-oa", None)
+    {'model.probes': ['kl']}
     """
     if axis == "supervision":
-        known = PAPER_SUPERVISIONS if preset == "paper" else SUPERVISIONS
+        known = known_supervisions(preset)
         if level not in known:
             raise ValueError(
                 f"grid.supervision: expected one of {sorted(known)} or a mapping of a name to its overrides "
-                f"(model.heads: ...), got {level!r}"
+                f"(model.heads: ..., model.probes: [...]), got {level!r}"
             )
-        return known[level]
+        chosen = known[level]
+        fixed = {f"model.heads.{name}": chosen.heads[name] for name in chosen.topology}
+        return {**fixed, "model.probes": list(chosen.probes)}
     if axis == "backbone":
         return {"model.encoder": value}
     return {"seed_everything" if axis == "seed" else axis: value}
+
+
+def known_supervisions(preset: str | None) -> Mapping[str, Supervision]:
+    """Levels of the axis ``supervision`` that need no overrides of their own."""
+    return PAPER_SUPERVISIONS if preset == "paper" else SUPERVISIONS
+
+
+def with_heads(
+    heads: Mapping[str, Any], supervision: Supervision, known: Mapping[str, Supervision]
+) -> dict[str, Any]:
+    """The heads of a supervision, each as it was configured or else by default.
+
+    Raises:
+        ValueError: a head was configured that none of the known supervisions has.
+
+    >>> with_heads({"oa": "mine", "kl": "mine"}, PAPER_SUPERVISIONS["single-kl"], PAPER_SUPERVISIONS)
+    {'kl': 'mine'}
+    """
+    other = sorted(set(heads) - {name for one in known.values() for name in one.heads})
+    if other:
+        raise ValueError(
+            f"model.heads has {other[0]!r}, about which the named supervisions say nothing; write levels of "
+            f"your own, such as {{supervision: {{mine: {{model.probes: [{other[0]}]}}}}}}"
+        )
+    return {name: heads.get(name, default) for name, default in supervision.heads.items()}

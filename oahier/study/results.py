@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oahier.study.cells import Cell
-from oahier.study.plan import PlanError
+from oahier.study.overrides import PlanError
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,45 @@ from typing import Any
 from oahier.files import write_atomically
 from oahier.study.cell_run import Outcome
 from oahier.study.cells import Cell, write_cell
-from oahier.study.configuration import instantiate_data, resolve
+from oahier.study.configuration import instantiate_data, probes, resolve
 from oahier.study.example_volumes import write_knees
 from oahier.study.executors import Executor
-from oahier.study.plan import CONTRAST, REPLICATE, CellPlan, Plan, PlanError
+from oahier.study.overrides import PlanError, with_named_probes
+from oahier.study.plan import CONTRAST, REPLICATE, CellPlan, Plan
 
 
 def resolved_cells(plan: Plan) -> list[tuple[CellPlan, dict[str, Any]]]:
     """All cells of a plan with their checked and completed configurations.
 
     Raises:
-        PlanError: see :meth:`Plan.cells` and :func:`~oahier.study.configuration.resolve`.
+        PlanError: see :meth:`Plan.cells` and :func:`~oahier.study.configuration.resolve`; or a cell whose
+            heads are not those of the supervision that it is named for, or two cells with one configuration.
     """
-    return [(cell, resolve(cell.config, f"cell {cell.name!r}")) for cell in plan.cells()]
+    cells = [(cell, resolve(cell.config, f"cell {cell.name!r}")) for cell in plan.cells()]
+    known: dict[str, str] = {}
+    for cell, config in cells:
+        _check_supervision(cell, config)
+        twin = known.setdefault(json.dumps(with_named_probes(config), sort_keys=True), cell.name)
+        if twin != cell.name:
+            raise PlanError(
+                f"{plan.name}: cells {twin!r} and {cell.name!r} have one configuration and would be one "
+                "model twice; a level of the grid changes nothing, or base and levels set the same"
+            )
+    return cells
+
+
+def _check_supervision(cell: CellPlan, config: Mapping[str, Any]) -> None:
+    if cell.supervision is None:
+        return
+    detached = probes(config)
+    found = sorted(name for name in config["model"]["heads"] if name not in detached)
+    expected = sorted(cell.supervision.supervising)
+    if found != expected:
+        raise PlanError(
+            f"cell {cell.name!r} is named for {cell.factors[CONTRAST]!r}, so the encoder is to be supervised "
+            f"by {', '.join(expected)}; its configuration has {', '.join(found) or 'none'}. "
+            "Set model.probes and model.heads so that they agree, or give the level another name"
+        )
 
 
 def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:

@@ -8,7 +8,7 @@ import torch
 from statsmodels.stats.proportion import proportion_confint
 
 from oahier.callbacks.figures import confusion_picture, curves_picture, reliability_picture
-from oahier.metrics import reliability
+from oahier.metrics import Rows, reliability
 
 
 def test_confusion_matrix_shows_counts_shares_and_totals():
@@ -26,11 +26,8 @@ def test_confusion_matrix_shows_counts_shares_and_totals():
 
 
 def test_reliability_shows_the_bins_with_wilson_intervals():
-    confidence = torch.tensor([0.05, 0.08, 0.55, 0.52, 0.58, 1.0])
-    happened = torch.tensor([0, 1, 1, 1, 0, 1])
-    figure = reliability_picture(
-        reliability(confidence, happened), "OA, test split", ("P(OA)", "share with OA"), "x"
-    )
+    rows = Rows.of(torch.tensor([0.05, 0.08, 0.55, 0.52, 0.58, 1.0]), torch.tensor([0, 1, 1, 1, 0, 1]))
+    figure = reliability_picture(reliability(rows), "OA, test split", ("P(OA)", "share with OA"), "x")
     axes, below = figure.axes
     (container,) = axes.containers
     x, y = container.lines[0].get_data()

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from made_predictions import columns
 
 from oahier.cli import main
-from oahier.statistics.scores import METRICS
+from oahier.metrics import registered
 
 CONTRACT = ["task", "metric", "a", "b", "difference", "ci_low", "ci_high", "p_value", "test", "n"]
 
@@ -33,7 +33,7 @@ def test_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", a, b, "--resamples", "200", "--seed", "1", "--out", str(out)]) == 0
     table = pd.read_csv(out)
     assert list(table.columns[: len(CONTRACT)]) == CONTRACT
-    assert len(table) == sum(map(len, METRICS.values()))
+    assert len(table) == sum(one.compared for kind in ("binary", "ordinal") for one in registered(kind))
     assert (table["difference"] - (table["b"] - table["a"])).abs().max() < 1e-12
     assert (table["p_adjusted"] >= table["p_value"] - 1e-15).all()
     assert set(table["correction"]) == {"bh"}

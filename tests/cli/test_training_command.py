@@ -173,7 +173,7 @@ def test_head_of_another_package_by_class_path(
     more = tmp_path / "more.yaml"
     head = {"class_path": "other_package.SquaredHead", "init_args": {"sharpness": 2.0}}
     more.write_text(yaml.safe_dump({"model": {"heads": {"kl": head}}}))
-    assert main(["fit", f"--config={config}", f"--config={more}"]) == 0
+    assert main(["fit", f"--config={config}", f"--config={more}", "--trust=other_package"]) == 0
     model = oh.HierarchicalClassifier.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
     assert type(model.heads["kl"]).__name__ == "SquaredHead"
     assert model.heads["kl"].sharpness == 2.0

@@ -189,8 +189,8 @@ def test_head_of_another_module_by_class_path(small: Path, phantoms: Any) -> Non
         f"--trainer.default_root_dir={run}",
         "--trainer.logger=false",
     ]
-    assert main(["fit", f"--config={config}", f"--config={more}", *given, *SMALL]) == 0
-    assert main(["test", f"--config={run / 'config.yaml'}"]) == 0
+    assert main(["fit", f"--config={config}", f"--config={more}", "--trust=custom_head", *given, *SMALL]) == 0
+    assert main(["test", f"--config={run / 'config.yaml'}", "--trust=custom_head"]) == 0
     model = oh.HierarchicalClassifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt")
     assert type(model.heads["kl"]).__name__ == "CumulativeHead"
     header = rows(run / "predictions.csv")[0]

@@ -85,8 +85,8 @@ def test_everything_but_weights_is_plain(tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "fitted.ckpt")
     stored = torch.load(tmp_path / "fitted.ckpt", weights_only=True)["hyper_parameters"]
     assert stored == model.specification
-    assert stored["optimizer"] == {"class_path": "torch.optim.sgd.SGD", "init_args": {"lr": 0.1}}
-    assert stored["loss_weights"]["class_path"] == "oahier.losses.weighting.UncertaintyWeights"
+    assert stored["optimizer"] == {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}
+    assert stored["loss_weights"]["class_path"] == "oahier.UncertaintyWeights"
     loaded = oh.HierarchicalClassifier.load_from_checkpoint(tmp_path / "fitted.ckpt")
     _assert_same(model, loaded)
     for name, value in model.weighting.state_dict().items():

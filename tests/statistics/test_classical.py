@@ -186,7 +186,7 @@ def test_delong_in_the_table() -> None:
 
     a, b = (parse_predictions(columns(60, seed)) for seed in (0, 1))
     rows = compare_predictions([a], [b], resamples=20, auc_test="delong", metrics=["auc"])
-    pair = delong(a.label_oa, [a.prob_oa, b.prob_oa]).compare(0, 1)
+    pair = delong(a.labels["oa"], [one.heads["oa"].probabilities[:, 1] for one in (a, b)]).compare(0, 1)
     assert (rows[0].p_value, rows[0].ci_low, rows[0].test) == (pair.p_value, pair.ci_low, "delong")
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_predictions import columns
 
+from oahier.metrics import registered
 from oahier.statistics import (
     Comparison,
     Predictions,
@@ -18,7 +19,11 @@ from oahier.statistics import (
     parse_predictions,
     summarise_predictions,
 )
-from oahier.statistics.scores import METRICS
+
+METRICS = {
+    task: [metric.name for metric in registered(kind) if metric.compared]
+    for task, kind in (("OA", "binary"), ("KL", "ordinal"))
+}
 
 
 def _model(seed: int = 0, knees: int = 40, **arguments: Any) -> Predictions:
@@ -82,7 +87,7 @@ def test_the_bootstrap_is_that_of_a_loop() -> None:
 def test_accuracy_is_tested_by_mcnemar_where_knees_are_independent() -> None:
     a, b = _model(0), _model(1)
     found = _row(compare_predictions([a], [b], resamples=50), "OA", "accuracy")
-    expected = mcnemar(a.pred_oa == a.label_oa, b.pred_oa == b.label_oa)
+    expected = mcnemar(*(one.heads["oa"].predicted == one.labels["oa"] for one in (a, b)))
     assert (found.test, found.p_value) == (expected.test, expected.p_value)
     assert (found.effect, found.effect_size) == ("discordant_odds_ratio", expected.odds_ratio)
     assert _row(compare_predictions([a], [b], resamples=50), "KL", "accuracy").test == "paired_bootstrap"
@@ -239,9 +244,11 @@ def test_kl_models_are_scored_on_oa_only_when_asked() -> None:
     assert {row.task for row in rows} == {"OA", "KL"}
     from sklearn.metrics import roc_auc_score
 
-    expected = roc_auc_score(both.label_oa, kl_only.prob_kl[:, 2:].sum(axis=1))
+    expected = roc_auc_score(both.labels["oa"], kl_only.heads["kl"].probabilities[:, 2:].sum(axis=1))
     assert _row(rows, "OA", "auc").a == pytest.approx(expected)
-    assert _row(rows, "OA", "auc").b == pytest.approx(roc_auc_score(both.label_oa, both.prob_oa))
+    assert _row(rows, "OA", "auc").b == pytest.approx(
+        roc_auc_score(both.labels["oa"], both.heads["oa"].probabilities[:, 1])
+    )
 
 
 def test_nothing_in_common_is_refused() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from oahier.metrics import weighted_auc, weighted_qwk
 from oahier.statistics.intervals import percentile_interval, subject_weights
-from oahier.statistics.weighted import weighted_auc, weighted_qwk
 
 GRADES = npst.arrays(np.int64, st.integers(4, 25), elements=st.integers(0, 4))
 

@@ -32,11 +32,12 @@ def test_a_file_reads_as_it_was_written(tmp_path: Path) -> None:
     found = read_predictions(_written(tmp_path, table))
     assert found.knee.tolist() == table["knee"]
     assert found.subject.tolist() == table["subject"]
-    assert found.label_kl.tolist() == table["label_kl"]
-    np.testing.assert_array_equal(found.prob_oa, table["prob_oa"])
-    np.testing.assert_array_equal(found.prob_kl, np.stack([table[name] for name in KL_COLUMNS], axis=1))
-    np.testing.assert_allclose(found.severity_kl, found.prob_kl @ np.arange(5))
-    np.testing.assert_array_equal(found.pred_kl, found.prob_kl.argmax(axis=1))
+    assert found.labels["kl"].tolist() == table["label_kl"]
+    np.testing.assert_array_equal(found.heads["oa"].probabilities[:, 1], table["prob_oa"])
+    kl = found.heads["kl"]
+    np.testing.assert_array_equal(kl.probabilities, np.stack([table[name] for name in KL_COLUMNS], axis=1))
+    np.testing.assert_allclose(kl.severity, kl.probabilities @ np.arange(5))
+    np.testing.assert_array_equal(kl.predicted, kl.probabilities.argmax(axis=1))
 
 
 @settings(max_examples=30, deadline=None)
@@ -45,40 +46,42 @@ def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     table = columns(10)
     shuffled = {name: [cells[row] for row in order] for name, cells in table.items()}
     first, second = parse_predictions(table), parse_predictions(shuffled)
-    for name in vars(first):
+    for name in ("knee", "subject", "source", "subject_given"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    np.testing.assert_equal(first.labels, second.labels)
+    assert list(first.heads) == list(second.heads) == ["oa", "kl"]
+    for name in first.heads:
+        np.testing.assert_equal(vars(first.heads[name]), vars(second.heads[name]))
 
 
 def test_a_head_without_columns_does_not_exist() -> None:
     table = columns(10)
     kl_only = parse_predictions({name: cells for name, cells in table.items() if name != "prob_oa"})
-    assert kl_only.prob_oa is None
-    assert kl_only.pred_oa is None
+    assert list(kl_only.heads) == ["kl"]
     oa_only = parse_predictions({name: table[name] for name in ("knee", "subject", "label_oa", "prob_oa")})
-    assert oa_only.prob_kl is None
-    assert oa_only.severity_kl is None
-    assert oa_only.label_kl.tolist() == [-1] * 10
+    assert list(oa_only.heads) == ["oa"]
+    assert oa_only.labels["kl"].tolist() == [-1] * 10
 
 
 def test_decisions_and_severity_of_the_file_are_taken() -> None:
     table = columns(10) | {"pred_kl": [4] * 10, "pred_oa": [0] * 10, "severity_kl": list(range(10))}
     found = parse_predictions(table)
-    assert found.pred_kl.tolist() == [4] * 10
-    assert found.pred_oa.tolist() == [0] * 10
-    assert found.severity_kl.tolist() == list(range(10))
+    assert found.heads["kl"].predicted.tolist() == [4] * 10
+    assert found.heads["oa"].predicted.tolist() == [0] * 10
+    assert found.heads["kl"].severity.tolist() == list(range(10))
 
 
 def test_oa_follows_from_the_grade_where_it_is_not_given() -> None:
     table = columns(10)
     expected = table.pop("label_oa")
-    assert parse_predictions(table).label_oa.tolist() == expected
+    assert parse_predictions(table).labels["oa"].tolist() == expected
 
 
 def test_unknown_labels_and_further_columns_are_allowed() -> None:
     table = _changed("label_kl", 3, "") | {"prob_oa_from_kl": [7] * 10}
     found = parse_predictions(table)
-    assert found.label_kl[3] == -1
-    assert found.label_oa[3] in (0, 1)
+    assert found.labels["kl"][3] == -1
+    assert found.labels["oa"][3] in (0, 1)
 
 
 def test_without_subjects_each_knee_is_one() -> None:
@@ -92,8 +95,8 @@ def test_without_subjects_each_knee_is_one() -> None:
 def test_rounded_probabilities_pass() -> None:
     table = columns(10)
     rounded = {name: np.round(table[name], 5) for name in KL_COLUMNS}
-    assert parse_predictions(table | rounded).prob_kl is not None
-    assert parse_predictions(_changed("prob_oa", 0, 1.0000001)).prob_oa is not None
+    assert "kl" in parse_predictions(table | rounded).heads
+    assert "oa" in parse_predictions(_changed("prob_oa", 0, 1.0000001)).heads
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -176,7 +179,7 @@ def test_what_one_file_lacks_is_taken_from_the_other() -> None:
     cohort = align([_model(oa, "a"), _model(columns(10, per_subject=2), "b")])
     assert cohort.subject_given
     assert len(set(cohort.subject.tolist())) == 5
-    assert cohort.label_kl.tolist() == columns(10)["label_kl"]
+    assert cohort.labels["kl"].tolist() == columns(10)["label_kl"]
 
 
 def test_no_table_is_refused() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oahier.metrics import Rows
 from oahier.statistics import Comparison, compare_predictions, read_predictions
 from oahier.statistics.published import published_generator, trapezoid_auc
-from oahier.statistics.scores import OARows
 
 NAMES = {"AUC": "auc", "Acc": "accuracy", "F1": "f1", "M-AUC": "macro_auc", "M-F1": "macro_f1"}
 
@@ -79,28 +79,28 @@ def test_rounded_area_is_scikit_learns_to_the_last_bit() -> None:
     generator = np.random.default_rng(0)
     scores, labels = np.round(generator.random(50), 2), generator.random(50) < 0.6
     weights = generator.integers(0, 3, (40, 50)).astype(np.float64)
-    found = trapezoid_auc(weights, OARows(labels, scores, scores >= 0.5))
+    found = trapezoid_auc(weights, Rows.of(scores, labels))
     for value, weight in zip(found, weights, strict=True):
         rows = np.repeat(np.arange(50), weight.astype(int))
         assert value == roc_auc_score(labels[rows], scores[rows])
-    one_class = trapezoid_auc(weights[:2] * labels, OARows(labels, scores, scores >= 0.5))
+    one_class = trapezoid_auc(weights[:2] * labels, Rows.of(scores, labels))
     assert np.isnan(one_class).all()
 
 
-def test_each_measure_has_its_own_block_of_the_stream() -> None:
+def test_each_metric_has_its_own_block_of_the_stream() -> None:
     subjects = np.array([f"{row:02d}" for row in range(20)])
     whole = np.random.default_rng(3).integers(0, 20, (10 * 100, 20))
-    for block, (task, metric) in enumerate(
+    for block, (head, metric) in enumerate(
         [
-            ("OA", "auc"),
-            ("OA", "accuracy"),
-            ("OA", "f1"),
-            ("KL", "macro_auc"),
-            ("KL", "accuracy"),
-            ("KL", "macro_f1"),
+            ("oa", "auc"),
+            ("oa", "accuracy"),
+            ("oa", "f1"),
+            ("kl", "macro_auc"),
+            ("kl", "accuracy"),
+            ("kl", "macro_f1"),
         ]
     ):
-        generator = published_generator(task, metric, subjects, resamples=100, seed=3)
+        generator = published_generator(head, metric, subjects, resamples=100, seed=3)
         np.testing.assert_array_equal(
             generator.integers(0, 20, (100, 20)), whole[block * 100 : block * 100 + 100]
         )

@@ -31,8 +31,8 @@ def test_every_combination_is_a_cell_with_its_own_configuration(write_plan):
     assert cell.config["seed_everything"] == 3
     assert set(cell.config["model"]["heads"]) == {"oa", "kl"}
     assert cells["small_dual_2_3"].config["model"]["encoder"]["init_args"]["width"] == 8
-    probe = cells["small_single-oa_2_3"].config["model"]["heads"]["kl"]
-    assert probe["init_args"]["probe"] is True
+    assert cells["small_single-oa_2_3"].config["model"]["probes"] == ["kl"]
+    assert cell.config["model"]["probes"] == []
 
 
 def test_paper_preset_is_the_published_recipe_below_the_base(write_plan, base):

@@ -92,6 +92,7 @@ def test_a_cell_that_was_interrupted_ends_as_one_that_was_not(write_plan, base, 
         "trainer": {**config["trainer"], "callbacks": [{"class_path": "stopping.StopAt"}]},
     }
     monkeypatch.setitem(sys.modules, "stopping", sys.modules[StopAt.__module__])
+    monkeypatch.setenv("OAHIER_TRUST", f"stopping,{StopAt.__module__}")
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(stopped, sort_keys=False))
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run_cell(cell.folder)

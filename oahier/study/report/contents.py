@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from oahier.hierarchy import head_label
 from oahier.study.cells import Cell
-from oahier.study.report.names import Style, level_name, styles
+from oahier.study.report.names import NEUTRAL, Style, level_name, styles
 from oahier.study.results import Study, read_study
 
 _ESTIMATE = ("value", "ci_low", "ci_high")
@@ -59,7 +60,7 @@ class Contents:
 
     def style(self, factors: Mapping[Any, Any]) -> Style:
         """How a condition is drawn."""
-        return self.styles.get(str(factors.get(self.study.contrast)), Style("#7f7f7f", "circle"))
+        return self.styles.get(str(factors.get(self.study.contrast)), NEUTRAL)
 
     def contrast(self, factors: Mapping[Any, Any]) -> str:
         """The name of the contrasted level of a condition or cell."""
@@ -94,7 +95,9 @@ class Contents:
     def probes(self) -> set[tuple[str, str]]:
         """Conditions and tasks whose head does not teach the encoder."""
         return {
-            (self.condition(cell.factors), head.upper()) for cell in self.study.cells for head in cell.probes
+            (self.condition(cell.factors), head_label(head))
+            for cell in self.study.cells
+            for head in cell.probes
         }
 
 

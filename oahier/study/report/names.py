@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from oahier.metrics import registered
+
 LEVELS: Mapping[str, str] = {
     "single-oa": "Single-OA",
     "single-kl": "Single-KL",
@@ -14,25 +16,7 @@ LEVELS: Mapping[str, str] = {
     "m3t": "M3T",
     "nnmamba": "nnMamba",
 }
-METRICS: Mapping[str, str] = {
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "brier": "Brier",
-    "macro_auc": "macro AUC",
-    "macro_f1": "macro F1",
-    "qwk": "QWK",
-    "mae": "MAE",
-    "macro_mae": "macro MAE",
-    "accuracy_within_one": "within one grade",
-    "linear_kappa": "linear kappa",
-    "ece": "calibration error",
-    "severe_auc": "AUC of KL 3 and more",
-    "spearman": "Spearman",
-    "rps": "RPS",
+METRICS: Mapping[str, str] = {metric.name: metric.title for metric in registered()} | {
     "explained_variance": "variance explained",
     "explained_variance_held_out": "same, held out",
     "spearman_kl": "|ρ| with KL",
@@ -67,12 +51,10 @@ KINDS: Mapping[str, str] = {
     "regression": "ridge regression of the grade",
     "centroid": "from KL 0 to KL 4 centroid",
 }
-SMALLER_IS_BETTER = frozenset({"brier", "mae", "rps", "macro_mae", "ece", "trend_p"})
+SMALLER_IS_BETTER = frozenset({"trend_p"}) | {one.name for one in registered() if one.better == "smaller"}
 PALETTE = ("#e69f00", "#2b8cbe", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#7f7f7f")
 """After Okabe and Ito: told apart with any colour vision, and on light and dark ground."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-MARKERS: Mapping[str, str] = dict(zip(SYMBOLS, ("o", "s", "D", "^", "v", "P", "X", "*"), strict=True))
-"""Symbols of plotly and what matplotlib calls them."""
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _USUAL_PLACES = {"single-oa": 0, "single-kl": 1, "dual": 2, "dual-published": 3}
 
 
@@ -81,7 +63,11 @@ class Style:
     """How a level of the contrasted factor is drawn."""
 
     colour: str
-    symbol: str
+    marker: str
+
+
+NEUTRAL = Style("#7f7f7f", "o")
+"""Of what favours no level."""
 
 
 def level_name(level: str) -> str:
@@ -134,4 +120,4 @@ def styles(levels: Sequence[str]) -> dict[str, Style]:
     taken = {_USUAL_PLACES[level] for level in levels if level in _USUAL_PLACES}
     free = iter([place for place in range(len(PALETTE)) if place not in taken] * (len(levels) + 1))
     places = [_USUAL_PLACES[level] if level in _USUAL_PLACES else next(free) for level in levels]
-    return {level: Style(PALETTE[place], SYMBOLS[place]) for level, place in zip(levels, places, strict=True)}
+    return {level: Style(PALETTE[place], MARKERS[place]) for level, place in zip(levels, places, strict=True)}

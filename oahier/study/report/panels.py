@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
-from oahier.metrics import reliability
+from oahier.metrics import Rows, reliability
 from oahier.study.cell_files import read_predictions
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style, arrow, method_name
@@ -109,6 +108,10 @@ class PredictionPanel:
     curves: Mapping[str, npt.NDArray[np.float64]]
     probes: frozenset[str]
 
+    def marked(self, task: str) -> str:
+        """The condition, with a dagger where the task is read out by a probe."""
+        return self.condition + "†" * (task in self.probes)
+
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "KL": tuple(str(grade) for grade in range(KL_GRADES)),
@@ -150,16 +153,10 @@ def _counted(table: pd.DataFrame, task: str) -> tuple[npt.NDArray[np.int64], npt
     rows = table.dropna(subset=[f"label_{head}", *names])
     labels = rows[f"label_{head}"].to_numpy(dtype=float).astype(np.int64)
     probabilities = rows[names].to_numpy(dtype=float)
-    predicted = (probabilities[:, 0] >= 0.5).astype(int) if task == "OA" else probabilities.argmax(axis=1)
-    confusion = np.bincount(size * labels + predicted, minlength=size * size).reshape(size, size)
-    if task == "OA":
-        confidence, happened = probabilities[:, 0], labels
-    else:
-        confidence, happened = probabilities.max(axis=1), (predicted == labels).astype(np.int64)
-    curve = reliability(torch.tensor(confidence), torch.tensor(happened))
-    filled = curve.count.numpy() > 0
-    values = np.stack([curve.confidence.numpy(), curve.frequency.numpy(), curve.count.numpy()])[:, filled]
-    return confusion, values.astype(np.float64)
+    known = Rows.of(probabilities[:, 0] if task == "OA" else probabilities, labels)
+    curve = reliability(known)
+    values = np.stack([curve.confidence, curve.frequency, curve.count])[:, curve.count > 0]
+    return known.confusion.sample, values.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,28 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from oahier.files import write_atomically
-from oahier.study.report import figures
 from oahier.study.report.axes import axis_panels
 from oahier.study.report.browser import browser
 from oahier.study.report.contents import Contents, read_contents
 from oahier.study.report.evidence import axis_view, comparison_view, saliency_view
+from oahier.study.report.figures import axis_figure, confusion_figure, forest_figure
 from oahier.study.report.forest import ForestPanel, forest_panels
 from oahier.study.report.latex import latex_tables
 from oahier.study.report.methods import methods
 from oahier.study.report.page import Material, page
-from oahier.study.report.panels import CLASSES, prediction_panels, saliency_panels, spread_panels
+from oahier.study.report.panels import (
+    CLASSES,
+    prediction_panels,
+    saliency_panels,
+    spread_panels,
+)
 from oahier.study.report.references import numbered
+from oahier.study.report.result_figures import reliability_figure, saliency_figure, spread_figure
+from oahier.study.report.svg import Sheet, drawn
 from oahier.study.report.text import file_name
 from oahier.study.report.views import View, cells_view, headline_views
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COMPARISONS = ("comparisons", "axis_comparisons", "saliency_comparisons")
 
@@ -54,9 +57,9 @@ def write_report(folder: Path | str) -> Path:
     with _replaced(target) as work:
         material = _material(contents)
         _write_tables(contents, work / "tables")
-        for name, figure in _figures(material):
-            for kind, content in figures.saved(figure):
-                write_atomically(work / "figures" / f"{name}.{kind}", content)
+        for figure in material.figures:
+            for suffix, content in figure.files.items():
+                write_atomically(work / "figures" / f"{figure.name}.{suffix}", content)
         write_atomically(work / "methods.txt", _methods_text(material))
         write_atomically(work / "index.html", page(material))
     return target / "index.html"
@@ -87,11 +90,8 @@ def _material(contents: Contents) -> Material:
     paragraphs, references = numbered(methods(contents))
     return Material(
         contents=contents,
-        forests={name: forest_panels(contents, name) for name in COMPARISONS},
-        axes=axis_panels(contents),
+        figures=[drawn(*made) for made in _figures(contents)],
         predictions=prediction_panels(contents),
-        spreads=spread_panels(contents),
-        saliency=saliency_panels(contents),
         browser=browser(contents),
         paragraphs=paragraphs,
         references=references,
@@ -116,23 +116,26 @@ def _write_tables(contents: Contents, folder: Path) -> None:
             write_atomically(folder / f"{name}.csv", source.read_bytes())
 
 
-def _figures(material: Material) -> Iterator[tuple[str, Figure]]:
-    styles = material.contents.styles
-    for name, panels in material.forests.items():
+def _figures(contents: Contents) -> Iterator[tuple[str, str, Sheet]]:
+    """Kind, file name and figure of all that can be drawn."""
+    for name in COMPARISONS:
         start = {"comparisons": "forest", "axis_comparisons": "forest_axis"}.get(name, "forest_saliency")
         colour = "does better" if name == "comparisons" else "has the larger value"
-        for group, part in _by_group(panels).items():
-            yield f"{start}_{file_name(group)}", figures.forest_figure(part, styles, colour)
-    if material.axes:
-        yield "severity_axis", figures.axis_figure(material.axes)
+        for group, part in _by_group(forest_panels(contents, name)).items():
+            yield name, f"{start}_{file_name(group)}", forest_figure(part, contents.styles, colour)
+    axes = axis_panels(contents)
+    if axes:
+        yield "axis", "severity_axis", axis_figure(axes)
+    predictions = prediction_panels(contents)
     for task in CLASSES:
-        if any(task in panel.confusion for panel in material.predictions):
-            yield f"confusion_{task.lower()}", figures.confusion_figure(material.predictions, task)
-            yield f"reliability_{task.lower()}", figures.reliability_figure(material.predictions, task)
-    if material.spreads:
-        yield "seeds", figures.spread_figure(material.spreads)
-    if material.saliency:
-        yield "saliency", figures.saliency_figure(material.saliency)
+        if any(task in panel.confusion for panel in predictions):
+            yield "confusion", f"confusion_{task.lower()}", confusion_figure(predictions, task)
+            yield "reliability", f"reliability_{task.lower()}", reliability_figure(predictions, task)
+    spreads, saliency = spread_panels(contents), saliency_panels(contents)
+    if spreads:
+        yield "seeds", "seeds", spread_figure(spreads)
+    if saliency:
+        yield "saliency", "saliency", saliency_figure(saliency)
 
 
 def _by_group(panels: Sequence[ForestPanel]) -> dict[str, list[ForestPanel]]:

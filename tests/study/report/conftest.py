@@ -50,10 +50,11 @@ def html(report: Path) -> str:
 
 @pytest.fixture
 def small(synthetic: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Writes a small study; keyword arguments are those of ``Synthetic``. Its report has no figures."""
+    """Writes a small study; its report has figures on request, other arguments are those of ``Synthetic``."""
 
-    def make(**entries: Any) -> Path:
-        monkeypatch.setattr(write, "_figures", lambda material: iter(()))
+    def make(*, figures: bool = False, **entries: Any) -> Path:
+        if not figures:
+            monkeypatch.setattr(write, "_figures", lambda contents: iter(()))
         standard = {
             "backbones": ("resnet3d",), "supervisions": ("single-kl", "dual"), "seeds": ("0",), "failed": (),
             "knees": 15, "shown": 1, "saliency": ("gradcam",),

@@ -46,11 +46,43 @@ def move(page: Any, script: str) -> None:
 
 
 def test_it_loads_without_errors_and_asks_for_nothing(page: Any):
-    assert page.run("window.drawAllCharts()") > 30
-    assert page.run("document.querySelectorAll('.plot .main-svg').length") > 60
+    assert page.run("document.querySelectorAll('.plot > svg').length") > 30
+    assert page.run("document.querySelectorAll('.plot > svg title').length") > 60
+    shown = "Array.from(document.querySelectorAll('main > section > .charts svg'))"
+    assert min(page.run(f"{shown}.map((svg) => svg.getBBox().width)")) > 100
     assert page.problems == []
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
     assert len([url for url in page.requests if url.startswith("file:")]) == 1
+
+
+def test_letters_of_charts_are_legible_on_a_phone_and_a_screen(page: Any, report: Path):
+    heights = (
+        "Array.from(document.querySelectorAll('main > section > .charts svg text')).map((text) => {"
+        " const {a, b} = text.getScreenCTM();"
+        " return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b); })"
+    )
+    for width in (360, 768, 1400):
+        page.open(report / "index.html", width=width)
+        page.wait(f"{DRAWN} > 0")
+        found = page.run(heights)
+        assert len(found) > 300
+        assert min(found) > 9.5
+        assert max(found) < 15
+
+
+def test_charts_follow_the_colours_of_the_page(page: Any, report: Path):
+    ink = (
+        "(() => { const text = document.querySelector('.plot svg text'), style = getComputedStyle(text);"
+        " return [style.fill, getComputedStyle(document.body).color]; })()"
+    )
+    found = []
+    for dark in (True, False):
+        page.open(report / "index.html", dark=dark)
+        page.wait(f"{DRAWN} > 0")
+        letters, page_ink = page.run(ink)
+        assert letters == page_ink
+        found.append(letters)
+    assert found[0] != found[1]
 
 
 def test_the_slider_moves_the_slices(page: Any):
@@ -119,7 +151,6 @@ def test_screenshots_are_not_blank(page: Any, report: Path, tmp_path: Path, widt
     if dark:
         page.open(report / "index.html", width=width, dark=dark)
         page.wait(f"{DRAWN} > 0")
-    page.run("window.drawAllCharts()")
     assert page.run("document.documentElement.scrollWidth") <= width  # nothing sticks out
     for name in ("headline", "comparisons", "browser"):
         box = page.run(

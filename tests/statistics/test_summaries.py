@@ -7,10 +7,20 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, roc_auc_score
 
-from oahier.statistics.headline import binary_intervals, ordinal_intervals
-from oahier.statistics.intervals import Interval, percentile_interval, subject_weights
+from oahier.metrics import Rows, registered
+from oahier.statistics import Summary, summarise_rows
+from oahier.statistics.intervals import percentile_interval, subject_weights
 
 RESAMPLES = 60
+HEADLINE = [metric for metric in registered() if metric.headline]
+
+
+def _summaries(
+    subjects: list[str], p: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> dict[str, Summary]:
+    """Headline metrics by name; probabilities of the grades, or of one class."""
+    rows = Rows.of(p, y, subject=subjects)
+    return {row.metric: row for row in summarise_rows([rows], HEADLINE, resamples=resamples, seed=seed)}
 
 
 def _knees(rows: int = 40, seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -44,8 +54,8 @@ def test_ordinal_intervals_are_those_of_a_loop(name: str) -> None:
         rows = np.repeat(np.arange(len(y)), weight.astype(int))
         values.append(_reference(name, p[rows], y[rows]))
     expected = percentile_interval(np.array(values))
-    found = ordinal_intervals(subjects, p, y, resamples=RESAMPLES, seed=3)[name]
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    found = _summaries(subjects, p, y, resamples=RESAMPLES, seed=3)[name]
+    assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high), abs=1e-9)
     assert found.undefined == expected.undefined
 
 
@@ -65,54 +75,55 @@ def test_binary_intervals_are_those_of_a_loop(name: str) -> None:
         else:
             values.append(roc_auc_score(label, one) if len(set(label)) == 2 else math.nan)
     expected = percentile_interval(np.array(values))
-    found = binary_intervals(subjects, probability, oa, resamples=RESAMPLES, seed=3)[name]
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    found = _summaries(subjects, probability, oa, resamples=RESAMPLES, seed=3)[name]
+    assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_seed_decides() -> None:
     knees = _knees()
-    first = ordinal_intervals(*knees, resamples=50, seed=1)
-    assert first == ordinal_intervals(*knees, resamples=50, seed=1)
-    assert first != ordinal_intervals(*knees, resamples=50, seed=2)
+    first, again, other = (_summaries(*knees, resamples=50, seed=seed)["qwk"] for seed in (1, 1, 2))
+    assert first.ci_low < first.ci_high
+    assert (first.ci_low, first.ci_high) == (again.ci_low, again.ci_high)
+    assert (first.ci_low, first.ci_high) != (other.ci_low, other.ci_high)
 
 
 def test_interval_holds_the_estimate() -> None:
     subjects, p, y = _knees(120)
-    for name, interval in ordinal_intervals(subjects, p, y, resamples=500).items():
-        assert interval.low <= _reference(name, p, y) <= interval.high
-        assert interval.low < interval.high
+    for name, interval in _summaries(subjects, p, y, resamples=500).items():
+        assert interval.ci_low <= _reference(name, p, y) <= interval.ci_high
+        assert interval.ci_low < interval.ci_high
 
 
 def test_one_subject_has_no_interval() -> None:
     _, p, y = _knees(20)
-    for interval in ordinal_intervals(["only"] * 20, p, y, resamples=20).values():
-        assert math.isnan(interval.low)
-        assert math.isnan(interval.high)
+    for interval in _summaries(["only"] * 20, p, y, resamples=20).values():
+        assert math.isnan(interval.ci_low)
+        assert math.isnan(interval.ci_high)
 
 
 def test_one_class_is_nan_not_a_number_made_up() -> None:
     subjects, p, _ = _knees(20)
-    found = ordinal_intervals(subjects, p, np.full(20, 2), resamples=20)
+    found = _summaries(subjects, p, np.full(20, 2), resamples=20)
     for name in ("macro_auc", "severe_auc"):
-        assert math.isnan(found[name].low)
+        assert math.isnan(found[name].ci_low)
         assert found[name].undefined == 20
-    assert 0 <= found["accuracy"].low <= found["accuracy"].high <= 1
-    binary = binary_intervals(subjects, p[:, 0], np.zeros(20, dtype=int), resamples=20)
-    assert math.isnan(binary["auc"].high)
-    assert isinstance(binary["brier"], Interval)
+    assert 0 <= found["accuracy"].ci_low <= found["accuracy"].ci_high <= 1
+    binary = _summaries(subjects, p[:, 0], np.zeros(20, dtype=int), resamples=20)
+    assert math.isnan(binary["auc"].ci_high)
+    assert binary["brier"].ci_low < binary["brier"].ci_high
 
 
 def test_two_knees_of_a_subject_widen_the_interval() -> None:
     """Counting 30 subjects twice tells no more than counting them once."""
     subjects, p, y = _knees(30, seed=2)
     subjects = [str(row) for row in range(30)]
-    once = ordinal_intervals(subjects, p, y, resamples=400)["accuracy"]
-    twice = ordinal_intervals(subjects * 2, np.tile(p, (2, 1)), np.tile(y, 2), resamples=400)["accuracy"]
-    assert twice == once
-    naive = ordinal_intervals(
-        [str(row) for row in range(60)], np.tile(p, (2, 1)), np.tile(y, 2), resamples=400
-    )["accuracy"]
-    assert naive.high - naive.low < once.high - once.low
+    once = _summaries(subjects, p, y, resamples=400)["accuracy"]
+    twice = _summaries(subjects * 2, np.tile(p, (2, 1)), np.tile(y, 2), resamples=400)["accuracy"]
+    assert (twice.ci_low, twice.ci_high) == (once.ci_low, once.ci_high)
+    naive = _summaries([str(row) for row in range(60)], np.tile(p, (2, 1)), np.tile(y, 2), resamples=400)[
+        "accuracy"
+    ]
+    assert naive.ci_high - naive.ci_low < once.ci_high - once.ci_low
 
 
 @pytest.mark.parametrize("right", [False, True])
@@ -121,15 +132,20 @@ def test_without_spread_accuracy_is_exact_and_the_rest_undefined(right: bool) ->
     subjects = [f"s{row % 8}" for row in range(12)]
     y = np.arange(12) % 5
     p = np.eye(5)[y if right else (y + 1) % 5]
-    found = ordinal_intervals(subjects, p, y, resamples=RESAMPLES)
+    found = _summaries(subjects, p, y, resamples=RESAMPLES)
     expected = binomtest(8 * right, 8).proportion_ci(0.95, "exact")
-    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((expected.low, expected.high))
+    assert (found["accuracy"].ci_low, found["accuracy"].ci_high) == pytest.approx(
+        (expected.low, expected.high)
+    )
     if right:
-        assert math.isnan(found["mae"].low)
-        assert math.isnan(found["severe_auc"].high)
+        assert math.isnan(found["mae"].ci_low)
+        assert math.isnan(found["severe_auc"].ci_high)
     positive = (y == 4).astype(int)
     probability = positive if right else 1 - positive
-    binary = binary_intervals(subjects, probability.astype(float), positive, resamples=RESAMPLES)
-    assert binary["accuracy"] == found["accuracy"]
-    assert math.isnan(binary["auc"].low)
-    assert math.isnan(binary["brier"].low)
+    binary = _summaries(subjects, probability.astype(float), positive, resamples=RESAMPLES)
+    assert (binary["accuracy"].ci_low, binary["accuracy"].ci_high) == (
+        found["accuracy"].ci_low,
+        found["accuracy"].ci_high,
+    )
+    assert math.isnan(binary["auc"].ci_low)
+    assert math.isnan(binary["brier"].ci_low)

@@ -6,49 +6,50 @@ import numpy as np
 import pytest
 from made_predictions import columns, reference
 
-from oahier.metrics import binary_metrics, ordinal_metrics
+from oahier.metrics import Metric, Rows, binary_metrics, ordinal_metrics, registered, weighted_auc
 from oahier.statistics.intervals import bootstrap_p_value, subject_weights, weight_chunks
 from oahier.statistics.paired_predictions import align
 from oahier.statistics.predictions import parse_predictions
-from oahier.statistics.scores import METRICS
-from oahier.statistics.weighted import weighted_auc
 
-EVERY = [(task, metric) for task, names in METRICS.items() for metric in names]
+KINDS = {"OA": "binary", "KL": "ordinal"}
+EVERY = [(task, metric) for task, kind in KINDS.items() for metric in registered(kind)]
 
 
-def _statistics(table: dict, task: str) -> dict:
+def _rows(table: dict, task: str) -> Rows:
     model = parse_predictions(table)
-    rows = align([model]).rows(model, task, oa_from_kl=False)
+    rows = align([model]).rows(model, task.lower())
     assert rows is not None
-    return rows.statistics()
+    return rows
 
 
-@pytest.mark.parametrize(("task", "metric"), EVERY)
+@pytest.mark.parametrize(("task", "metric"), EVERY, ids=lambda value: getattr(value, "name", value))
 @pytest.mark.parametrize("per_subject", [1, 2])
-def test_resampled_values_are_those_of_a_scikit_learn_loop(task: str, metric: str, per_subject: int) -> None:
+def test_resampled_values_are_those_of_a_scikit_learn_loop(
+    task: str, metric: Metric, per_subject: int
+) -> None:
     table = columns(24, seed=3, per_subject=per_subject)
     weights = subject_weights(table["subject"], 40, seed=5)
-    found = _statistics(table, task)[metric](weights)
+    found = metric(weights, _rows(table, task))
     for value, weight in zip(found, weights, strict=True):
         rows = np.repeat(np.arange(24), weight.astype(int))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn remarks on absent classes
-            expected = reference(task, metric, table, rows)
+            expected = reference(task, metric.name, table, rows)
         assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("task", ["OA", "KL"])
 def test_values_of_the_sample_are_those_of_the_metrics(task: str) -> None:
     table = columns(60)
-    statistics = _statistics(table, task)
+    rows = _rows(table, task)
     p = np.stack([table[f"prob_kl_{grade}"] for grade in range(5)], axis=1)
     if task == "OA":
         expected = binary_metrics(np.array(table["prob_oa"]), np.array(table["label_oa"]))
     else:
         expected = ordinal_metrics(p, np.array(table["label_kl"]))
-    assert set(statistics) <= set(expected)
-    for name, statistic in statistics.items():
-        assert statistic(np.ones((1, 60)))[0] == pytest.approx(expected[name], abs=1e-12)
+    assert {metric.name for metric in registered(KINDS[task])} == set(expected)
+    for metric in registered(KINDS[task]):
+        assert metric(np.ones((1, 60)), rows)[0] == pytest.approx(expected[metric.name], abs=1e-12)
 
 
 def test_resamples_are_those_of_a_plain_loop() -> None:

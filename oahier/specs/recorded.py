@@ -1,0 +1,62 @@
+"""Classes that remember the arguments they were made with."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, TypeVar
+
+from oahier.specs.errors import SpecError
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Specified")
+
+
+class Specified:
+    """Mixin that records constructor arguments, without asking anything of the subclass.
+
+    >>> from oahier.specs import describe
+    >>> class Ball(Specified):
+    ...     def __init__(self, radius, colour="red"):
+    ...         self.radius = radius
+    >>> describe(Ball(2))["init_args"]
+    {'radius': 2}
+    """
+
+    _init_arguments: dict[str, Any]
+
+    def __new__(cls: type[S], /, *args: Any, **kwargs: Any) -> S:
+        instance = super().__new__(cls)
+        object.__setattr__(instance, "_init_arguments", _bind(cls, args, kwargs))
+        return instance
+
+
+def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        bound = inspect.signature(cls).bind_partial(*args, **kwargs)
+    except TypeError:
+        return {}  # wrong arguments: the constructor itself reports them, better than we could
+    arguments: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            arguments.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            raise SpecError(f"{cls.__name__}: a Specified class must not take *{name}; name its arguments")
+        else:
+            arguments[name] = value
+    return arguments
+
+
+def make(cls: type[T], /, **init_args: Any) -> T:
+    """Make an object of any class and remember how, so that a checkpoint can rebuild it.
+
+    Use it for third-party classes; subclasses of :class:`Specified` need no help.
+
+    >>> import torch
+    >>> from oahier.specs import describe
+    >>> describe(make(torch.nn.PReLU, num_parameters=2))
+    {'class_path': 'torch.nn.PReLU', 'init_args': {'num_parameters': 2}}
+    """
+    instance = cls(**init_args)
+    object.__setattr__(instance, "_init_arguments", init_args)
+    return instance

@@ -1,0 +1,131 @@
+"""Cells of a prediction table: text to checked numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oahier.metrics.weighted import Classes, Floats, Marks
+from oahier.types import MISSING
+
+Names = npt.NDArray[np.character]
+
+SUM_TOLERANCE = 1e-4
+"""How far the probabilities of a knee may sum from one: rounding to four digits passes."""
+
+_RANGE_TOLERANCE = 1e-6
+_BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
+
+
+def text(cell: object) -> str:
+    """A cell as text; empty for what stands for nothing, such as ``nan``.
+
+    >>> text(0.5), text(" NaN ")
+    ('0.5', '')
+    """
+    found = str(cell).strip()
+    return "" if found.lower() in _BLANK else found
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a table by column, with its name for messages."""
+
+    columns: Mapping[str, Sequence[str]]
+    source: str
+
+    def error(self, row: int, column: str, expected: str, got: str) -> ValueError:
+        """The error of a cell, named by row of the file, knee and column."""
+        knee = self.columns["knee"][row]
+        return ValueError(
+            f"{self.source}: row {row + 2} (knee {knee}), column {column}: expected {expected}, got {got}"
+        )
+
+    def filled(self, column: str) -> Names:
+        """Names, none of which is empty."""
+        for row, value in enumerate(self.columns[column], start=2):
+            if not value:
+                raise ValueError(
+                    f"{self.source}: row {row}, column {column}: expected a name, got an empty cell"
+                )
+        return np.asarray(self.columns[column], dtype=str)
+
+    def knees(self) -> Names:
+        """Names of the knees, each once."""
+        if "knee" not in self.columns:
+            found = ", ".join(self.columns) or "none"
+            raise ValueError(f"{self.source}: expected a column knee, got columns {found}")
+        if not self.columns["knee"]:
+            raise ValueError(f"{self.source}: expected at least one knee, got a table without rows")
+        knees, first = self.filled("knee"), dict[str, int]()
+        for row, knee in enumerate(knees.tolist(), start=2):
+            if knee in first:
+                raise ValueError(
+                    f"{self.source}: row {row}, column knee: {knee!r} stands in row {first[knee]} already; "
+                    "keep one row a knee (several seeds are several files)"
+                )
+            first[knee] = row
+        return knees
+
+    def numbers(self, column: str, expected: str, *, blanks: bool = False) -> Floats:
+        """Finite numbers; NaN for empty cells where these are allowed."""
+        values = np.full(len(self.columns["knee"]), np.nan)
+        for row, cell in enumerate(self.columns[column]):
+            if not cell and blanks:
+                continue
+            try:
+                values[row] = float(cell) if cell else np.nan
+            except ValueError:
+                values[row] = np.nan
+            if not np.isfinite(values[row]):
+                raise self.error(row, column, expected, repr(cell) if cell else "an empty or NaN cell")
+        return values
+
+    def classes(self, column: str, classes: int, *, blanks: bool = False) -> Classes:
+        """Classes from 0 on; ``MISSING`` for empty cells where these are allowed."""
+        expected = f"a whole number 0 to {classes - 1}"
+        or_blank = ", or an empty cell where it is unknown" if blanks else ""
+        values = self.numbers(column, expected + or_blank, blanks=blanks)
+        known = np.isfinite(values)
+        wrong = (values != np.round(values)) | (values < 0) | (values >= classes)
+        self._refuse(known & wrong, column, expected)
+        return np.where(known, values, MISSING).astype(np.int64)
+
+    def labels(self, column: str, classes: int) -> Classes:
+        """Labels; ``MISSING`` in all rows where there is no such column."""
+        if column not in self.columns:
+            return np.full(len(self.columns["knee"]), MISSING, dtype=np.int64)
+        return self.classes(column, classes, blanks=True)
+
+    def probabilities(self, columns: Sequence[str]) -> Floats:
+        """``(rows, classes)`` probabilities that sum to one; one column is that of class 1 of two."""
+        values = np.stack([self._probability(column) for column in columns], axis=1)
+        if len(columns) == 1:
+            return np.concatenate([1 - values, values], axis=1)
+        total = values.sum(axis=1)
+        wrong = np.flatnonzero(np.abs(total - 1) > SUM_TOLERANCE)
+        if len(wrong):
+            row = int(wrong[0])
+            raise ValueError(
+                f"{self.source}: row {row + 2} (knee {self.columns['knee'][row]}), columns {columns[0]} to "
+                f"{columns[-1]}: expected a sum of 1 (within {SUM_TOLERANCE:g}), got {total[row]:.6g}; "
+                f"{len(wrong)} rows are wrong"
+            )
+        return values
+
+    def _probability(self, column: str) -> Floats:
+        values = self.numbers(column, "a probability from 0 to 1 (did training diverge?)")
+        wrong = (values < -_RANGE_TOLERANCE) | (values > 1 + _RANGE_TOLERANCE)
+        self._refuse(
+            wrong, column, "a probability from 0 to 1", "; write probabilities, not logits or percentages"
+        )
+        return values
+
+    def _refuse(self, wrong: Marks, column: str, expected: str, advice: str = "") -> None:
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            cell = self.columns[column][row]
+            raise self.error(row, column, expected, f"{cell if advice else repr(cell)}{advice}")

@@ -1,0 +1,102 @@
+"""Metrics of one model with their intervals, over subjects and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from oahier.hierarchy import head_label
+from oahier.metrics.registry import Metric
+from oahier.metrics.rows import Rows
+from oahier.statistics.bootstrap import (
+    RESAMPLES,
+    SEED,
+    Design,
+    Seeds,
+    Summary,
+    resampled_values,
+    sample_values,
+    summarised,
+)
+from oahier.statistics.comparison import chosen_metrics, head_rows, nothing_in_common
+from oahier.statistics.paired_predictions import align
+from oahier.statistics.predictions import Predictions
+
+
+def summarise_predictions(
+    models: Sequence[Predictions],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    metrics: Sequence[str | Metric] | None = None,
+    oa_from_kl: bool = False,
+) -> list[Summary]:
+    """Every metric of one model with its interval over subjects, and over seeds where there are several.
+
+    Args:
+        models: predictions of the model, one table a seed.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+        metrics: the metrics, or names of registered ones; those that tables show by default when not given.
+        oa_from_kl: score a model without an OA head on OA by the sum of its probabilities of KL >= 2.
+
+    Raises:
+        ValueError: tables of different knees, labels or subjects, or without a labelled head.
+    """
+    chosen, cohort = chosen_metrics(metrics), align(models)
+    found: list[Summary] = []
+    for head in cohort.tasks(oa_from_kl):
+        rows = head_rows(cohort, models, head, oa_from_kl)
+        if rows is not None:
+            found += summarise_rows(rows, chosen, task=head_label(head), resamples=resamples, seed=seed)
+    if not found:
+        raise ValueError(nothing_in_common(models, cohort, oa_from_kl))
+    return found
+
+
+def summarise_rows(
+    rows: Sequence[Rows],
+    metrics: Sequence[Metric],
+    *,
+    task: str = "",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[Summary]:
+    """Metrics of one head with their intervals; see :func:`summarise_predictions`.
+
+    Where all resamples are the same, they say nothing of the spread: a share of knees then has the exact
+    interval of as many subjects (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404) if all subjects are
+    right or none is; any other metric has no interval (NaN).
+
+    Args:
+        rows: labels and probabilities, one a seed, of the same knees.
+        metrics: those of other heads are left out.
+        task: goes into the rows of the table.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+
+    Returns:
+        One row a metric; none without labelled knees or where a probability is not finite.
+
+    >>> from oahier.metrics import registered
+    >>> rows = Rows.of([0.9, 0.2, 0.6, 0.4], [1, 0, 0, 1], subject=["a", "a", "b", "c"])
+    >>> found = summarise_rows([rows], registered(), resamples=200)
+    >>> [(one.metric, one.value) for one in found][:2]
+    [('auc', 0.75), ('accuracy', 0.5)]
+    """
+    fitting = [metric for metric in metrics if metric.applies(rows[0])]
+    if not fitting or not all(one.defined for one in rows):
+        return []
+    design = Design(rows[0].subject, (len(rows),))
+    flat = [partial(metric, rows=one) for metric in fitting for one in rows]
+    values = sample_values(flat, len(design.subjects)).reshape(-1, len(rows))
+    drawn = resampled_values(flat, design.subjects, resamples, np.random.default_rng(seed))
+    seeds = Seeds(design.seeds, resamples, seed)
+    return [
+        summarised(task, metric.name, values[at], seeds.mean(0, mine), design, share=metric.share)
+        for at, (metric, mine) in enumerate(
+            zip(fitting, drawn.reshape(len(fitting), len(rows), -1), strict=True)
+        )
+    ]
