@@ -77,11 +77,13 @@ class Metric:
         return fits and self.kind == ("binary" if rows.binary else "ordinal")
 
     def __call__(self, weights: Weights, rows: Any) -> Floats:
-        """``(resamples,)`` values.
+        """``(resamples,)`` values; NaN without rows or where a probability is not finite.
 
         Raises:
             ValueError: the function returns another shape.
         """
+        if not rows.defined:
+            return np.full(len(weights), np.nan)
         values = np.asarray(self.function(weights, rows), dtype=np.float64)
         if values.shape != (len(weights),):
             raise ValueError(
@@ -91,8 +93,8 @@ class Metric:
         return values
 
     def value(self, rows: Any) -> float:
-        """The value of the sample; NaN without rows or where a probability is not finite."""
-        return float(self(np.ones((1, len(rows))), rows)[0]) if rows.defined else float("nan")
+        """The value of the sample."""
+        return float(self(np.ones((1, len(rows))), rows)[0])
 
 
 _BUILT_IN = (

@@ -92,7 +92,7 @@ class Rows:
         """True for two classes."""
         return self.classes == 2
 
-    @property
+    @cached_property
     def defined(self) -> bool:
         """False without rows, or where a value is not finite (as after a diverged training step)."""
         return len(self) > 0 and bool(

@@ -36,6 +36,8 @@ class Cells:
 
     columns: Mapping[str, Sequence[str]]
     source: str
+    undefined: bool = False
+    """Empty probabilities and decisions, as a diverged model leaves them, are read as NaN and ``MISSING``."""
 
     def error(self, row: int, column: str, expected: str, got: str) -> ValueError:
         """The error of a cell, named by row of the file, knee and column."""
@@ -100,6 +102,14 @@ class Cells:
             return np.full(len(self.columns["knee"]), MISSING, dtype=np.int64)
         return self.classes(column, classes, blanks=True)
 
+    def decisions(self, column: str, classes: int) -> Classes:
+        """Decisions of a model."""
+        return self.classes(column, classes, blanks=self.undefined)
+
+    def scores(self, column: str, expected: str = "a number") -> Floats:
+        """Numbers that a model gave."""
+        return self.numbers(column, expected, blanks=self.undefined)
+
     def probabilities(self, columns: Sequence[str]) -> Floats:
         """``(rows, classes)`` probabilities that sum to one; one column is that of class 1 of two."""
         values = np.stack([self._probability(column) for column in columns], axis=1)
@@ -117,7 +127,7 @@ class Cells:
         return values
 
     def _probability(self, column: str) -> Floats:
-        values = self.numbers(column, "a probability from 0 to 1 (did training diverge?)")
+        values = self.scores(column, "a probability from 0 to 1 (did training diverge?)")
         wrong = (values < -_RANGE_TOLERANCE) | (values > 1 + _RANGE_TOLERANCE)
         self._refuse(
             wrong, column, "a probability from 0 to 1", "; write probabilities, not logits or percentages"

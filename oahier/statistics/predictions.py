@@ -64,8 +64,12 @@ class Predictions:
         return len(self.knee)
 
 
-def read_predictions(path: Path | str) -> Predictions:
+def read_predictions(path: Path | str, *, undefined: bool = False) -> Predictions:
     """Read and check a CSV file of predictions.
+
+    Args:
+        path: the file.
+        undefined: see :func:`parse_predictions`.
 
     Raises:
         OSError: the file cannot be read.
@@ -84,15 +88,20 @@ def read_predictions(path: Path | str) -> Predictions:
     for number, row in enumerate(rows, start=2):
         if len(row) != len(names):
             raise ValueError(f"{path}: row {number}: expected {len(names)} cells, got {len(row)}")
-    return parse_predictions({name: [row[at] for row in rows] for at, name in enumerate(names)}, str(path))
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(names)}
+    return parse_predictions(columns, str(path), undefined=undefined)
 
 
-def parse_predictions(columns: Mapping[str, Any], source: str = "predictions") -> Predictions:
+def parse_predictions(
+    columns: Mapping[str, Any], source: str = "predictions", *, undefined: bool = False
+) -> Predictions:
     """Check the columns of a prediction table and sort its rows by knee.
 
     Args:
         columns: cells by column name (lists, arrays, or a data frame's columns), as text or numbers.
         source: how messages call the table.
+        undefined: read empty probabilities, as a diverged model leaves them, as NaN instead of refusing them;
+            every metric of such a head is NaN.
 
     Raises:
         ValueError: no rows; no ``knee`` column, an empty or repeated knee; no label column; no head, a head
@@ -104,7 +113,7 @@ def parse_predictions(columns: Mapping[str, Any], source: str = "predictions") -
     >>> parse_predictions(table).knee.tolist()
     ['a', 'b']
     """
-    cells = Cells({str(name): [text(cell) for cell in columns[name]] for name in columns}, source)
+    cells = Cells({str(name): [text(cell) for cell in columns[name]] for name in columns}, source, undefined)
     knee = cells.knees()
     subject = cells.filled("subject") if "subject" in cells.columns else knee
     heads = find_heads(cells.columns, source)
@@ -127,7 +136,7 @@ def parse_predictions(columns: Mapping[str, Any], source: str = "predictions") -
 def _head(cells: Cells, name: str, columns: Sequence[str], order: npt.NDArray[np.int64]) -> HeadPredictions:
     p = cells.probabilities(columns)
     decided = f"pred_{name}" in cells.columns
-    predicted = cells.classes(f"pred_{name}", p.shape[1]) if decided else decisions(p)
+    predicted = cells.decisions(f"pred_{name}", p.shape[1]) if decided else decisions(p)
     scored = f"severity_{name}" in cells.columns
-    severity = cells.numbers(f"severity_{name}", "a number") if scored else p @ np.arange(p.shape[1])
+    severity = cells.scores(f"severity_{name}") if scored else p @ np.arange(p.shape[1])
     return HeadPredictions(p[order], predicted[order], severity[order])

@@ -11,14 +11,13 @@ import numpy.typing as npt
 import torch
 
 from oahier.files import write_atomically
-from oahier.hierarchy import FINE, oa_from_kl
+from oahier.hierarchy import COARSE, FINE
 from oahier.latent import AXIS_KINDS, axis_measures, fit_severity_axis
 from oahier.metrics import weighted_auc, weighted_spearman
 from oahier.statistics import Comparison, paired_statistic
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
-from oahier.study.prediction_tables import predictions
 from oahier.study.results import Study
 from oahier.types import MISSING
 
@@ -63,20 +62,11 @@ class _Embedded:
         arrays = read_arrays(folder / "embeddings.npz", ("knee", "embedding"))
         if table is None or arrays is None:
             raise ValueError(f"{folder}: expected predictions.csv and embeddings.npz; run the cell again")
-        if arrays[0].tolist() != table["knee"].tolist():
+        if arrays[0].tolist() != table.knee.tolist():
             raise ValueError(f"{folder}: embeddings.npz and predictions.csv hold different knees")
-        self.knee, self.subject = table["knee"].tolist(), table["subject"].tolist()
+        self.knee, self.subject = table.knee.tolist(), table.subject.tolist()
         self.embedding = torch.from_numpy(arrays[1])
-        self.kl, self.oa = (
-            torch.from_numpy(table[name].fillna(MISSING).to_numpy(dtype=np.int64, copy=True))
-            if name in table
-            else torch.full((len(table),), MISSING)
-            for name in ("label_kl", "label_oa")
-        )
-        if (self.oa == MISSING).all():
-            self.oa = oa_from_kl(self.kl)
-        if (self.kl == MISSING).all() and part == ".":
-            self.kl = torch.from_numpy(predictions(cell).labels[FINE]).long()
+        self.kl, self.oa = (torch.from_numpy(table.labels[level]) for level in (FINE, COARSE))
 
 
 class AxisTables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,27 +11,25 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from oahier import statistics
+from oahier.statistics import Predictions
 from oahier.study.cells import Cell
 
 
-def read_predictions(folder: Path) -> pd.DataFrame | None:
-    """The predictions in a folder, or ``None``.
+def read_predictions(folder: Path) -> Predictions | None:
+    """The predictions in a folder, or ``None``; a diverged model's are NaN.
 
     Raises:
-        ValueError: a file that is no table of knees.
+        ValueError: a file that is no table of predictions.
     """
     path = folder / "predictions.csv"
-    if not path.is_file():
-        return None
-    try:
-        table = pd.read_csv(path, dtype={"knee": str, "subject": str}, keep_default_na=False, na_values=[""])
-    except ValueError as error:
-        raise ValueError(f"{path}: expected predictions as CSV, got {error}") from error
-    if "knee" not in table:
-        raise ValueError(f"{path}: expected a column 'knee', got {list(table)}")
-    return table
+    return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(path: Path, _stamp: int) -> Predictions:
+    return statistics.read_predictions(path, undefined=True)
 
 
 def read_embeddings(folder: Path) -> dict[str, npt.NDArray[Any]] | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from oahier.hierarchy import head_label
@@ -12,23 +10,24 @@ from oahier.statistics import (
     Comparison,
     Predictions,
     compare_predictions,
-    read_predictions,
     summarise_predictions,
 )
+from oahier.study.cell_files import read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
 from oahier.study.results import Study
 
 
-@functools.lru_cache(maxsize=1024)
-def _read(path: Path, _stamp: int) -> Predictions:
-    return read_predictions(path)
-
-
 def predictions(cell: Cell) -> Predictions:
-    """The test predictions of a cell."""
-    path = cell.folder / "predictions.csv"
-    return _read(path, path.stat().st_mtime_ns)
+    """The test predictions of a cell.
+
+    Raises:
+        ValueError: there are none, or the file is no table of predictions.
+    """
+    found = read_predictions(cell.folder)
+    if found is None:
+        raise ValueError(f"{cell.folder}: expected predictions.csv; run the cell again")
+    return found
 
 
 def cell_rows(study: Study) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from oahier.hierarchy import FINE
 from oahier.latent import fit_severity_axis
 from oahier.study.cell_files import read_embeddings, read_predictions
 from oahier.study.cells import Cell
@@ -97,9 +98,7 @@ def _grades(cell: Cell, split: str) -> dict[str, int] | None:
     table = read_predictions(cell.folder / split)
     if table is None:
         return None
-    if "label_kl" not in table:
-        return dict.fromkeys(table["knee"], MISSING)
-    return dict(zip(table["knee"], table["label_kl"].fillna(MISSING).astype(int), strict=True))
+    return dict(zip(table.knee.tolist(), table.labels[FINE].tolist(), strict=True))
 
 
 def _from_table(path: Path, projection: str) -> pd.DataFrame | None:

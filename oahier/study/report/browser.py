@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.callbacks.files import knee_file
+from oahier.hierarchy import FINE, head_label
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import method_name
+from oahier.types import MISSING
 
 _LARGEST_PICTURE = 15_000_000
 """Pixels of a picture that every browser can take apart."""
@@ -100,10 +102,10 @@ def _shown_cells(contents: Contents) -> list[tuple[str, Cell]]:
 def _labels(contents: Contents) -> dict[str, str]:
     for cell in contents.finished:
         table = read_predictions(cell.folder)
-        if table is not None and "label_kl" in table:
+        if table is not None and (table.labels[FINE] != MISSING).any():
             return {
-                knee: "no grade" if grade != grade else f"KL {int(grade)}"
-                for knee, grade in zip(table["knee"], table["label_kl"], strict=True)
+                knee: "no grade" if grade == MISSING else f"{head_label(FINE)} {grade}"
+                for knee, grade in zip(table.knee.tolist(), table.labels[FINE].tolist(), strict=True)
             }
     return {}
 

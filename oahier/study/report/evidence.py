@@ -14,12 +14,12 @@ from oahier.study.report.names import (
     CORRECTIONS,
     EFFECTS,
     KINDS,
-    SMALLER_IS_BETTER,
     TESTS,
     arrow,
     level_name,
     method_name,
     metric_name,
+    smaller_is_better,
 )
 from oahier.study.report.text import NOTHING, count, interval, number, p_value, signed
 from oahier.study.report.views import Entry, View, alignment, as_float, resampled, value_entry, word
@@ -95,7 +95,7 @@ def _comparison_note(table: pd.DataFrame) -> str:
             found = list(dict.fromkeys(table[column].dropna().astype(str)))
             parts += [f"{words}: {'; '.join(names.get(name, name) for name in found)}."] if found else []
     parts += [f"Resampled: {resampled(table)}."] if resampled(table) else []
-    if any(metric in SMALLER_IS_BETTER for metric in table.get("metric", ())):
+    if any(map(smaller_is_better, table.get("metric", ()))):
         parts.append("↓: smaller is better, so a negative difference favours b.")
     return " ".join(parts)
 

@@ -13,7 +13,7 @@ from oahier.study.report.axes import AxisPanel
 from oahier.study.report.forest import ForestPanel, ForestRow, shared_range
 from oahier.study.report.layout import SMALL, legend, level_markers, plain, room, sheet
 from oahier.study.report.names import NEUTRAL, Style, level_name
-from oahier.study.report.panels import CLASSES, PredictionPanel
+from oahier.study.report.panels import PredictionPanel
 from oahier.study.report.svg import PAPER, Panel, Sheet
 from oahier.study.report.text import p_equals, signed
 from oahier.types import KL_GRADES, MISSING
@@ -107,7 +107,8 @@ def axis_figure(panels: Sequence[AxisPanel]) -> Sheet:
 def confusion_figure(panels: Sequence[PredictionPanel], task: str) -> Sheet:
     """Confusion matrices of all conditions; colour is the share of the true class."""
     shown = [panel for panel in panels if task in panel.confusion]
-    size = len(CLASSES[task])
+    names = shown[0].classes[task]
+    size = len(names)
     seeds = [f", {panel.cells} seeds" if panel.cells > 1 else "" for panel in shown]
     titles = [panel.marked(task) + extra for panel, extra in zip(shown, seeds, strict=True)]
     width = max(0.9 + 0.42 * size, 0.8 + 0.07 * max(map(len, titles)))
@@ -123,8 +124,8 @@ def confusion_figure(panels: Sequence[PredictionPanel], task: str) -> Sheet:
                 column, row, str(counts[row, column]), ha="center", va="center", fontsize=SMALL,
                 color="white" if share[row, column] > 0.55 else INK if counts[row, column] else GREY,
             )  # fmt: skip
-        axes.set_xticks(range(size), CLASSES[task])
-        axes.set_yticks(range(size), CLASSES[task])
+        axes.set_xticks(range(size), names)
+        axes.set_yticks(range(size), names)
         axes.set_ylabel("true", fontsize=SMALL, color=INK)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from oahier.study.report.contents import Contents
-from oahier.study.report.names import SMALLER_IS_BETTER, arrow, level_name, method_name, metric_name
+from oahier.study.report.names import arrow, level_name, method_name, metric_name, smaller_is_better
 from oahier.study.report.text import interval, p_value, signed
 
 SIGNIFICANT = 0.05
@@ -125,7 +125,7 @@ def _row(line: Mapping[Any, Any], column: str) -> ForestRow:
     difference, low, high, adjusted = (
         float(str(line[key])) for key in ("difference", "ci_low", "ci_high", "p_adjusted")
     )
-    better = -difference if name in SMALLER_IS_BETTER else difference
+    better = -difference if smaller_is_better(name) else difference
     favoured = None if not better else str(line["model_b" if better > 0 else "model_a"])
     if math.isnan(difference):
         favoured = None

@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from oahier.hierarchy import OA_FROM_GRADE
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
+from oahier.statistics import Predictions
 from oahier.study.cell_files import read_facts, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents
 from oahier.study.report.methods_analysis import geometry, saliency, statistics
 from oahier.study.report.names import level_name, metric_name
 from oahier.study.report.text import count, listed, number
-from oahier.types import KL_GRADES
+from oahier.types import KL_GRADES, MISSING
 
 
 @dataclass(frozen=True)
@@ -82,38 +81,43 @@ def _cohort(trained: Sequence[Trained]) -> list[str]:
     parts = [count(int(amount), f"{split} knee") for split, amount in amounts.items() if amount]
     sentences = [f"There were {listed(parts)}, split by subject."] if parts else []
     test = tables["test"]
-    if test is not None and "subject" in test:
+    if test is not None and test.subject_given:
         sentences.append(
-            f"The test knees came from {count(test['subject'].nunique(), 'subject')}, who had no part in "
-            "training or model selection."
+            f"The test knees came from {count(len(set(test.subject.tolist())), 'subject')}, who had no part "
+            "in training or model selection."
         )
     grades = {
-        split: "/".join(str((table["label_kl"] == grade).sum()) for grade in range(KL_GRADES))
+        split: "/".join(str((table.labels[FINE] == grade).sum()) for grade in range(KL_GRADES))
         for split, table in tables.items()
-        if table is not None and "label_kl" in table and table["label_kl"].notna().any()
+        if table is not None and (table.labels[FINE] != MISSING).any()
     }
     if grades:
         parts = [f"{counts} in the {split} split" for split, counts in grades.items()]
         sentences.append(
             f"Numbers of knees with Kellgren-Lawrence (KL) grade 0/1/2/3/4 were {listed(parts)}."
         )
-    if test is not None and {"label_kl", "label_oa"} <= set(test):
-        both = test.dropna(subset=["label_kl", "label_oa"])
-        if len(both) and bool(((both["label_kl"] >= OA_FROM_GRADE) == both["label_oa"].astype(bool)).all()):
+    if test is not None:
+        fine, coarse = test.labels[FINE], test.labels[COARSE]
+        both = (fine != MISSING) & (coarse != MISSING)
+        if both.any() and ((fine >= OA_FROM_GRADE) == (coarse == 1))[both].all():
             sentences.append(f"Osteoarthritis (OA) is KL grade {OA_FROM_GRADE} or more [@kl].")
-        elif len(both):
+        elif both.any():
             sentences.append("Osteoarthritis (OA) was labelled independently of the KL grade [@kl].")
     return sentences
 
 
-def _first_table(trained: Sequence[Trained], split: str) -> pd.DataFrame | None:
+def _first_table(trained: Sequence[Trained], split: str) -> Predictions | None:
     """The predictions with most labels, which all cells share."""
     tables = [read_predictions(item.cell.folder / split) for item in trained]
     found = [table for table in tables if table is not None]
-    return max(found, key=lambda table: ("label_kl" in table) + ("label_oa" in table), default=None)
+    return max(found, key=_labels, default=None)
 
 
-def _length(table: pd.DataFrame | None) -> int:
+def _labels(table: Predictions) -> int:
+    return sum(bool((labels != MISSING).any()) for labels in table.labels.values())
+
+
+def _length(table: Predictions | None) -> int:
     return 0 if table is None else len(table)
 
 

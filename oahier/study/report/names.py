@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from oahier.metrics import registered
+from oahier.metrics import find_metrics
 
 LEVELS: Mapping[str, str] = {
     "single-oa": "Single-OA",
@@ -16,7 +16,7 @@ LEVELS: Mapping[str, str] = {
     "m3t": "M3T",
     "nnmamba": "nnMamba",
 }
-METRICS: Mapping[str, str] = {metric.name: metric.title for metric in registered()} | {
+OTHER_METRICS: Mapping[str, str] = {
     "explained_variance": "variance explained",
     "explained_variance_held_out": "same, held out",
     "spearman_kl": "|ρ| with KL",
@@ -51,7 +51,6 @@ KINDS: Mapping[str, str] = {
     "regression": "ridge regression of the grade",
     "centroid": "from KL 0 to KL 4 centroid",
 }
-SMALLER_IS_BETTER = frozenset({"trend_p"}) | {one.name for one in registered() if one.better == "smaller"}
 PALETTE = ("#e69f00", "#2b8cbe", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#7f7f7f")
 """After Okabe and Ito: told apart with any colour vision, and on light and dark ground."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
@@ -80,13 +79,15 @@ def level_name(level: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """A measure as it is read.
+    """A metric as it is read.
 
     >>> metric_name("macro_auc"), metric_name("precision_top_5")
     ('macro AUC', 'precision, top 5 %')
     """
-    if metric in METRICS:
-        return METRICS[metric]
+    for known in find_metrics(metric):
+        return known.title
+    if metric in OTHER_METRICS:
+        return OTHER_METRICS[metric]
     for start, words in (("precision_top_", "precision"), ("iou_top_", "IoU")):
         if metric.startswith(start):
             return f"{words}, top {metric.removeprefix(start)} %"
@@ -112,7 +113,16 @@ def method_name(method: str) -> str:
 
 def arrow(metric: str) -> str:
     """The name of a metric with an arrow where smaller values are better."""
-    return f"{metric_name(metric)} ↓" if metric in SMALLER_IS_BETTER else metric_name(metric)
+    return f"{metric_name(metric)} ↓" if smaller_is_better(metric) else metric_name(metric)
+
+
+def smaller_is_better(metric: str) -> bool:
+    """True for errors and p values.
+
+    >>> smaller_is_better("mae"), smaller_is_better("qwk")
+    (True, False)
+    """
+    return metric == "trend_p" or any(known.better == "smaller" for known in find_metrics(metric))
 
 
 def styles(levels: Sequence[str]) -> dict[str, Style]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.pages import render
 from oahier.study.report.contents import Contents
 from oahier.study.report.evidence import (
@@ -17,7 +18,7 @@ from oahier.study.report.evidence import (
     saliency_view,
 )
 from oahier.study.report.names import level_name, method_name
-from oahier.study.report.panels import CLASSES, PredictionPanel
+from oahier.study.report.panels import PredictionPanel, classes_of
 from oahier.study.report.references import Reference
 from oahier.study.report.result_figures import CONTROLS
 from oahier.study.report.svg import Drawn
@@ -94,7 +95,9 @@ def _context(material: Material) -> dict[str, Any]:
         "headline": views,
         "one_seed": len(study.factors.get(study.replicate, ())) <= 1,
         "no_heads": [
-            task for task in CLASSES if views and not any(f"{task} " in view.title for view in views)
+            task
+            for task in map(head_label, DEFAULT_HIERARCHY.levels)
+            if views and not any(f"{task} " in view.title for view in views)
         ],
         "forest": material.drawn("comparisons"),
         "comparisons": comparison_view(contents, "comparisons"),
@@ -144,19 +147,18 @@ def _states(contents: Contents) -> list[tuple[str, int]]:
 def _confusion(panels: Sequence[PredictionPanel]) -> list[dict[str, Any]]:
     return [
         {
-            "task": task,
+            "title": f"{task} grade" if task == head_label(FINE) else task,
             "classes": classes,
             "matrices": [_matrix(panel, task) for panel in panels if task in panel.confusion],
         }
-        for task, classes in CLASSES.items()
-        if any(task in panel.confusion for panel in panels)
+        for task, classes in classes_of(panels).items()
     ]
 
 
 def _matrix(panel: PredictionPanel, task: str) -> dict[str, Any]:
     counts = panel.confusion[task]
     rows = []
-    for name, row in zip(CLASSES[task], counts.tolist(), strict=True):
+    for name, row in zip(panel.classes[task], counts.tolist(), strict=True):
         total = sum(row)
         shares = [value / total if total else 0.0 for value in row]
         cells = [

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from oahier.hierarchy import DEFAULT_HIERARCHY, head_label
 from oahier.metrics import Rows, reliability
+from oahier.statistics import Predictions
 from oahier.study.cell_files import read_predictions
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style, arrow, method_name
-from oahier.types import KL_GRADES
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class PredictionPanel:
         condition: both.
         style: how it is drawn.
         cells: number of cells pooled.
+        classes: by task, names of the classes.
         confusion: by task, counts ``(true, predicted)``.
         curves: by task, mean probability, observed share and number of each filled bin.
         probes: tasks whose head does not teach the encoder.
@@ -104,6 +105,7 @@ class PredictionPanel:
     condition: str
     style: Style
     cells: int
+    classes: Mapping[str, tuple[str, ...]]
     confusion: Mapping[str, npt.NDArray[np.int64]]
     curves: Mapping[str, npt.NDArray[np.float64]]
     probes: frozenset[str]
@@ -113,10 +115,11 @@ class PredictionPanel:
         return self.condition + "†" * (task in self.probes)
 
 
-CLASSES: Mapping[str, tuple[str, ...]] = {
-    "KL": tuple(str(grade) for grade in range(KL_GRADES)),
-    "OA": ("no OA", "OA"),
-}
+def classes_of(panels: Sequence[PredictionPanel]) -> dict[str, tuple[str, ...]]:
+    """Names of the classes of every task that is shown, the finest level first."""
+    found = {task: names for panel in panels for task, names in panel.classes.items()}
+    first = [head_label(level) for level in DEFAULT_HIERARCHY.levels]
+    return {task: found[task] for task in dict.fromkeys([*first, *found]) if task in found}
 
 
 def prediction_panels(contents: Contents) -> list[PredictionPanel]:
@@ -128,35 +131,45 @@ def prediction_panels(contents: Contents) -> list[PredictionPanel]:
         found = [table for table in tables if table is not None]
         if not found:
             continue
-        factors, table = cells[0].factors, pd.concat(found, ignore_index=True)
+        factors = cells[0].factors
         name = contents.condition(factors)
-        confusion, curves = {}, {}
-        for task in CLASSES:
-            counted = _counted(table, task)
-            if counted is not None:
-                confusion[task], curves[task] = counted
-        told = frozenset(task for task in confusion if (name, task) in probes)
+        pooled = {head_label(head): _pooled(found, head) for head in found[0].heads}
+        shown = {task: rows for task, rows in pooled.items() if len(rows)}
         panels.append(
             PredictionPanel(
                 contents.group(factors), contents.contrast(factors), name, contents.style(factors),
-                len(found), confusion, curves, told,
+                len(found),
+                {task: class_names(task, rows.classes) for task, rows in shown.items()},
+                {task: rows.confusion.sample for task, rows in shown.items()},
+                {task: _curve(rows) for task, rows in shown.items()},
+                frozenset(task for task in shown if (name, task) in probes),
             )
         )  # fmt: skip
     return panels
 
 
-def _counted(table: pd.DataFrame, task: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
-    head, size = task.lower(), len(CLASSES[task])
-    names = ["prob_oa"] if task == "OA" else [f"prob_kl_{grade}" for grade in range(size)]
-    if any(name not in table for name in (f"label_{head}", *names)):
-        return None
-    rows = table.dropna(subset=[f"label_{head}", *names])
-    labels = rows[f"label_{head}"].to_numpy(dtype=float).astype(np.int64)
-    probabilities = rows[names].to_numpy(dtype=float)
-    known = Rows.of(probabilities[:, 0] if task == "OA" else probabilities, labels)
-    curve = reliability(known)
-    values = np.stack([curve.confidence, curve.frequency, curve.count])[:, curve.count > 0]
-    return known.confusion.sample, values.astype(np.float64)
+def class_names(task: str, classes: int) -> tuple[str, ...]:
+    """Names of the classes of a task.
+
+    >>> class_names("OA", 2), class_names("jsn", 3)
+    (('no OA', 'OA'), ('0', '1', '2'))
+    """
+    return (f"no {task}", task) if classes == 2 else tuple(map(str, range(classes)))
+
+
+def _pooled(tables: Sequence[Predictions], head: str) -> Rows:
+    """Labelled knees of all seeds, without those whose probabilities are not finite."""
+    with_head = [table for table in tables if head in table.heads]
+    p = np.concatenate([table.heads[head].probabilities for table in with_head])
+    labels = np.concatenate([table.labels[head] for table in with_head])
+    told = np.isfinite(p).all(axis=1)
+    return Rows.of(p[told], labels[told])
+
+
+def _curve(rows: Rows) -> npt.NDArray[np.float64]:
+    curve = reliability(rows)
+    values = np.stack([curve.confidence, curve.frequency, curve.count])
+    return values[:, curve.count > 0].astype(np.float64)
 
 
 @dataclass(frozen=True)

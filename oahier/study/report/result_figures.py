@@ -24,7 +24,9 @@ def reliability_figure(panels: Sequence[PredictionPanel], task: str) -> Sheet:
     groups = list(dict.fromkeys(panel.group for panel in shown))
     made, (grid,) = sheet([(len(groups), 3.0)], 2.9)
     across, up = (
-        ("probability of OA", "share with OA") if task == "OA" else ("confidence in the grade", "share right")
+        (f"probability of {task}", f"share with {task}")
+        if shown and len(shown[0].classes[task]) == 2
+        else ("confidence in the grade", "share right")
     )
     handles: dict[str, Style] = {}
     for group, axes in zip(groups, grid, strict=False):

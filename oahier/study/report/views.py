@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, head_label
 from oahier.study.cell_files import read_facts
 from oahier.study.report.contents import Contents
-from oahier.study.report.names import SMALLER_IS_BETTER, arrow, level_name
+from oahier.study.report.names import arrow, level_name, smaller_is_better
 from oahier.study.report.panels import truth
 from oahier.study.report.text import NOTHING, count, interval, number
 
@@ -120,7 +121,7 @@ def _headline(contents: Contents, table: pd.DataFrame, task: str, axes: Sequence
         factors = dict(zip(axes, levels if isinstance(levels, tuple) else (levels,), strict=True))
         lines = {line["metric"]: line for line in part.to_dict("records")}
         probe = any(truth(line["probe"]) for line in lines.values())
-        derived = task == "OA" and contents.without_head(factors, "oa")
+        derived = task == head_label(COARSE) and contents.without_head(factors, COARSE)
         words = [level_name(str(factors[axis])) for axis in axes] or ["all"]
         words[-1] += "†" * probe + "‡" * derived
         bold = best.get(tuple(str(factors[axis]) for axis in contents.group_axes), {})
@@ -133,7 +134,10 @@ def _headline(contents: Contents, table: pd.DataFrame, task: str, axes: Sequence
     columns = [*(axes or ["condition"]), *map(arrow, metrics)]
     note = _headline_note(table, bool(contents.group_axes))
     if any("‡" in entry.text for row in rows for entry in row):
-        note += " ‡: without an OA head; P(OA) is the sum of the probabilities of KL 2 and more."
+        note += (
+            f" ‡: without an {task} head; P({task}) is the sum of the probabilities of {head_label(FINE)} "
+            f"{OA_FROM_GRADE} and more."
+        )
     return View(
         f"headline_{task.lower()}",
         f"{task} on the test split",
@@ -171,7 +175,7 @@ def _best(table: pd.DataFrame, axes: Sequence[str]) -> dict[tuple[str, ...], dic
     for line in table.dropna(subset=["value"]).to_dict("records"):
         group = best.setdefault(tuple(str(line[axis]) for axis in axes), {})
         metric, value = str(line["metric"]), float(line["value"])
-        choose = min if metric in SMALLER_IS_BETTER else max
+        choose = min if smaller_is_better(metric) else max
         group[metric] = choose(group.get(metric, value), value)
     return best
 
@@ -186,8 +190,8 @@ def _headline_note(table: pd.DataFrame, grouped: bool) -> str:
     where = "of each group of compared rows" if grouped else "of the column"
     parts.append(f"Bold: best value {where}, which is no test of a difference.")
     if any(map(truth, table["probe"])):
-        parts.append("†: read out by a probe that did not teach the encoder.")
-    if any(metric in SMALLER_IS_BETTER for metric in table["metric"]):
+        parts.append("†: read out by a probe, whose gradients do not reach the encoder.")
+    if any(map(smaller_is_better, table["metric"])):
         parts.append("↓: smaller is better.")
     return " ".join(parts)
 

@@ -20,7 +20,7 @@ from oahier.study.report.latex import latex_tables
 from oahier.study.report.methods import methods
 from oahier.study.report.page import Material, page
 from oahier.study.report.panels import (
-    CLASSES,
+    classes_of,
     prediction_panels,
     saliency_panels,
     spread_panels,
@@ -127,10 +127,9 @@ def _figures(contents: Contents) -> Iterator[tuple[str, str, Sheet]]:
     if axes:
         yield "axis", "severity_axis", axis_figure(axes)
     predictions = prediction_panels(contents)
-    for task in CLASSES:
-        if any(task in panel.confusion for panel in predictions):
-            yield "confusion", f"confusion_{task.lower()}", confusion_figure(predictions, task)
-            yield "reliability", f"reliability_{task.lower()}", reliability_figure(predictions, task)
+    for task in classes_of(predictions):
+        yield "confusion", f"confusion_{task.lower()}", confusion_figure(predictions, task)
+        yield "reliability", f"reliability_{task.lower()}", reliability_figure(predictions, task)
     spreads, saliency = spread_panels(contents), saliency_panels(contents)
     if spreads:
         yield "seeds", "seeds", spread_figure(spreads)
