@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oahier.heads import BinaryHead as BinaryHead
     from oahier.heads import Head as Head
     from oahier.heads import SoftmaxHead as SoftmaxHead
+    from oahier.losses import Criterion as Criterion
     from oahier.losses import LossWeighting as LossWeighting
     from oahier.losses import Term as Term
     from oahier.losses import UncertaintyWeights as UncertaintyWeights

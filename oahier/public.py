@@ -5,6 +5,7 @@ from __future__ import annotations
 PUBLIC = {
     "BinaryHead": "oahier.heads",
     "CartilageSaliency": "oahier.callbacks",
+    "Criterion": "oahier.losses",
     "Encoder": "oahier.encoders",
     "Head": "oahier.heads",
     "HierarchicalClassifier": "oahier.model",

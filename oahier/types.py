@@ -35,9 +35,20 @@ Logits = Float[Tensor, "batch logits"]
 Probabilities = Float[Tensor, "batch classes"]
 LogProbabilities = Float[Tensor, "batch classes"]
 Labels = Int[Tensor, " batch"]
+Targets = Int[Tensor, " batch"] | Float[Tensor, " batch"]
 RowLosses = Float[Tensor, " batch"]
 Severity = Float[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
+
+
+def is_known(labels: Tensor) -> Tensor:
+    """True where a target column has a value: neither ``MISSING`` nor, in a column of numbers, NaN.
+
+    >>> import torch
+    >>> is_known(torch.tensor([0, -1, 3])).tolist(), is_known(torch.tensor([1.5, torch.nan])).tolist()
+    ([True, False, True], [True, False])
+    """
+    return ~labels.isnan() if labels.is_floating_point() else labels != MISSING
 
 
 class Batch(TypedDict):
@@ -52,7 +63,12 @@ class Batch(TypedDict):
     cartilage: NotRequired[Tensor]
     """``(batch, 1, i, j, k)`` uint8 label map on the grid of ``mri``."""
     targets: dict[str, Tensor]
-    """``(batch,)`` per target column: int64 for classes (``"oa"``, ``"kl"``), ``MISSING`` where unknown."""
+    """``(batch,)`` per target column.
+
+    Classes (``"oa"``, ``"kl"``) are int64, ``MISSING`` where unknown. Numbers (joint-space width in
+    millimetres, time to an event) are float32, NaN where unknown. Further readings of one label are columns
+    of their own (``"kl"``, ``"kl_2"``), which a head takes together: ``Head(target=("kl", "kl_2"))``.
+    """
     knee: list[str]
     subject: list[str]
     affine: Tensor
@@ -73,6 +89,24 @@ class TrainingFacts:
 
     class_counts: Mapping[str, Sequence[int]]
     targets: tuple[str, ...] = ()
+
+    def counts(self, num_classes: int) -> list[int]:
+        """Knees of each class of the first target; 0 for a class that no knee has.
+
+        Raises:
+            ValueError: no counts of that column, or a class that is not among ``num_classes``.
+
+        >>> TrainingFacts({"kl": [4, 2, 1]}, targets=("kl",)).counts(5)
+        [4, 2, 1, 0, 0]
+        """
+        target = self.targets[0] if self.targets else None
+        found = [int(count) for count in self.class_counts.get(target or "", ())]
+        if not found or any(found[num_classes:]):
+            raise ValueError(
+                f"class counts: expected those of {num_classes} classes of target {target!r}, got "
+                f"{ {name: list(counts) for name, counts in self.class_counts.items()} }"
+            )
+        return [*found, *[0] * num_classes][:num_classes]
 
 
 class Step(TypedDict):
@@ -113,6 +147,7 @@ class StepOutput(TypedDict):
     severity: dict[str, Tensor]
     """``(batch,)`` expected grade per head."""
     targets: dict[str, Tensor]
-    """``(batch,)`` labels per *head* (not per column), ``MISSING`` where unknown."""
+    """``(batch,)`` int64 labels per *head* (not per column), ``MISSING`` where unknown; the first reading
+    where a head has several."""
     knee: list[str]
     subject: list[str]

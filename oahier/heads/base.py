@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from oahier.specs import Specified
 from oahier.types import (
-    Labels,
+    MISSING,
     Logits,
     LogProbabilities,
     Probabilities,
     RowLosses,
     Scalar,
     Severity,
+    Targets,
     TrainingFacts,
+    is_known,
 )
 
 
@@ -29,19 +33,24 @@ class Head(Specified, nn.Module, ABC):
     Args:
         num_classes: classes of the target (2 for OA, 5 for KL).
         num_logits: width of the projection; ``num_classes`` when not given.
-        target: target column that supervises this head; the head's name in the model when not given.
+        target: target column that supervises this head; the head's name in the model when not given. Several
+            columns are readings of one label: metrics use the first, the loss all (:meth:`reading_losses`).
         reads: name of another head that this head reads instead of the embedding (the OA head of
             arXiv:2605.00718 reads the five KL logits); :attr:`reads_as` says what it is given.
         probe: learn from the detached input, so that no gradient reaches the encoder; short for the
             argument ``probes`` of the model.
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: fewer than two classes, or an empty list of targets.
     """
 
     reads_as: Literal["logits", "log_probabilities"] = "logits"
     """What this head is given of the head that it reads. Log-probabilities mean the same whatever the kind
     of the other head; its logits have to be learned from (or be known to be those of a softmax)."""
+
+    learns_from: Literal["classes", "numbers"] = "classes"
+    """Kind of the target columns: class labels (int64), or numbers (float32) that :meth:`classes_of` turns
+    into classes for metrics."""
 
     in_features: int | None = None
     """Width of the input that a model built this head for; None before."""
@@ -51,16 +60,18 @@ class Head(Specified, nn.Module, ABC):
         num_classes: int,
         *,
         num_logits: int | None = None,
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
         reads: str | None = None,
         probe: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"{type(self).__name__}: num_classes must be at least 2, got {num_classes}")
+        if target is not None and not target:
+            raise ValueError(f"{type(self).__name__}: target: expected a column or several, got {target!r}")
         self.num_classes = num_classes
         self.num_logits = num_classes if num_logits is None else num_logits
-        self.target = target
+        self.target = target if target is None or isinstance(target, str) else tuple(target)
         self.reads = reads
         self.probe = probe
 
@@ -82,12 +93,39 @@ class Head(Specified, nn.Module, ABC):
         return logits
 
     @abstractmethod
-    def row_losses(self, logits: Logits, labels: Labels) -> RowLosses:
+    def row_losses(self, logits: Logits, labels: Targets) -> RowLosses:
         """Loss of each row ``(batch,)``; all rows have a label (the model leaves the others out)."""
 
-    def loss(self, logits: Logits, labels: Labels) -> Scalar:
+    def loss(self, logits: Logits, labels: Targets) -> Scalar:
         """Mean of :meth:`row_losses`, which the model minimises; override it by a faster equal only."""
         return self.row_losses(logits, labels).mean()
+
+    def reading_losses(self, logits: Logits, readings: Tensor) -> RowLosses:
+        """Loss of each row under several readings of its label: the mean over those that exist.
+
+        Override it to model readers.
+
+        Args:
+            logits: ``(batch, num_logits)``.
+            readings: ``(batch, readings)``, in the order of the targets. Every row has at least one;
+                ``MISSING`` or NaN stands for the others (:func:`oahier.types.is_known`).
+        """
+        known = is_known(readings)
+        total = logits.new_zeros(len(logits))
+        for labels, exists in zip(readings.unbind(1), known.unbind(1), strict=True):
+            if bool(exists.any()):
+                rows = self.row_losses(logits[exists], labels[exists])
+                total = total.to(rows.dtype).index_put((exists,), rows, accumulate=True)
+        return total / known.sum(dim=1)
+
+    def classes_of(self, values: Tensor) -> Tensor:
+        """Class labels ``(batch,)`` of a target column, for metrics; of numbers, all ``MISSING``.
+
+        A head that learns from numbers and whose classes are intervals of them overrides it.
+        """
+        if self.learns_from == "classes":
+            return values
+        return torch.full(values.shape, MISSING, dtype=torch.int64, device=values.device)
 
     @abstractmethod
     def log_probabilities(self, logits: Logits) -> LogProbabilities:

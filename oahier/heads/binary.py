@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from oahier.heads.base import Head
-from oahier.types import Labels, Logits, LogProbabilities, Probabilities, RowLosses, Scalar
+from oahier.heads.criterion_head import CriterionHead
+from oahier.losses import BinaryCrossEntropy, Criterion
+from oahier.types import Logits, LogProbabilities, Probabilities
 
 
-class BinaryHead(Head):
-    r"""Binary decision from one logit, trained by binary cross-entropy.
-
-    :math:`P(1) = \sigma(z)`, loss :math:`-y \log \sigma(z) - (1 - y) \log \sigma(-z)`.
+class BinaryHead(CriterionHead):
+    r"""Binary decision from one logit, :math:`P(1) = \sigma(z)`, trained by binary cross-entropy.
 
     Args:
-        positive_weight: weight of the positive class in the loss.
+        positive_weight: short for ``criterion=BinaryCrossEntropy(positive_weight)``.
+        criterion: another loss, see :class:`~oahier.losses.Criterion`.
         target, reads, probe: see :class:`~oahier.heads.base.Head`.
+
+    Raises:
+        ValueError: a weight that is not positive, or one beside a criterion.
 
     >>> head = BinaryHead()
     >>> head.probabilities(torch.tensor([[0.0]])).tolist()
@@ -28,28 +32,15 @@ class BinaryHead(Head):
         self,
         *,
         positive_weight: float = 1.0,
-        target: str | None = None,
+        criterion: Criterion | None = None,
+        target: str | Sequence[str] | None = None,
         reads: str | None = None,
         probe: bool = False,
     ) -> None:
-        super().__init__(2, num_logits=1, target=target, reads=reads, probe=probe)
-        if positive_weight <= 0:
-            raise ValueError(f"BinaryHead: positive_weight must be positive, got {positive_weight}")
-        self.positive_weight = positive_weight
-
-    def row_losses(self, logits: Logits, labels: Labels) -> RowLosses:
-        return self._cross_entropy(logits, labels, "none")
-
-    def loss(self, logits: Logits, labels: Labels) -> Scalar:
-        return self._cross_entropy(logits, labels, "mean")
-
-    def _cross_entropy(self, logits: Logits, labels: Labels, reduction: str) -> Tensor:
-        return F.binary_cross_entropy_with_logits(
-            logits[:, 0],
-            labels.to(logits.dtype),
-            pos_weight=logits.new_tensor([self.positive_weight]),
-            reduction=reduction,
-        )
+        if criterion is not None and positive_weight != 1.0:
+            raise ValueError("BinaryHead: give positive_weight to the criterion, not beside one")
+        criterion = BinaryCrossEntropy(positive_weight) if criterion is None else criterion
+        super().__init__(2, criterion, num_logits=1, target=target, reads=reads, probe=probe)
 
     def log_probabilities(self, logits: Logits) -> LogProbabilities:
         return F.logsigmoid(torch.cat([-logits, logits], dim=1))

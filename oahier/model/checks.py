@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oahier.encoders import Encoder, PlainEncoder
 from oahier.heads import Head
+from oahier.types import MISSING, is_known
 
 if TYPE_CHECKING:
     from oahier.model import HierarchicalClassifier
@@ -24,13 +25,27 @@ def check_volume(mri: Tensor) -> None:
         )
 
 
-def check_labels(name: str, labels: Tensor, num_classes: int) -> None:
-    """Refuse labels outside ``0 .. num_classes - 1``."""
-    if bool(((labels < 0) | (labels >= num_classes)).any()):
+def checked_labels(name: str, head: Head, column: Tensor) -> Tensor:
+    """A target column as the head learns from it: int64 classes, or numbers.
+
+    Whole numbers of another type are converted, NaN among them to ``MISSING``.
+
+    Raises:
+        ValueError: labels that are not whole or outside ``0 .. num_classes - 1``; numbers that are infinite.
+    """
+    if head.learns_from == "numbers":
+        if bool(column.isinf().any()):
+            raise ValueError(f"head {name!r}: expected finite numbers, or NaN for missing, got infinite ones")
+        return torch.where(is_known(column), column.float(), torch.nan)
+    if column.is_floating_point():
+        column = torch.where(column.isnan(), MISSING, column)
+    known = column[column != MISSING]
+    if bool(((known < 0) | (known >= head.num_classes) | (known != known.long())).any()):
         raise ValueError(
-            f"head {name!r}: expected labels 0..{num_classes - 1} (or -1 for missing), "
-            f"got {sorted(set(labels.tolist()))}; correct the target column or the head's num_classes"
+            f"head {name!r}: expected whole labels 0..{head.num_classes - 1} (or -1 for missing), "
+            f"got {sorted(set(known.tolist()))}; correct the target column or the head's num_classes"
         )
+    return column.long()
 
 
 def check_embedding(embedding: Tensor, encoder: Encoder) -> None:
@@ -83,11 +98,12 @@ def check_against_data(model: HierarchicalClassifier, data: Any) -> None:
     names = getattr(data, "target_names", None)
     if names is not None:
         for head in model.heads:
-            if model.target_of(head) not in names:
-                raise ValueError(
-                    f"head {head!r} learns from target {model.target_of(head)!r}, but the data module "
-                    f"delivers {sorted(names)}; add the column to its targets or set the head's target"
-                )
+            for target in model.targets_of(head):
+                if target not in names:
+                    raise ValueError(
+                        f"head {head!r} learns from target {target!r}, but the data module "
+                        f"delivers {sorted(names)}; add the column to its targets or set the head's target"
+                    )
     shape = getattr(data, "volume_shape", None)
     if shape is not None:
         check_encoder_output(model, tuple(shape))

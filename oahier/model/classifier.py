@@ -35,6 +35,7 @@ from oahier.model.checks import (
     check_prepared,
     check_probes,
     check_volume,
+    checked_labels,
 )
 from oahier.model.epoch_losses import LossLogging
 from oahier.model.objective import head_losses
@@ -147,8 +148,13 @@ class HierarchicalClassifier(LossLogging):
         return self._probes
 
     def target_of(self, name: str) -> str:
-        """The target column that supervises a head."""
-        return self._head(name).target or name
+        """The target column that a head is evaluated on, the first of those that supervise it."""
+        return self.targets_of(name)[0]
+
+    def targets_of(self, name: str) -> tuple[str, ...]:
+        """The target columns that supervise a head: several are readings of one label."""
+        target = self._head(name).target or name
+        return (target,) if isinstance(target, str) else target
 
     def training_step(self, batch: Batch, batch_idx: int) -> StepOutput:
         return self._step(batch, "train")
@@ -167,14 +173,14 @@ class HierarchicalClassifier(LossLogging):
         features = self.encoder.features(batch["mri"])
         embedding = self.encoder.embed(features)
         logits = self.logits_from_embedding(embedding)
-        targets = {name: self._labels(name, batch, stage) for name in self.heads}
-        losses, rows = head_losses(dict(self._heads()), logits, targets, graph=bool(self.terms))
+        readings = {name: self._readings(name, batch, stage) for name in self.heads}
+        losses, rows = head_losses(dict(self._heads()), logits, readings, graph=bool(self.terms))
         if stage is not None and self.terms:
             losses |= self._term_losses(batch, features, embedding, logits, rows)
         parts = [self.joined(losses, embedding)] if losses else []
         loss = torch.stack([*parts, *self._idle(losses, embedding)]).sum()
         if stage == "train":
-            self.log_step(loss, losses, targets)
+            self.log_step(loss, losses, readings)
         with torch.no_grad():
             values = {name: value.detach() for name, value in logits.items()}
             return StepOutput(
@@ -186,21 +192,26 @@ class HierarchicalClassifier(LossLogging):
                 logits=values,
                 probabilities={name: self._head(name).probabilities(item) for name, item in values.items()},
                 severity={name: self._head(name).severity(item) for name, item in values.items()},
-                targets=targets,
+                targets={name: head.classes_of(readings[name][:, 0]) for name, head in self._heads()},
                 knee=list(batch["knee"]),
                 subject=list(batch["subject"]),
             )
 
-    def _labels(self, name: str, batch: Batch, stage: str | None) -> Tensor:
-        column = self.target_of(name)
-        if column not in batch["targets"]:
-            if stage is None:  # prediction needs no labels
-                return torch.full((len(batch["mri"]),), MISSING, device=batch["mri"].device)
-            raise ValueError(
-                f"head {name!r} learns from target {column!r}, but the batch has {sorted(batch['targets'])}; "
-                f"add it to the data module's targets or set {type(self._head(name)).__name__}(target=...)"
-            )
-        return batch["targets"][column]
+    def _readings(self, name: str, batch: Batch, stage: str | None) -> Tensor:
+        """Labels of a head, ``(batch, readings)``; all missing where prediction has no such column."""
+        head, columns = self._head(name), []
+        for target in self.targets_of(name):
+            column = batch["targets"].get(target)
+            if column is None and stage is not None:
+                raise ValueError(
+                    f"head {name!r} learns from target {target!r}, but the batch has "
+                    f"{sorted(batch['targets'])}; add it to the data module's targets or set "
+                    f"{type(head).__name__}(target=...)"
+                )
+            if column is None:
+                column = torch.full((len(batch["mri"]),), MISSING, device=batch["mri"].device)
+            columns.append(checked_labels(name, head, column))
+        return torch.stack(columns, dim=1)
 
     def _term_losses(
         self, batch: Batch, features: tuple[Tensor, ...], embedding: Tensor, logits: dict[str, Tensor],
@@ -265,7 +276,7 @@ class HierarchicalClassifier(LossLogging):
         if counts is None:
             return
         for name, head in self._heads():
-            head.prepare(TrainingFacts(counts, targets=(self.target_of(name),)))
+            head.prepare(TrainingFacts(counts, targets=self.targets_of(name)))
         others: list[Term | LossWeighting] = [*self._terms().values(), self.weighting]
         for other in others:
             other.prepare(TrainingFacts(counts))

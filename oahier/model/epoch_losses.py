@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from oahier.gathering import EpochTable, as_step_output, gathering_of
 from oahier.keys import metric_key
-from oahier.types import MISSING
+from oahier.types import MISSING, is_known
 
 
 class RunningMean(Metric):
@@ -64,10 +64,10 @@ class LossLogging(L.LightningModule):
         names = ["", *self.heads, *self.terms]
         self._means = nn.ModuleDict({f"mean {name}": RunningMean() for name in names})
 
-    def log_step(self, loss: Tensor, losses: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
-        """Log the losses of a training step."""
-        known = torch.stack([labels != MISSING for labels in targets.values()])
-        counts = dict(zip(targets, known.sum(dim=1).tolist(), strict=True)) | {
+    def log_step(self, loss: Tensor, losses: Mapping[str, Tensor], readings: Mapping[str, Tensor]) -> None:
+        """Log the losses of a training step; ``readings`` holds labels ``(batch, readings)`` by head."""
+        known = torch.stack([is_known(labels).any(dim=1) for labels in readings.values()])
+        counts = dict(zip(readings, known.sum(dim=1).tolist(), strict=True)) | {
             "": int(known.any(dim=0).sum())
         }
         for name in self._means:
@@ -114,7 +114,8 @@ def epoch_losses(table: EpochTable, heads: Iterable[str], terms: Iterable[str]) 
 
     Args:
         table: of the epoch, with ``{name}/loss`` and, for heads, ``{name}/labels``.
-        heads: names of heads; the mean is over the knees with a label. Heads without any are left out.
+        heads: names of heads; the mean is over the knees with a label (in any of its readings). Heads
+            without any are left out.
         terms: names of terms of the objective; a knee has the value of its batch.
 
     >>> labels, losses = torch.tensor([2, -1, 0]), torch.tensor([0.5, torch.nan, 1.5])
@@ -124,7 +125,7 @@ def epoch_losses(table: EpochTable, heads: Iterable[str], terms: Iterable[str]) 
     """
     means = {}
     for name in heads:
-        known = table[f"{name}/labels"] != MISSING
+        known = (table[f"{name}/labels"] != MISSING) | ~table[f"{name}/loss"].isnan()
         if bool(known.any()):
             means[name] = table[f"{name}/loss"][known].double().mean().float()
     return means | {name: table[f"{name}/loss"].double().mean().float() for name in terms}

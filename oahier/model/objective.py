@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 
 from oahier.heads import Head
-from oahier.model.checks import check_labels
-from oahier.types import MISSING
+from oahier.types import is_known
 
 
 def head_losses(
-    heads: Mapping[str, Head], logits: Mapping[str, Tensor], targets: Mapping[str, Tensor], *, graph: bool
+    heads: Mapping[str, Head], logits: Mapping[str, Tensor], readings: Mapping[str, Tensor], *, graph: bool
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Loss of each head over its labelled rows, and of each row.
 
     Args:
         heads: by name.
         logits: of each head.
-        targets: labels of each head.
+        readings: labels of each head, ``(batch, readings)``.
         graph: give the losses of rows a graph; those of heads have one anyway.
 
     Returns:
@@ -28,24 +27,29 @@ def head_losses(
         where the row has no label.
 
     Raises:
-        ValueError: a label that the head does not have, or a head without one loss a row.
+        ValueError: a head without one loss a row.
     """
     losses, rows = {}, {}
     for name, head in heads.items():
-        labelled = targets[name] != MISSING
+        labelled = is_known(readings[name]).any(dim=1)
         shape = (len(labelled),)
         rows[name] = torch.full(shape, torch.nan, dtype=logits[name].dtype, device=logits[name].device)
-        if not bool(labelled.any()):
-            continue
-        known, labels = logits[name][labelled], targets[name][labelled]
-        check_labels(name, labels, head.num_classes)
-        losses[name] = head.loss(known, labels)
-        with torch.set_grad_enabled(graph and torch.is_grad_enabled()):
-            found = head.row_losses(known, labels)
-            if found.shape != labels.shape:
+        if bool(labelled.any()):
+            losses[name], found = _losses(head, logits[name][labelled], readings[name][labelled], graph)
+            if found.shape != (int(labelled.sum()),):
                 raise ValueError(
                     f"head {name!r}: {type(head).__name__}.row_losses: expected one loss a row "
-                    f"{tuple(labels.shape)}, got shape {tuple(found.shape)}"
+                    f"({int(labelled.sum())},), got shape {tuple(found.shape)}"
                 )
             rows[name] = rows[name].to(found.dtype).index_put((labelled,), found)
     return losses, rows
+
+
+def _losses(head: Head, logits: Tensor, readings: Tensor, graph: bool) -> tuple[Tensor, Tensor]:
+    """Loss of a head and of its rows, all of which have a label."""
+    if readings.shape[1] > 1:
+        rows = head.reading_losses(logits, readings)
+        return rows.mean(), rows
+    loss = head.loss(logits, readings[:, 0])
+    with torch.set_grad_enabled(graph and torch.is_grad_enabled()):
+        return loss, head.row_losses(logits, readings[:, 0])

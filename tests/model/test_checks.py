@@ -82,11 +82,11 @@ def test_volumes_must_be_volumes(shape: tuple[int, ...]) -> None:
         _step(tiny_model(), batch)
 
 
-@pytest.mark.parametrize("label", [5, -2])
+@pytest.mark.parametrize("label", [5, -2, 2.5, float("inf")])
 def test_labels_out_of_range(label: int) -> None:
     batch = tiny_batch((0, 1))
     batch["targets"]["kl"] = torch.tensor([0, label])
-    with pytest.raises(ValueError, match=rf"head 'kl': expected labels 0..4 .* got \[.*{label}.*\]"):
+    with pytest.raises(ValueError, match=rf"head 'kl': expected whole labels 0..4 .* got \[.*{label}.*\]"):
         _step(tiny_model(), batch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import oahier as oh
-from oahier.losses import LossWeighting, Term
+from oahier.losses import BinaryCrossEntropy, CrossEntropy, LossWeighting, Term
 from oahier.model.assembly import as_terms
 from oahier.testing import TinyEncoder, tiny_batch, tiny_batches, tiny_dataloader, tiny_model, tiny_trainer
 from oahier.types import MISSING, Step, TrainingFacts
@@ -264,6 +265,25 @@ def test_weighting_sees_what_the_losses_share() -> None:
 
 
 # --- facts of the training split ---
+
+
+@pytest.mark.parametrize(
+    ("head", "buffer", "expected"),
+    [
+        (oh.SoftmaxHead(criterion=CrossEntropy(class_weights="balanced")), "class_weights",
+         [4 / 6, 4 / 3, 1.0, 1.0, 4 / 3]),
+        (oh.BinaryHead(criterion=BinaryCrossEntropy("balanced"), target="oa"), "positive_weight", [3.0]),
+    ],
+)  # fmt: skip
+def test_balanced_weights_come_from_the_training_split(
+    head: oh.Head, buffer: str, expected: list[float], tmp_path: Path
+) -> None:
+    model = oh.HierarchicalClassifier(TinyEncoder(), {"kl": copy.deepcopy(head)})
+    tiny_trainer(tmp_path).fit(model, datamodule=Counting())
+    found = model.state_dict()[f"heads.kl.criterion.{buffer}"]
+    torch.testing.assert_close(found, torch.tensor(expected))
+    with pytest.raises(ValueError, match=rf"\.{buffer} \(kl.criterion.{buffer}\) has no value"):
+        _fit(tmp_path, oh.HierarchicalClassifier(TinyEncoder(), {"kl": copy.deepcopy(head)}))
 
 
 class PriorHead(oh.SoftmaxHead):
