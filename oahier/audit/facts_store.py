@@ -1,10 +1,8 @@
-"""Facts of knees kept on disk, so that an audit of unchanged files is quick."""
+"""Facts and pictures of knees kept on disk, so that an audit of unchanged files is quick."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import logging
 import shutil
 import tempfile
@@ -15,6 +13,7 @@ from typing import Any
 
 from oahier.audit.facts import VERSION, KneeFacts, examine
 from oahier.data.cache.fingerprints import file_signature
+from oahier.file_facts import FileFacts
 from oahier.files import write_atomically
 from oahier.processes import process_map
 from oahier.progress import progress
@@ -25,33 +24,24 @@ Files = tuple[Path, Path | None]
 
 
 class FactStore:
-    """A file per knee, named by path, size and time stamp of the knee's files, with facts and picture.
+    """Facts and pictures by path, size and time stamp of the knees' files, in ``facts.jsonl`` of a folder.
 
     It can be deleted at any time; two audits may use it at once. Where its folder cannot be written,
     facts last as long as the object.
 
     Args:
-        folder: where the files lie; made when the first is written.
+        folder: where the file lies; made if missing.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         try:
             write_atomically(folder / ".gitignore", "*\n")
         except OSError as error:
             logger.info("the audit is not remembered: %s", error)
-            self.folder = Path(tempfile.mkdtemp(prefix="oahier-audit-"))
-            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-
-    def path(self, files: Files) -> Path:
-        """Where the facts of a knee lie.
-
-        Raises:
-            OSError: a file of the knee is not there.
-        """
-        key = [VERSION, *(f"{file.absolute()} {file_signature(file)}" for file in files if file is not None)]
-        name = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
-        return self.folder / name[:2] / f"{name}.json"
+            folder = Path(tempfile.mkdtemp(prefix="oahier-audit-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.folder = folder
+        self._known = FileFacts(folder / "facts.jsonl", {"version": VERSION})
 
     def facts(self, knees: Sequence[Files], workers: int) -> Iterator[KneeFacts]:
         """Facts of knees in their order; those not known yet are read, several at a time.
@@ -61,43 +51,42 @@ class FactStore:
             workers: processes that read; 0 for this one.
 
         Raises:
-            OSError: a process was killed.
+            ProcessKilled: a process was killed.
+            OSError: a file is not there.
         """
-        paths = [self.path(files) for files in knees]
-        known = {path: _read(path) for path in paths}
-        files_of = dict(zip(paths, knees, strict=True))
-        jobs = [(path, files_of[path]) for path, facts in known.items() if facts is None]
-        made = progress(
-            process_map(_examined, jobs, workers, name=lambda job: job[1][0]), len(jobs), "Reading knees"
-        )
-        for path in paths:
-            if known[path] is None:  # every path is once among the jobs
-                known[path] = KneeFacts.from_dict(next(made))
-            yield known[path]  # type: ignore[misc]
+        keys = [_key(files) for files in knees]
+        known = {key: self._read(key) for key in keys}
+        jobs = {key: files for key, files in zip(keys, knees, strict=True) if known[key] is None}
+        found = process_map(_examined, list(jobs.values()), workers, name=lambda files: files[0])
+        made = progress(found, len(jobs), "Reading knees")
+        for key in keys:
+            facts = known[key]
+            if facts is None:  # every key is once among the jobs
+                facts = known[key] = self._keep(key, next(made))
+            yield facts
 
     def picture(self, files: Files) -> bytes:
         """The picture (JPEG) of a knee whose facts are known; empty if there is none."""
+        record = self._known.get(_key(files))
+        return base64.b64decode(record["picture"]) if record else b""
+
+    def _read(self, key: str) -> KneeFacts | None:
+        record = self._known.get(key)
+        return KneeFacts.from_dict(record) if record else None
+
+    def _keep(self, key: str, record: dict[str, Any]) -> KneeFacts:
         try:
-            return base64.b64decode(self.path(files).read_bytes().split(b"\n")[1], validate=True)
-        except (OSError, ValueError, IndexError):
-            return b""
+            self._known.add(key, record)
+        except OSError as error:  # a full disk: it is read anew next time
+            logger.warning("the audit of a knee is not remembered: %s", error)
+        return KneeFacts.from_dict(record)
 
 
-def _examined(job: tuple[Path, Files]) -> dict[str, Any]:
-    """Facts of a knee, written as a line of JSON and the picture's line after it."""
-    path, files = job
+def _key(files: Files) -> str:
+    """Paths, sizes and time stamps of the files of a knee."""
+    return "; ".join(f"{file.absolute()} {file_signature(file)}" for file in files if file is not None)
+
+
+def _examined(files: Files) -> dict[str, Any]:
     facts, picture = examine(*files)
-    record = facts.as_dict()
-    try:
-        write_atomically(path, json.dumps(record).encode() + b"\n" + base64.b64encode(picture) + b"\n")
-    except OSError as error:  # a full disk: they are read anew next time
-        logger.warning("the audit of %s is not remembered: %s", files[0], error)
-    return record
-
-
-def _read(path: Path) -> KneeFacts | None:
-    try:
-        with path.open("rb") as file:
-            return KneeFacts.from_dict(json.loads(file.readline()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return facts.as_dict() | {"picture": base64.b64encode(picture).decode("ascii")}

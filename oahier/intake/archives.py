@@ -1,9 +1,8 @@
-"""Reading out of zip archives that somebody else made, without unpacking them whole."""
+"""Safe reading of zip archives, member by member."""
 
 from __future__ import annotations
 
 import io
-import json
 import lzma
 import re
 import shutil
@@ -11,12 +10,13 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+from oahier.file_facts import FileFacts
 from oahier.files import write_atomically
-from oahier.intake.journal import FOLDER
+from oahier.intake.destination import FOLDER
 
 _RATIO = 1000
 """More than images compress: the bytes of an empty label map stand for a few hundred each."""
@@ -41,6 +41,25 @@ def size_words(count: int) -> str:
         if count >= length:
             return f"{count / length:.1f} {unit}"
     return f"{count} bytes"
+
+
+def check_space(
+    size: int, words: str, destination: Path, advice: str = "free some space, or choose another destination"
+) -> None:
+    """Refuse to extract more than fits on a disk.
+
+    Args:
+        size: bytes of all files.
+        words: what is extracted, and where to.
+        destination: a folder on the disk.
+        advice: the end of the message.
+
+    Raises:
+        OSError: the disk has fewer free bytes.
+    """
+    free = shutil.disk_usage(destination).free
+    if size > free:
+        raise OSError(28, f"cannot extract {words}: only {size_words(free)} are free there; {advice}")
 
 
 class UnsafeArchive(ValueError):
@@ -112,10 +131,11 @@ class Archive:
         Raises:
             OSError: a file cannot be written, or the disk is too small for all of them.
         """
-        waiting = {name: path for name, path in targets.items() if not self._done(name, path, destination)}
-        self._check_space(waiting, destination)
         problems = {}
-        with self._open() as archive:
+        with closing(_extracted(destination)) as known, self._open() as archive:
+            waiting = [name for name, path in targets.items() if not self._done(name, path, known)]
+            size = sum(map(self.size, waiting))
+            check_space(size, f"{size_words(size)} from {self.path.name} to {destination}", destination)
             for name, path in targets.items():
                 if name in waiting:
                     try:
@@ -123,33 +143,23 @@ class Archive:
                     except ValueError as error:
                         problems[name] = str(error)
                     else:
-                        state = {"crc": self.checksum(name), "mtime": path.stat().st_mtime_ns}
-                        write_atomically(_record(destination, path), json.dumps(state))
+                        known.add(_key(path), self._state(name, path))
                 advance(self.size(name))
         return problems
 
     def waiting(self, targets: Mapping[str, Path], destination: Path) -> int:
         """Bytes that :meth:`extract` would write."""
-        return sum(
-            self.size(name) for name, path in targets.items() if not self._done(name, path, destination)
-        )
+        with closing(_extracted(destination)) as known:
+            return sum(self.size(name) for name, path in targets.items() if not self._done(name, path, known))
 
-    def _done(self, name: str, path: Path, destination: Path) -> bool:
-        try:
-            state = json.loads(_record(destination, path).read_text(encoding="utf-8"))
-            found = path.stat()
-        except (OSError, ValueError):
-            return False
-        expected = {"crc": self.checksum(name), "mtime": found.st_mtime_ns}
-        return bool(found.st_size == self.size(name) and state == expected)
+    def _done(self, name: str, path: Path, known: FileFacts) -> bool:
+        state = known.get(_key(path))
+        return state is not None and path.exists() and state == self._state(name, path)
 
-    def _check_space(self, waiting: Mapping[str, Path], destination: Path) -> None:
-        wanted, free = sum(map(self.size, waiting)), shutil.disk_usage(destination).free
-        if wanted > free:
-            raise OSError(
-                28, f"cannot extract {size_words(wanted)} from {self.path.name} to {destination}: "
-                f"only {size_words(free)} are free there",
-            )  # fmt: skip
+    def _state(self, name: str, path: Path) -> dict[str, int]:
+        """Checksum of a member; size of the file that it was extracted to, and time of its last change."""
+        found = path.stat()
+        return {"crc": self.checksum(name), "size": found.st_size, "mtime": found.st_mtime_ns}
 
     def _write(self, archive: zipfile.ZipFile, name: str, target: Path) -> None:
         with target.open("wb") as stream:
@@ -228,5 +238,10 @@ def _unsafe(member: zipfile.ZipInfo, name: str) -> str:
     return ""
 
 
-def _record(destination: Path, path: Path) -> Path:
-    return destination / FOLDER / "members" / f"{path.parent.name}-{path.name}.json"
+def _extracted(destination: Path) -> FileFacts:
+    """Checksum, size and time of the files that were extracted to a destination."""
+    return FileFacts(destination / FOLDER / "members.jsonl", {"format": 1})
+
+
+def _key(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

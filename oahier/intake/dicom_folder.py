@@ -1,4 +1,4 @@
-"""The series of one folder: read from all headers, or from what an earlier look has left."""
+"""Series of one folder, from the headers of all files or from the record of an earlier scan."""
 
 from __future__ import annotations
 
@@ -13,39 +13,18 @@ from oahier.images.dicom.walk import list_folder
 
 
 @dataclass(frozen=True)
-class FoundSeries:
-    """What is kept of a series while a tree is looked at; see :class:`~oahier.images.dicom.Series`.
+class FoundSeries(Series):
+    """A series of a tree that is scanned, without its files and slices.
 
     Args:
-        uid: SeriesInstanceUID.
-        folder: deepest folder that holds all its files.
         first: file of its first slice.
-        patient: PatientID.
-        study_date: ``YYYYMMDD``.
-        description: SeriesDescription.
-        protocol: ProtocolName.
-        manufacturer: of the scanner.
-        modality: ``"MR"`` for magnetic resonance.
-        laterality: ``left``, ``right`` or empty.
-        part: what tells it from the other volumes of the same ``uid``.
-        slices: number of its slices, 0 for damaged files in a folder without a sound one.
-        problems: why it cannot be read as one volume.
-        shared: how it is read where its folder holds other series too, or where it lies in several folders.
+        count: number of its slices, 0 for damaged files in a folder without a sound one.
+        shared: the series with its files where its folder holds other series too, or where it lies in several
+            folders; ``None`` where reading the folder is enough.
     """
 
-    uid: str
-    folder: Path
     first: Path
-    patient: str
-    study_date: str
-    description: str
-    protocol: str
-    manufacturer: str
-    modality: str
-    laterality: str
-    part: str
-    slices: int
-    problems: tuple[str, ...]
+    count: int
     shared: Series | None
 
 
@@ -59,7 +38,7 @@ class FolderJob:
         folders: folders whose files belong together.
         state: of the files: names, sizes and times of their last change, as a hash.
         uid: SeriesInstanceUID of the series that are wanted, ``None`` for all.
-        known: the record of an earlier look, if files were the same then.
+        known: the record of an earlier scan, if files were the same then.
     """
 
     source: Path
@@ -93,16 +72,13 @@ def look_into(job: FolderJob) -> tuple[dict[str, Any], list[FoundSeries]]:
 
 
 def _first(series: Series) -> tuple[int, int]:
-    """The place of the first slice; the first file of those that are all damaged."""
+    """File number and frame of the first slice; the first file of those that are all damaged."""
     return series.places[0] if series.places else (0, 0)
 
 
 def _found(series: Series, first: Path, slices: int, alone: bool) -> FoundSeries:
-    return FoundSeries(
-        series.uid, series.folder, first, series.patient, series.study_date, series.description,
-        series.protocol, series.manufacturer, series.modality, series.laterality, series.part, slices,
-        series.problems, None if alone else series,
-    )  # fmt: skip
+    fields = vars(series) | {"files": (), "places": ()}
+    return FoundSeries(**fields, first=first, count=slices, shared=None if alone else series)
 
 
 def _entry(source: Path, series: Series, alone: bool) -> dict[str, Any]:
@@ -120,24 +96,16 @@ def _remembered(source: Path, entry: dict[str, Any]) -> FoundSeries:
     folder, (name, frame) = source / entry["folder"], entry["first"]
     first = folder / name
     identity = read_slices(first)[frame].identity if entry["slices"] else Identity("")
-    shared = (name for name in Identity.__dataclass_fields__ if name != "laterality")
-    series = Series(
-        **{name: getattr(identity, name) for name in shared},
-        folder=folder,
-        files=tuple(folder / file for file in entry.get("files", ())),
-        laterality=entry["laterality"],
-        echo=entry["echo"],
-        part=entry["part"],
-        problems=tuple(entry["problems"]),
-        notes=tuple(entry["notes"]),
-        places=tuple(_places(entry.get("places", ()))),
-        slices=(),
-    )
+    fields = vars(identity) | {name: entry[name] for name in ("laterality", "echo", "part")}
+    fields |= {name: tuple(entry[name]) for name in ("problems", "notes")}
+    files = tuple(folder / file for file in entry.get("files", ()))
+    places = tuple(_places(entry.get("places", ())))
+    series = Series(**fields, folder=folder, files=files, places=places, slices=())
     return _found(series, first, entry["slices"], "files" not in entry)
 
 
 def _runs(places: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Places as ``[file, frame, how many files]``, as long as each slice is the same frame of the next file.
+    """Places of slices as ``[file, frame, count]``: the same frame of ``count`` files, one after the other.
 
     >>> _runs([(0, 0), (1, 0), (2, 0), (2, 1)])
     [[0, 0, 3], [2, 1, 1]]

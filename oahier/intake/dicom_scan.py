@@ -1,23 +1,24 @@
-"""All series of a tree of DICOM files, folder by folder; an interrupted look goes on where it stopped."""
+"""Scan of a tree of DICOM files for series, folder by folder, remembered between runs."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oahier.file_facts import FileFacts
 from oahier.images.dicom.walk import folders_in
+from oahier.intake.destination import FOLDER
 from oahier.intake.dicom_folder import FolderJob, FoundSeries, look_into
-from oahier.intake.folder_journal import FolderJournal
-from oahier.intake.journal import FOLDER
-from oahier.intake.parallel import ImportInterrupted
-from oahier.processes import ProcessKilled, process_map
-from oahier.progress import announce, progress
+from oahier.processes import process_map
+from oahier.progress import announce
+from oahier.progress import progress as show
 
 STORE = "series.jsonl"
-"""What is remembered of every folder, in ``.import`` of the destination."""
+"""Records of all folders, in ``.import`` of the destination."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class TreeScan:
 
         Raises:
             ValueError: a folder cannot be listed, or a negative number of workers.
-            ImportInterrupted: a process was killed or ran out of memory.
+            ProcessKilled: a process that read headers was killed.
             OSError: the destination cannot be written.
         """
         from oahier import __version__
@@ -54,50 +55,36 @@ class TreeScan:
         announce(f"reading the headers of all files in {self.source}", show=self.progress)
         heading = {"importer": "dicom", "oahier": __version__, "source": str(self.source.absolute())}
         heading |= {"look": "2"}  # another one where series are judged in another way
-        with FolderJournal(self.destination / FOLDER / STORE, heading) as journal:
+        with closing(FileFacts(self.destination / FOLDER / STORE, heading)) as known:
             single = [
                 FolderJob(self.source, self._name(one.folder), (one.folder,), _hash(one.state))
                 for one in folders_in(self.source, apart=self.destination)
                 if one.files
             ]
-            found = self._look(single, journal)
+            found = self._look(single, known)
             states = {job.folders[0]: job.state for job in single}
             spread = _spread(found)
             several = [
                 FolderJob(self.source, self._name(first), where, _hash([states[one] for one in where]), uid)
                 for uid, (first, where) in spread.items()
             ]
-            found = [one for one in found if not one.slices or one.uid not in spread]
-            found += self._look(several, journal)
-            journal.keep({job.path for job in (*single, *several)})
+            found = [one for one in found if not one.count or one.uid not in spread]
+            found += self._look(several, known)
+            known.keep({job.path for job in (*single, *several)})
         return sorted(found, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
 
     def fits(self, one: FoundSeries) -> bool:
         """True if a series is wanted."""
         return bool(self.wanted.search(one.description) or self.wanted.search(one.protocol))
 
-    def _look(self, jobs: Sequence[FolderJob], journal: FolderJournal) -> list[FoundSeries]:
+    def _look(self, jobs: Sequence[FolderJob], known: FileFacts) -> list[FoundSeries]:
         found: list[FoundSeries] = []
-        if not jobs:
-            return found
-
-        def with_record(job: FolderJob) -> FolderJob:
-            known = journal.get(job.path)
-            return replace(job, known=known) if known and known.get("state") == job.state else job
-
-        workers = 0 if self.workers > 0 and len(jobs) == 1 else min(self.workers, len(jobs))
-        looks = process_map(look_into, map(with_record, jobs), workers, ahead=4, name=lambda job: job.path)
-        try:
-            for record, series in progress(looks, len(jobs), "reading headers, folders", show=self.progress):
-                if journal.get(record["path"]) != record:
-                    journal.add(record)
-                found += [one if self.fits(one) else replace(one, shared=None) for one in series]
-        except ProcessKilled as error:
-            raise ImportInterrupted(
-                f"a process was killed while it read {error.items}; what was done is kept in "
-                f"{self.destination}: run the same import again, with fewer workers than {workers} if "
-                "memory is short"
-            ) from error
+        with_records = [_with_record(job, known) for job in jobs]
+        results = process_map(look_into, with_records, self.workers, ahead=4, name=lambda job: job.path)
+        for record, series in show(results, len(jobs), "reading headers, folders", show=self.progress):
+            if known.get(record["path"]) != record:
+                known.add(record["path"], record)
+            found += [one if self.fits(one) else replace(one, shared=None) for one in series]
         return found
 
     def _name(self, path: Path) -> str:
@@ -108,7 +95,7 @@ def _spread(found: Sequence[FoundSeries]) -> dict[str, tuple[Path, tuple[Path, .
     """Series that lie in several folders: their first file, and the folders, by SeriesInstanceUID."""
     groups: dict[str, list[FoundSeries]] = {}
     for one in found:
-        if one.slices:
+        if one.count:
             groups.setdefault(one.uid, []).append(one)
     spread = {}
     for uid, group in groups.items():
@@ -116,6 +103,11 @@ def _spread(found: Sequence[FoundSeries]) -> dict[str, tuple[Path, tuple[Path, .
         if len(folders) > 1:
             spread[uid] = min(one.first for one in group), tuple(folders)
     return spread
+
+
+def _with_record(job: FolderJob, known: FileFacts) -> FolderJob:
+    record = known.get(job.path)
+    return replace(job, known=record) if record and record.get("state") == job.state else job
 
 
 def _hash(state: object) -> str:

@@ -12,11 +12,11 @@ from typing import Literal
 
 from oahier.files import write_atomically
 from oahier.intake.candidate import ImportResult, LeftOut
+from oahier.intake.destination import locked
 from oahier.intake.dicom_folder import FoundSeries
 from oahier.intake.dicom_join import DicomKnees, shown
 from oahier.intake.dicom_labels import DicomLabels, read_labels
 from oahier.intake.dicom_scan import TreeScan
-from oahier.intake.journal import locked
 from oahier.intake.oai_series import series_pattern
 from oahier.intake.options import read_pairs
 from oahier.intake.write import finish_import
@@ -95,7 +95,7 @@ def import_dicom(
     if not source.is_dir():
         raise OSError(2, f"cannot read {source}: no such folder; expected a tree of DICOM files")
     pattern = series_pattern(series)
-    with locked(destination):
+    with locked(destination, "dicom"):
         scan = TreeScan(source, destination, pattern, workers, progress)
         found = [_identified(one, source, patients) for one in scan.series()]
         table, left_out = DicomLabels("", []), list[LeftOut]()
@@ -104,7 +104,7 @@ def import_dicom(
                 Path(labels), read_pairs("columns", columns), read_pairs("values", values), covariates,
                 sheet, separator, dict.fromkeys(one.patient for one in found),
             )  # fmt: skip
-        wanted = [one for one in found if not one.slices or scan.fits(one)]
+        wanted = [one for one in found if not one.count or scan.fits(one)]
         _write_found(destination / FOUND, source, found, wanted, table, dated=visits == "date")
         _check_choice(source, destination, _sound(found), _sound(wanted), series)
         knees = DicomKnees(source, table, visits)
@@ -134,7 +134,7 @@ def _identified(one: FoundSeries, source: Path, patients: str) -> FoundSeries:
 
 def _sound(found: Sequence[FoundSeries]) -> list[FoundSeries]:
     """Series without damaged files in folders without a sound one, of which no header tells a description."""
-    return [one for one in found if one.slices]
+    return [one for one in found if one.count]
 
 
 def _check_choice(
@@ -178,6 +178,6 @@ def _write_found(
         chosen = "yes" if id(one) in used and not one.problems else "no"
         table.writerow(
             [shown(one, source), labels.subject(one.patient), date, one.description, one.protocol, one.part,
-             one.modality, one.laterality, one.slices, chosen, "; ".join(one.problems)]
+             one.modality, one.laterality, one.count, chosen, "; ".join(one.problems)]
         )  # fmt: skip
     write_atomically(path, stream.getvalue())

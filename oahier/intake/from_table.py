@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oahier.images.knee import LABEL_IDS
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
-from oahier.intake.journal import Journal
+from oahier.intake.journal import written_files
 from oahier.intake.label_maps import LabelIds
 from oahier.intake.options import read_ids, read_pairs
 from oahier.intake.path_patterns import Template, exists
@@ -130,7 +130,7 @@ class _Finder:
             raise ValueError(
                 f"series: expected a regular expression, got {self.series!r}: {error}"
             ) from error
-        own = Journal(self.destination).written()
+        own = written_files(self.destination)
         self._templates = {
             name: Template(pattern, self.root, own)
             for name, pattern in (("mri", self.mri), ("cartilage", self.cartilage))

@@ -1,4 +1,4 @@
-"""Opening the files of one knee: what is wrong with them, what they are, and what has to be written."""
+"""Checks of the files of one knee, and the images that an import writes for it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from oahier.files import feed_file
 from oahier.images import Image, UnreadableImage, orientation_doubt, read_image, write_image
 from oahier.images.knee import label_findings, other_grid, volume_faults
 from oahier.intake.candidate import Candidate
-from oahier.intake.journal import Journal, Record
+from oahier.intake.journal import Record
 
 _FEW, _SHAPE = 12, 2
 """Different values up to which a volume is no image; two are a shape, which somebody may learn from."""
 
 
-def examine(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
-    """Open a knee, write what has to be written, and keep a record of it.
+def examine(candidate: Candidate, destination: Path, convert: bool) -> Record:
+    """Open a knee, and write what has to be written.
 
     Raises:
         OSError: the destination cannot be written.
     """
     try:
-        record = _examined(candidate, destination, convert, fingerprint)
+        return _examined(candidate, destination, convert)
     except UnreadableImage as error:
-        record = Record(fingerprint, reason=str(error))
-    Journal(destination).write(candidate.knee, record)
-    return record
+        return Record(reason=str(error))
 
 
-def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprint: str) -> Record:
+def _examined(candidate: Candidate, destination: Path, convert: bool) -> Record:
     image, side = _open(candidate)
     faults = volume_faults(image.data)
     few = _few_values(image.data)
@@ -53,7 +51,7 @@ def _examined(candidate: Candidate, destination: Path, convert: bool, fingerprin
     for name, voxels in written.values():
         path = write_image(destination / name, image.in_source_axes(voxels), image.source.affine)
         sizes[name] = path.stat().st_size
-    return Record(fingerprint, "", side, _hash(candidate), sizes, notes)
+    return Record("", "", side, _hash(candidate), sizes, notes)
 
 
 def _open(candidate: Candidate) -> tuple[Image, str]:

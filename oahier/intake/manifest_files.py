@@ -1,4 +1,4 @@
-"""The files that an import leaves: manifest, log, provenance and a fragment of configuration."""
+"""Files that an import writes: manifest, log, provenance and a fragment of configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.files import write_atomically
 from oahier.images import image_files
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
-from oahier.intake.journal import Journal, Record, size_of
+from oahier.intake.journal import Record, size_of
 from oahier.types import MISSING
 
 PROVENANCE = ("source", "source_hash", "licence")
@@ -29,34 +29,13 @@ PROVENANCE = ("source", "source_hash", "licence")
 
 @dataclass(frozen=True)
 class Origin:
-    """What an import is of: importer, source, terms, options, and what had to be decided."""
+    """Importer, source, terms, options, and what had to be decided."""
 
     importer: str
     source: Path
     licence: str
     options: Mapping[str, Any]
     notes: tuple[str, ...]
-
-
-def check_destination(folder: Path, importer: str) -> None:
-    """Refuse a folder whose manifest is not of this kind of import.
-
-    Raises:
-        ValueError: says what the folder holds.
-    """
-    if not (folder / "manifest.csv").exists():
-        return
-    try:
-        report = json.loads((folder / "import.json").read_text(encoding="utf-8"))
-        found = str(report["importer"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{folder} holds a manifest.csv that no import wrote; it would be replaced. Choose another folder"
-        ) from None
-    if found != importer:
-        raise ValueError(
-            f"{folder} holds an import of {found!r}, which {importer!r} would replace; choose another folder"
-        )
 
 
 def shown_source(candidate: Candidate, source: Path) -> str:
@@ -128,10 +107,9 @@ def write_outputs(
     folder: Path,
     kept: Sequence[tuple[Candidate, Record]],
     left_out: list[LeftOut],
-    records: Mapping[str, Record],
     origin: Origin,
 ) -> ImportResult:
-    """Write the log, the provenance and the configuration, and last the manifest; then tidy up.
+    """Write the log, the provenance and the configuration, and last the manifest.
 
     Raises:
         ValueError: no knee is left, or the knees contradict each other.
@@ -156,7 +134,6 @@ def write_outputs(
     _write_changed(folder / "import.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     _write_changed(folder / "data.yaml", _fragment(folder, origin.options))
     _write_changed(folder / "manifest.csv", table.to_csv(index=False, lineterminator="\n"))
-    _tidy(folder, records)
     return ImportResult(read_manifest(folder / "manifest.csv"), left_out, folder, report)
 
 
@@ -221,19 +198,6 @@ def counts(table: pd.DataFrame, left_out: Sequence[LeftOut]) -> dict[str, Any]:
         },
         "left_out": len(left_out),
     }
-
-
-def _tidy(folder: Path, records: Mapping[str, Record]) -> None:
-    """Remove the records of knees that are gone, and the files that were written for them."""
-    journal = Journal(folder)
-    for knee in journal.knees():
-        if knee in records:
-            continue
-        record = journal.read(knee)
-        for name in record.written if record else ():
-            if name in (f"images/{knee}.nii.gz", f"cartilage/{knee}.nii.gz"):
-                (folder / name).unlink(missing_ok=True)
-        journal.forget(knee)
 
 
 def _write_changed(path: Path, text: str) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oahier.intake.candidate import Candidate, ImportResult
-from oahier.intake.journal import locked
-from oahier.intake.manifest_files import check_destination
+from oahier.intake.destination import locked
 from oahier.intake.oai_codes import tables_of_folder, visit_list
 from oahier.intake.oai_covariates import Covariates, read_covariates
 from oahier.intake.oai_extracted import remove_unused, unpack_all
@@ -73,8 +72,7 @@ def import_oai(
     wanted = Wanted(visit_list("visits", visits), wanted_sides("sides", sides), series_pattern(series))
     readings, given = read_tables(source, grades)
     details = read_covariates(covariates) if covariates else Covariates()
-    with locked(destination):
-        check_destination(destination, "oai")
+    with locked(destination, "oai"):
         finder = SeriesFinder(source, destination, wanted)
         finder.look(find_folders(checked_folder(source), destination, progress))
         candidates = [knee_of(item, source, readings if given else None, details) for item in finder.chosen()]

@@ -1,4 +1,4 @@
-"""Series of the Osteoarthritis Initiative as NDA packs them: one ``<series>.tar.gz`` each."""
+"""Packed series of the Osteoarthritis Initiative: one ``<series>.tar.gz`` each, as NDA distributes them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ _LARGEST = 64 << 20
 
 _RATIO = 20
 """More than images compress."""
+
+
+def state_of(archive: Path) -> list[int]:
+    """Size of an archive, and time of its last change in nanoseconds.
+
+    Raises:
+        OSError: the archive cannot be read.
+    """
+    state = archive.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 def first_member(archive: Path, folder: Path) -> bool:

@@ -1,15 +1,18 @@
-"""Which series of the Osteoarthritis Initiative are imported, and why others are not."""
+"""Choice of one series for each knee and visit of the Osteoarthritis Initiative."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oahier.file_facts import FileFacts
 from oahier.intake.candidate import LeftOut
-from oahier.intake.oai_extracted import PackedFaults, series_faults
+from oahier.intake.destination import FOLDER
+from oahier.intake.oai_faults import packed_faults, series_faults
 from oahier.intake.oai_sides import WantedSides
 from oahier.intake.oai_tree import SeriesFolder, place_of
 
@@ -145,13 +148,13 @@ class SeriesFinder:
 
     def _faults(self, group: Sequence[OaiSeries]) -> dict[OaiSeries, str]:
         """Why series are not one whole volume; archives are opened unless they lie unpacked beside."""
-        judge = PackedFaults(self.destination)
         faults = {one: series_faults(self.source / one.item.path) for one in group if not one.item.packed}
         whole = {one.item.path for one, fault in faults.items() if not fault}
-        for one in group:
-            if one.item.packed:
-                beside = one.item.unpacked_path in whole
-                faults[one] = "" if beside else judge.faults(self.source / one.item.path)
+        with closing(FileFacts(self.destination / FOLDER / "packed-faults.jsonl", {"format": 1})) as known:
+            for one in group:
+                if one.item.packed:
+                    beside = one.item.unpacked_path in whole
+                    faults[one] = "" if beside else packed_faults(self.source / one.item.path, known)
         return faults
 
     def notes(self) -> list[str]:

@@ -1,19 +1,19 @@
-"""Series in the folders of the Osteoarthritis Initiative, found by the header of one file each."""
+"""Search for series in the folders of the Osteoarthritis Initiative, by the header of one file each."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oahier.files import write_atomically
+from oahier.file_facts import FileFacts
 from oahier.images.dicom.headers import NoDicom, NoImage, read_slices, side_in_words
 from oahier.images.errors import reason
-from oahier.intake.journal import FOLDER
+from oahier.intake.destination import FOLDER
 from oahier.intake.oai_codes import visit_of_path
 from oahier.intake.oai_extracted import extracted_folders
 from oahier.intake.oai_packed import ARCHIVE, first_member
@@ -67,7 +67,7 @@ class SeriesFolder:
 
 @dataclass(frozen=True)
 class Place:
-    """What the folders above a series tell: subject, date of the examination and visit, or empty."""
+    """Subject, date of the examination and visit, as the folders above a series tell; empty if unknown."""
 
     subject: str = ""
     date: str = ""
@@ -92,33 +92,26 @@ def place_of(path: Path) -> Place:
 def find_folders(source: Path, destination: Path, progress: bool) -> list[SeriesFolder]:
     """All folders and archives of a tree that hold DICOM images, by path.
 
-    What was found is kept in the destination: a second look, or one after an interruption, opens only what
-    is new, or could not be read. Links are not followed.
+    Findings are kept in the destination: a second search, or one after an interruption, opens only what is
+    new, or could not be read. Links are not followed.
 
     Raises:
         OSError: the source cannot be listed, or the destination not written.
     """
-    store = destination / FOLDER / "series.jsonl"
-    known = _known(store, source)
     found: dict[str, SeriesFolder] = {}
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with store.open("a", encoding="utf-8") as stream:
-        if not known:
-            stream.write(json.dumps({"source": str(source.absolute())}) + "\n")
-        places = _places(source, destination, known)
-        for path, changed, leaf in show(places, None, "looking for series", show=progress):
+    heading = {"importer": "oai", "source": str(source.absolute())}
+    with closing(FileFacts(destination / FOLDER / "series.jsonl", heading)) as known:
+        for path, changed, leaf in show(
+            _places(source, destination, known), None, "looking for series", show=progress
+        ):
             relative = path.relative_to(source).as_posix()
-            item = known.get(relative)
+            item = _remembered(known, relative)
             if item is None or item.changed != changed or item.fault:
                 item = look_at(source, path)
-            item = replace(item, leaf=leaf)
-            if item != known.get(relative):
-                stream.write(json.dumps(asdict(item)) + "\n")
-                stream.flush()
-            found[relative] = item
-    lines = [{"source": str(source.absolute())}, *(asdict(found[name]) for name in sorted(found))]
-    if found != known:
-        write_atomically(store, "".join(json.dumps(line) + "\n" for line in lines))
+            found[relative] = item = replace(item, leaf=leaf)
+            if asdict(item) != known.get(relative):
+                known.add(relative, asdict(item))
+        known.keep(found)
     return [found[name] for name in sorted(found) if found[name].description or found[name].fault]
 
 
@@ -128,34 +121,18 @@ def look_at(source: Path, path: Path) -> SeriesFolder:
     return replace(_opened(path), path=path.relative_to(source).as_posix(), changed=changed)
 
 
-def _known(store: Path, source: Path) -> dict[str, SeriesFolder]:
-    """What an earlier look at the same source found; the last line of one that was killed may be cut."""
-    try:
-        first, *lines = store.read_text(encoding="utf-8").splitlines()
-        if json.loads(first) != {"source": str(source.absolute())}:
-            raise ValueError
-    except (OSError, ValueError):
-        store.unlink(missing_ok=True)
-        return {}
-    known = {}
-    for line in lines:
-        try:
-            item = SeriesFolder(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        known[item.path] = item
-    return known
+def _remembered(known: FileFacts, path: str) -> SeriesFolder | None:
+    record = known.get(path)
+    return SeriesFolder(**record) if record else None
 
 
-def _places(
-    source: Path, destination: Path, known: dict[str, SeriesFolder]
-) -> Iterator[tuple[Path, int, bool]]:
+def _places(source: Path, destination: Path, known: FileFacts) -> Iterator[tuple[Path, int, bool]]:
     """Folders that hold files, and archives: time of the last change, and whether nothing is below."""
     own = {destination.resolve(), *extracted_folders(destination)}
     waiting = [(source, source.stat().st_mtime_ns)]
     while waiting:
         here, changed = waiting.pop()
-        item = known.get(here.relative_to(source).as_posix())
+        item = _remembered(known, here.relative_to(source).as_posix())
         if item is not None and item.changed == changed and item.leaf:
             yield here, changed, True
             continue
@@ -183,7 +160,7 @@ def _places(
 
 
 def _opened(path: Path) -> SeriesFolder:
-    """What the first image of a folder or an archive says."""
+    """Header of the first image of a folder or an archive."""
     if path.is_file():
         return _opened_archive(path)
     faults = []

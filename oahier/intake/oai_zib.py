@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
-from oahier.intake.journal import locked
-from oahier.intake.manifest_files import check_destination
+from oahier.intake.destination import locked
 from oahier.intake.oai import checked_folder, grade_notes, knee_of, read_tables
 from oahier.intake.oai_covariates import Covariates, read_covariates
 from oahier.intake.oai_extracted import remove_unused, unpack_all
@@ -74,8 +73,7 @@ def import_oai_zib(
     readings, given = read_tables(tree, grades)
     details = read_covariates(covariates) if covariates else Covariates()
     folds = read_folds(source)
-    with locked(destination):
-        check_destination(destination, "oai-zib")
+    with locked(destination, "oai-zib"):
         wanted = Wanted(("V00",), wanted_sides("sides", sides), series_pattern(SERIES))
         finder = SeriesFinder(tree, destination, wanted)
         listed = read_paths(source)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
-from oahier.intake.journal import locked
+from oahier.intake.destination import locked
 from oahier.intake.oaizib_cm_table import candidates_of, knee_name, read_rows
 from oahier.intake.source_files import SourceFiles
 from oahier.intake.write import finish_import
@@ -54,7 +54,7 @@ def import_oaizib_cm(
     """
     source, destination = Path(source), Path(destination)
     files = SourceFiles(source, destination)
-    with locked(destination):
+    with locked(destination, "oaizib-cm"):
         found, left_out = _images(files)
         notes: list[str] = []
         rows = list(read_rows(files, notes))

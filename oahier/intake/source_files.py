@@ -92,9 +92,9 @@ class SourceFiles:
             announce(f"extracting {size_words(waiting)} to {self.destination}", show=progress)
         lost: dict[str, str] = {}
         total = sum(archive.size(member) for archive, inner in grouped.values() for member in inner)
-        with bar("extracting, MB", total >> 20, show=progress and bool(waiting)) as advance:
+        with bar("extracting, MB", round(total / 1e6), show=progress and bool(waiting)) as advance:
             for archive, inner in grouped.values():
-                problems = archive.extract(inner, self.destination, lambda size: advance(size / (1 << 20)))
+                problems = archive.extract(inner, self.destination, lambda size: advance(size / 1e6))
                 lost |= {
                     name: problems[m] for name in members if (m := self._member(name, archive)) in problems
                 }

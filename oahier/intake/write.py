@@ -1,19 +1,25 @@
-"""The second half of every import: open all images, then write the manifest and the log."""
+"""The second half of every import: all images are opened, then manifest and log are written."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from oahier.data.manifest.columns import LONGEST_NAME, UNFIT
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
-from oahier.intake.journal import Journal, Record, fingerprint, locked, remove_temporary_files
-from oahier.intake.manifest_files import Origin, check_destination, write_outputs
-from oahier.intake.parallel import examine_all
+from oahier.intake.destination import locked
+from oahier.intake.journal import Journal, Record, fingerprint
+from oahier.intake.knee_files import examine
+from oahier.intake.manifest_files import Origin, write_outputs
+from oahier.processes import process_map
 from oahier.progress import announce
+from oahier.progress import progress as show
 
 
 def finish_import(
@@ -58,16 +64,15 @@ def finish_import(
     Raises:
         ValueError: nothing could be imported, the knees contradict each other as a table, or the folder
             holds something else or files of the source that would be replaced.
+        ImportInterrupted: a process was killed or ran out of memory.
         OSError: the destination cannot be written, is full, or is being written by another import.
     """
     folder, source, options = Path(destination), Path(source), dict(options or {})
-    with locked(folder):
-        check_destination(folder, importer)
-        remove_temporary_files(folder)
+    with locked(folder, importer), closing(Journal(folder)) as journal:
         knees, apart = _named_apart(candidates, source)
         out = [*left_out, *apart]
         _keep_sources(folder, knees, convert)
-        records = _records(folder, knees, convert, workers, progress)
+        records = _records(journal, knees, convert, workers, progress)
         kept: list[tuple[Candidate, Record]] = []
         for candidate in knees:
             record = records[candidate.knee]
@@ -78,28 +83,37 @@ def finish_import(
                 kept.append((candidate, record))
         out = sorted(set(out), key=lambda item: (item.knee, item.source, item.reason))
         origin = Origin(importer, source, licence, options, tuple(notes))
-        return write_outputs(folder, kept, out, records, origin)
+        result = write_outputs(folder, kept, out, origin)
+        journal.remove_others(set(records))
+        return result
 
 
 def _records(
-    folder: Path, knees: list[Candidate], convert: bool, workers: int, progress: bool
+    journal: Journal, knees: list[Candidate], convert: bool, workers: int, progress: bool
 ) -> dict[str, Record]:
     """The records of all knees: those that still hold, and new ones of the others."""
-    journal, records, waiting = Journal(folder), {}, []
+    records: dict[str, Record] = {}
+    waiting: list[tuple[Candidate, str]] = []
     for candidate in knees:
         try:
             print_ = fingerprint(candidate, convert)
         except OSError as error:
             missing = error.filename or candidate.mri
-            records[candidate.knee] = Record("", f"{missing} cannot be read: {error.strerror or error}")
+            records[candidate.knee] = Record(reason=f"{missing} cannot be read: {error.strerror or error}")
             continue
         known = journal.valid(candidate.knee, print_)
         if known is None:
             waiting.append((candidate, print_))
         else:
             records[candidate.knee] = known
-    _announce(folder, [candidate for candidate, _ in waiting], convert, progress)
-    records |= examine_all(folder, waiting, convert, workers, progress, done=len(records))
+    candidates = [candidate for candidate, _ in waiting]
+    _announce(journal.destination, candidates, convert, progress)
+    look = partial(examine, destination=journal.destination, convert=convert)
+    found = process_map(look, candidates, workers, ahead=4, name=lambda candidate: candidate.knee)
+    shown = show(found, len(knees), "opening images", show=progress, done=len(records))
+    for (candidate, print_), record in zip(waiting, shown, strict=True):
+        records[candidate.knee] = replace(record, fingerprint=print_)
+        journal.remember(candidate.knee, records[candidate.knee])
     return records
 
 

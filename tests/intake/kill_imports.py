@@ -18,7 +18,7 @@ from oahier.intake import import_oaizib_cm
 
 
 def remembered(folder: Path) -> int:
-    return sum(1 for _ in (folder / ".import").glob("*/*.json"))
+    return sum(path.read_bytes().count(b"\n") for path in (folder / ".import").glob("*.jsonl"))
 
 
 def main(source: str, destination: str, kills: int, workers: int) -> None:

@@ -72,10 +72,10 @@ def test_an_interrupt_says_how_to_go_on(
 ) -> None:
     make_oaizib_cm(tmp_path / "tree", train=7, test=3)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("oahier.intake.parallel.examine", interrupt)
+    monkeypatch.setattr("oahier.intake.write.examine", interrupt)
     command = ["data", "import", "oaizib-cm", str(tmp_path / "tree"), str(tmp_path / "dest"), "--workers=0"]
     assert main(command) == 130
     assert "interrupted; what was done is kept in" in words(capsys)[1]

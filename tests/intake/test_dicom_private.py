@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +118,6 @@ def test_what_is_remembered_tells_nobody(export: Path, tmp_path: Path) -> None:
     import_dicom(export, tmp_path / "dest", series="PD", progress=False)
     content = (tmp_path / "dest/.import/series.jsonl").read_text()
     assert len(content.splitlines()) == 1 + 16 + 1  # heading, folders, and the series over two of them
-    assert json.loads(content.splitlines()[1])["path"] == "a"
+    assert content.splitlines()[1].startswith('"a"\t{"path": "a", ')
     for secret in (*NAMES, *IDS, *DATES):
         assert secret not in content, f"{secret} is remembered"

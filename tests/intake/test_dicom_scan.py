@@ -15,10 +15,11 @@ from miniature.hospital import SAGITTAL, knee_volume
 import oahier.intake.dicom_scan as dicom_scan
 from oahier.images.dicom import find_series, read_series
 from oahier.images.dicom.headers import read_slices
+from oahier.intake.destination import ImportInterrupted
 from oahier.intake.dicom_folder import FolderJob, FoundSeries
 from oahier.intake.dicom_scan import TreeScan
 from oahier.intake.from_dicom import import_dicom
-from oahier.intake.parallel import ImportInterrupted
+from oahier.processes import ProcessKilled
 
 FIELDS = ("uid", "folder", "patient", "study_date", "description", "protocol", "manufacturer", "modality",
           "laterality", "part", "problems")  # fmt: skip
@@ -89,7 +90,7 @@ def test_what_is_found_is_what_the_whole_tree_holds(tree: Path, tmp_path: Path, 
     assert first == again
     for one, whole in zip(first, expected, strict=True):
         assert [getattr(one, name) for name in FIELDS] == [getattr(whole, name) for name in FIELDS]
-        assert (one.slices, one.first) == (len(whole.slices), whole.slices[0].path)
+        assert (one.count, one.first) == (len(whole.slices), whole.slices[0].path)
         alone = len(list(find_series(whole.folder, recursive=False))) == 1
         assert (one.shared is None) == (alone and whole.folder == whole.files[0].parent)
         assert one.shared in (None, whole.without_slices())
@@ -156,10 +157,12 @@ def test_an_interrupted_look_goes_on(
 
 def test_a_process_that_is_killed(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicom_scan, "look_into", _die)
-    with pytest.raises(
-        ImportInterrupted, match=r"killed.*kept in .*dest: run the same .* fewer workers than 2"
-    ):
+    with pytest.raises(ProcessKilled, match=r"killed.* fewer than 2 \(it worked on disk, disk/0\)"):
         scan(tree, tmp_path / "dest", workers=2)
+    with pytest.raises(
+        ImportInterrupted, match=r"killed while it read disk, disk/0; .* kept in .*dest: run the same import"
+    ):
+        import_dicom(tree, tmp_path / "dest", series="PD", workers=2, progress=False)
 
 
 def _die(job: FolderJob):

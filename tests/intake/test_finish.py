@@ -16,12 +16,12 @@ from miniature.dicom import write_dicom_series
 from miniature.oaizib_cm import make_oaizib_cm, write_knee, zipped
 from miniature.steps import KilledOnce
 
-import oahier.intake.parallel as parallel
+import oahier.intake.write as write
 from oahier.images import read_image
 from oahier.images.dicom import find_series, read_series
 from oahier.intake import Candidate, LeftOut, finish_import, import_oaizib_cm
-from oahier.intake.journal import ImportBusy, Journal
-from oahier.intake.parallel import ImportInterrupted
+from oahier.intake.destination import ImportBusy, ImportInterrupted
+from oahier.intake.journal import Journal
 
 KILLS = Path(__file__).with_name("kill_imports.py")
 
@@ -54,13 +54,13 @@ def run(tmp_path: Path, knees: list[Candidate], left_out: list[LeftOut] | None =
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the knees that are opened from now on."""
     names: list[str] = []
-    examine = parallel.examine
+    examine = write.examine
 
-    def spy(candidate, *rest):
+    def spy(candidate, **options):
         names.append(candidate.knee)
-        return examine(candidate, *rest)
+        return examine(candidate, **options)
 
-    monkeypatch.setattr(parallel, "examine", spy)
+    monkeypatch.setattr(write, "examine", spy)
     return names
 
 
@@ -134,7 +134,7 @@ def test_files_of_knees_that_are_gone_are_removed(tmp_path: Path, knees: list[Ca
     assert sorted(path.name for path in (tmp_path / "dest/images").iterdir()) == [
         "0-right.nii.gz", "1-right.nii.gz",
     ]  # fmt: skip
-    assert Journal(tmp_path / "dest").knees() == ["0-right", "1-right"]
+    assert list(Journal(tmp_path / "dest")) == ["0-right", "1-right"]
 
 
 def test_damaged_and_contradicting_knees_are_left_out(tmp_path: Path, knees: list[Candidate]) -> None:
@@ -290,7 +290,7 @@ def test_two_imports_at_once(tmp_path: Path, knees: list[Candidate]) -> None:
 def test_a_worker_that_is_killed(tmp_path: Path, knees: list[Candidate]) -> None:
     knees = [replace(knee, mask=KilledOnce(tmp_path / "flag")) for knee in knees]
     with pytest.raises(
-        ImportInterrupted, match=r"was killed.* of 4 knees; what was done is kept .*run the same"
+        ImportInterrupted, match=r"was killed while it read 0-right; what was done is kept .*run the same"
     ):
         run(tmp_path, knees, workers=1)
     assert not (tmp_path / "dest/manifest.csv").exists()

@@ -114,7 +114,7 @@ def test_folders_that_are_no_longer_used_are_removed(tree: Path, tmp_path: Path)
         "9000099-left-V00/10027613", "9000622/20040314",
     ]  # fmt: skip
     assert not (folder / RIGHT).exists()
-    assert len(list((tmp_path / "dest/.import/packed").iterdir())) == 1
+    assert len(list(extracted._extracted(tmp_path / "dest"))) == 1
     assert len(list(own.iterdir())) == 10, "what no import extracted stays"
 
 
@@ -153,7 +153,7 @@ def test_killed_anywhere_the_next_run_puts_it_right(tree: Path, tmp_path: Path) 
         extracted.remove_unused(folder, kept)
         assert lost == []
         assert contents(folder / "dicom") == contents(tmp_path / "fresh/dicom"), folder.name
-        assert len(list((folder / ".import/packed").iterdir())) == 2
+        assert len(list(extracted._extracted(folder))) == 2
     assert hashes(run(tree, folders[3])) == hashes(fresh)
 
 

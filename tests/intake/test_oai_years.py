@@ -219,27 +219,27 @@ def test_an_interrupted_look_goes_on(tree: Path, tmp_path: Path, monkeypatch: py
 
 
 def test_an_interrupted_import_goes_on(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from oahier.intake import parallel
+    from oahier.intake import write
 
-    examine, done = parallel.examine, []
+    examine, done = write.examine, []
 
-    def until_two(candidate: Any, *rest: Any) -> Any:
+    def until_two(candidate: Any, **options: Any) -> Any:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(candidate.knee)
-        return examine(candidate, *rest)
+        return examine(candidate, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(parallel, "examine", until_two)
+        patch.setattr(write, "examine", until_two)
         with pytest.raises(KeyboardInterrupt):
             run(tree, tmp_path / "dest")
     assert not (tmp_path / "dest/manifest.csv").exists()
     later: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(
-            parallel,
+            write,
             "examine",
-            lambda candidate, *rest: later.append(candidate.knee) or examine(candidate, *rest),
+            lambda candidate, **options: later.append(candidate.knee) or examine(candidate, **options),
         )
         run(tree, tmp_path / "dest")
     assert len(done) == 2
@@ -253,9 +253,9 @@ def test_a_new_table_changes_grades_and_opens_nothing(
     run(tree, tmp_path / "dest", grades=tree / "tables")
     table = tree / "tables/kxr_sq_bu10.txt"
     table.write_bytes(table.read_bytes().replace(b"|4|", b"|3|"))
-    from oahier.intake import parallel
+    from oahier.intake import write
 
-    monkeypatch.delattr(parallel, "examine")
+    monkeypatch.setattr(write, "examine", lambda *_, **__: pytest.fail("an image was opened"))
     result = run(tree, tmp_path / "dest", grades=tree / "tables")
     assert result.manifest.table.set_index("knee")["kl"]["9001104-right-V10"] == 3
 

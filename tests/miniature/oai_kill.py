@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import oahier.intake.oai_extracted as extracted
+from oahier.file_facts import FileFacts
 from oahier.intake.candidate import Candidate
 
 
@@ -31,7 +32,7 @@ def dying(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
 def extract(folder: Path, archives: list[Path], last: int) -> None:
     calls = [last]
     extracted.unpack = dying(extracted.unpack, calls)
-    extracted.write_atomically = dying(extracted.write_atomically, calls)
+    FileFacts.add = dying(FileFacts.add, calls)  # type: ignore[method-assign]
     os.replace, shutil.rmtree = dying(os.replace, calls), dying(shutil.rmtree, calls)
     knees = [
         Candidate(f"9000099-{side}-V00", "9000099", side, "V00", archive)
