@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from oahier.heads import Head
 from oahier.losses import FixedWeights, LossWeighting, Term
-from oahier.specs import build, build_factory, is_spec
+from oahier.specs import build, build_factory, build_nested, is_spec
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
@@ -178,6 +178,10 @@ def spare_from_decay(optimizer: Optimizer) -> None:
             optimizer.add_param_group({**options, "params": spared, "weight_decay": 0.0})
 
 
+_KNOWN = ("encoder", "heads", "terms", "loss_weights", "optimizer", "lr_scheduler", "probes")
+"""Arguments of the model itself; those of a subclass may hold any module."""
+
+
 def build_parts(specification: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments of a model from their serial form; parts that are already made stay as they are.
 
@@ -195,4 +199,4 @@ def build_parts(specification: Mapping[str, Any]) -> dict[str, Any]:
         parts["optimizer"] = build_factory(parts["optimizer"], Optimizer)
     if is_spec(parts.get("lr_scheduler")):
         parts["lr_scheduler"] = build_factory(parts["lr_scheduler"], LRScheduler)
-    return parts
+    return {name: part if name in _KNOWN else build_nested(part) for name, part in parts.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +11,16 @@ import lightning as L
 import torch
 
 from oahier.files import feed_file
-from oahier.specs import SpecError, describe
+from oahier.model.forgotten import stand_ins
+from oahier.specs import SpecError, import_class
+from oahier.specs.class_paths import path_of
 
 _log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=L.LightningModule)
+
+CLASS_KEY = "model"
+"""Entry of a checkpoint with the class of the model, and the arguments that have no serial form."""
 
 
 class CheckpointError(ValueError):
@@ -34,47 +38,17 @@ def checkpoint_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def describe_parts(**parts: Any) -> dict[str, Any]:
-    """Serial form of a model's constructor arguments; a part that cannot be described becomes ``None``."""
-    return {name: _described(part) for name, part in parts.items()}
-
-
-def forgotten_parts(specification: dict[str, Any], module: L.LightningModule) -> list[str]:
-    """Names of the parts that a checkpoint of this module will not be able to rebuild."""
-    needed = [name for name in ("encoder", "heads") if specification.get(name) is None]
-    given = [name for name in needed if getattr(module, name, None) is not None]
-    for name in given:
-        _log.warning(
-            "the %s of this %s does not remember how it was made, so its checkpoints will ask for it: "
-            "load_from_checkpoint(path, %s=...). Made with oahier.make(Class, ...) it is remembered.",
-            name,
-            type(module).__name__,
-            name,
-        )
-    return given
-
-
-def _described(part: Any) -> Any:
-    try:
-        return describe(part)
-    except SpecError:
-        return None
-
-
-def load_checkpoint_safely(
-    cls: type[M], build: Callable[..., M], path: Any, map_location: Any, arguments: dict[str, Any]
-) -> M:
+def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments: dict[str, Any]) -> M:
     """Rebuild a model and its weights, unpickling nothing; every error says what to do.
 
     Args:
-        cls: the model's class.
-        build: makes a model from its serial form and the arguments that replace parts of it.
+        cls: the class that is asked for; the checkpoint may name a subclass of it.
         path: the checkpoint.
         map_location: device for the weights.
         arguments: constructor arguments that replace those of the checkpoint.
 
     Raises:
-        CheckpointError: see :meth:`oahier.HierarchicalClassifier.load_from_checkpoint`.
+        CheckpointError: see :meth:`oahier.model.restorable.Restorable.load_from_checkpoint`.
     """
     if isinstance(path, (str, Path)) and not Path(path).is_file():
         raise CheckpointError(f"checkpoint {path}: no such file")
@@ -92,8 +66,22 @@ def load_checkpoint_safely(
             f"checkpoint {path}: expected a Lightning checkpoint with a 'state_dict', got none"
         )
     stored = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY)
+    specification = stored if isinstance(stored, dict) else {}
+    named = checkpoint.get(CLASS_KEY) or {}
+    found = _class_of(cls, named.get("class_path"), path)
+    forgotten = named.get("forgotten", ())
+    unknown = stand_ins(specification, forgotten)
+    missing = [name for name in forgotten if name not in {**arguments, **unknown}]
+    if missing:
+        raise CheckpointError(
+            f"checkpoint {path}: it does not say how to rebuild the model: the {missing[0]} that it was "
+            "trained with does not remember its arguments. Pass it: "
+            f"load_from_checkpoint(path, {missing[0]}=...)"
+        )
     try:
-        model = build(stored if isinstance(stored, dict) else {}, **arguments)
+        model: M = found.from_specification(  # type: ignore[attr-defined]
+            specification, **{**unknown, **arguments}
+        )
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint {path}: it does not say how to rebuild the model ({error}). Was it written by "
@@ -104,11 +92,40 @@ def load_checkpoint_safely(
         model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         raise CheckpointError(
-            f"checkpoint {path}: its weights do not fit this {cls.__name__}: {_shortened(error)}. "
+            f"checkpoint {path}: its weights do not fit this {found.__name__}: {_shortened(error)}. "
             "Load it without arguments to get the architecture it was trained with"
         ) from error
     model.on_load_checkpoint(checkpoint)
     return model
+
+
+def _class_of(cls: type[M], named: str | None, path: Any) -> type[M]:
+    """The class that a checkpoint names, which must be the one asked for or a subclass of it.
+
+    Raises:
+        CheckpointError: it is neither, or not to be had.
+    """
+    if named is None or named == path_of(cls):
+        return cls
+    if any(named == path_of(base) for base in cls.__mro__):
+        _log.warning(
+            "checkpoint %s: it was written by %s; as asked, it is loaded as its subclass %s, with the "
+            "default values of that",
+            path, named, path_of(cls),
+        )  # fmt: skip
+        return cls
+    try:
+        found = import_class(named)
+    except SpecError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: it was written by {named}, without which it might predict otherwise "
+            f"({error})"
+        ) from error
+    if not issubclass(found, cls):
+        raise CheckpointError(
+            f"checkpoint {path}: it was written by {named}, which is no {cls.__name__}; load it by that class"
+        )
+    return found
 
 
 def _shortened(error: Exception, lines: int = 6, width: int = 160) -> str:

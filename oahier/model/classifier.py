@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from io import IOBase
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +22,9 @@ from oahier.model.assembly import (
     as_probes,
     as_terms,
     as_weighting,
-    build_parts,
     reading_order,
     spare_from_decay,
 )
-from oahier.model.checkpoints import describe_parts, forgotten_parts, load_checkpoint_safely
 from oahier.model.checks import (
     check_against_data,
     check_embedding,
@@ -39,13 +35,11 @@ from oahier.model.checks import (
 )
 from oahier.model.epoch_losses import LossLogging
 from oahier.model.objective import head_losses
-from oahier.specs import trusting
+from oahier.model.restorable import Restorable
 from oahier.types import MISSING, Batch, Step, StepOutput, TrainingFacts
 
-M = TypeVar("M", bound="HierarchicalClassifier")
 
-
-class HierarchicalClassifier(LossLogging):
+class HierarchicalClassifier(Restorable, LossLogging):
     """Single-OA, Single-KL or Dual supervision of one encoder, by the heads that are given.
 
     The serial form of the arguments (``{"class_path": ..., "init_args": {...}}`` for each part) is what
@@ -88,10 +82,7 @@ class HierarchicalClassifier(LossLogging):
         probes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.remember(describe_parts(
-            encoder=encoder, heads=heads, loss_weights=loss_weights, optimizer=optimizer,
-            lr_scheduler=lr_scheduler, terms=terms, probes=probes,
-        ))  # fmt: skip
+        self.remember_arguments()
         self.encoder: Encoder = as_encoder(encoder)
         self.heads = nn.ModuleDict(as_heads(heads))
         self._probes = as_probes(probes, dict(self._heads()))
@@ -110,19 +101,6 @@ class HierarchicalClassifier(LossLogging):
         self.watch_losses()
         self._optimizer = as_factory("optimizer", optimizer, Optimizer)
         self._lr_scheduler = lr_scheduler and as_factory("lr_scheduler", lr_scheduler, LRScheduler)
-
-    @classmethod
-    def from_specification(cls: type[M], specification: Mapping[str, Any], **arguments: Any) -> M:
-        """A model from the serial form of its arguments, as checkpoints and configurations hold it.
-
-        Args:
-            specification: serial form of the constructor arguments; a model's own is ``specification``.
-            arguments: constructor arguments that replace those of the specification.
-
-        Raises:
-            SpecError: a class is not found, is of another kind, or refuses its arguments.
-        """
-        return cls(**build_parts({**specification, **arguments}))
 
     def forward(self, mri: Tensor) -> dict[str, Tensor]:
         """Logits ``(batch, num_logits)`` of each head for volumes ``(batch, 1, i, j, k)``."""
@@ -257,17 +235,12 @@ class HierarchicalClassifier(LossLogging):
         scheduler = {"scheduler": self._lr_scheduler(optimizer), "monitor": metric_key("val", "loss")}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def remember(self, specification: dict[str, Any]) -> None:
-        """Take the serial form of the constructor arguments, for checkpoints and loggers."""
-        self.specification = specification
-        self.save_hyperparameters(specification)
-
     def setup(self, stage: str) -> None:
         """Check heads and encoder against the data, and prepare all parts for the training split."""
+        super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         check_against_data(self, data)
         if stage == "fit":
-            forgotten_parts(self.specification, self)
             check_probes(dict(self._heads()), self._probes)
             self._prepare(getattr(data, "class_counts", None))
 
@@ -284,37 +257,6 @@ class HierarchicalClassifier(LossLogging):
     def on_fit_start(self) -> None:
         """Refuse parts that are not prepared; a checkpoint to resume from has been loaded by now."""
         check_prepared(self)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.specification
-        checkpoint.pop(self.CHECKPOINT_HYPER_PARAMS_NAME, None)
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]
-        cls: type[M],
-        checkpoint_path: str | Path | IOBase,
-        map_location: Any = "cpu",
-        *,
-        trust: str | Iterable[str] = (),
-        **arguments: Any,
-    ) -> M:
-        """Rebuild a model from a checkpoint, which must hold strings, numbers and tensors only.
-
-        Args:
-            checkpoint_path: a file that Lightning wrote, or one that is open.
-            map_location: device for the weights.
-            trust: packages of your own that the checkpoint may name classes of, see
-                :mod:`oahier.specs.trust`; classes that are imported already need no naming.
-            arguments: constructor arguments that replace those of the checkpoint.
-
-        Raises:
-            CheckpointError: no such file, pickled code inside, a class of a package that is not trusted, or
-                weights of another architecture.
-        """
-        with trusting(trust):
-            return load_checkpoint_safely(
-                cls, cls.from_specification, checkpoint_path, map_location, arguments
-            )
 
     def _head(self, name: str) -> Head:
         head = self.heads[name]

@@ -9,7 +9,7 @@ from oahier.specs.class_paths import class_path, import_class
 from oahier.specs.errors import MissingClassError, SpecError, nearest
 from oahier.specs.old_paths import current_paths
 from oahier.specs.recorded import Specified, make
-from oahier.specs.serial import build, build_factory, describe, is_spec
+from oahier.specs.serial import build, build_factory, build_nested, describe, is_spec
 from oahier.specs.trust import trusting
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Specified",
     "build",
     "build_factory",
+    "build_nested",
     "class_path",
     "current_paths",
     "describe",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from oahier.public import PUBLIC
@@ -14,8 +14,8 @@ from oahier.specs.old_paths import OLD_PATHS
 from oahier.specs.trust import how_to_trust, is_trusted
 
 
-def class_path(cls: type) -> str:
-    """The shortest public path of a class, so that the file it stands in may move.
+def class_path(cls: type | FunctionType) -> str:
+    """The shortest public path of a class or function, so that the file it stands in may move.
 
     For a class of this library that is ``oahier.Name`` or ``oahier.room.Name``, for others that of the
     outermost package that has it.
@@ -25,17 +25,26 @@ def class_path(cls: type) -> str:
     'oahier.SoftmaxHead'
 
     Raises:
-        SpecError: the class lives inside a function and cannot be imported.
+        SpecError: it was made inside a function, or is a lambda, and cannot be imported.
     """
-    if "<locals>" in cls.__qualname__:
+    if "<" in cls.__qualname__:
+        kind = "class" if isinstance(cls, type) else "function"
         raise SpecError(
-            f"class {cls.__qualname__!r} is defined inside a function and cannot be imported again; "
+            f"{kind} {cls.__qualname__!r} is defined inside a function and cannot be imported again; "
             "move it to the top level of a module"
         )
     return next(_public_paths(cls), f"{cls.__module__}.{cls.__qualname__}")
 
 
-def _public_paths(cls: type) -> Iterator[str]:
+def path_of(cls: type) -> str:
+    """:func:`class_path`, or for a class that cannot be imported again the path that it has."""
+    try:
+        return class_path(cls)
+    except SpecError:
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _public_paths(cls: type | FunctionType) -> Iterator[str]:
     parts = cls.__module__.split(".")
     ours, (name, *inner) = parts[0] == "oahier", cls.__qualname__.split(".")
     if ours and PUBLIC.get(name) == ".".join(parts[:2]) and getattr(sys.modules["oahier"], name) is cls:
@@ -64,6 +73,20 @@ def import_class(path: str) -> type:
     if not isinstance(found, type):
         name = path.rpartition(".")[2]
         raise SpecError(f"class_path {path!r} does not name a class.{nearest(name, dir(owner))}")
+    return found
+
+
+def import_function(path: str) -> FunctionType | None:
+    """The function that a path names, ``None`` if it names a class or nothing.
+
+    Raises:
+        MissingClassError: the user has not named its package (see :mod:`oahier.specs.trust`).
+    """
+    found, _ = import_member(path)
+    if not isinstance(found, FunctionType):
+        return None
+    if not is_trusted(path, by_name=True):
+        raise MissingClassError(f"function {path!r}: {how_to_trust(path)}")
     return found
 
 

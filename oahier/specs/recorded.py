@@ -41,10 +41,22 @@ def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
         if kind is inspect.Parameter.VAR_KEYWORD:
             arguments.update(value)
         elif kind is inspect.Parameter.VAR_POSITIONAL:
-            raise SpecError(f"{cls.__name__}: a Specified class must not take *{name}; name its arguments")
+            arguments.update(_named_by_base(cls, name, value, bound.signature))
         else:
             arguments[name] = value
     return arguments
+
+
+def _named_by_base(
+    cls: type, name: str, values: tuple[Any, ...], signature: inspect.Signature
+) -> dict[str, Any]:
+    """Positional arguments that a constructor hands on, by the names that the base class has for them."""
+    passes_on = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in signature.parameters.values())
+    constructors = [base.__dict__["__init__"] for base in cls.__mro__[:-1] if "__init__" in base.__dict__]
+    names = list(inspect.signature(constructors[1]).parameters)[1:] if len(constructors) > 1 else []
+    if not passes_on or len(values) > len(names) or set(names[: len(values)]) & set(signature.parameters):
+        raise SpecError(f"{cls.__name__}: a Specified class must not take *{name}; name its arguments")
+    return dict(zip(names, values, strict=False))
 
 
 def make(cls: type[T], /, **init_args: Any) -> T:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from oahier.specs.class_paths import class_path, import_class
+from oahier.specs.class_paths import class_path, import_class, import_function
 from oahier.specs.errors import SpecError
 from oahier.specs.recorded import make
 
@@ -22,7 +23,7 @@ _PRIMITIVES: tuple[type, ...] = (bool, str, int, float)
 def describe(value: Any) -> Any:
     """The serial form of a value: primitives as they are, parts as ``{class_path, init_args}``.
 
-    A class, or a partial of one, stands for what it will make (an optimizer, a scheduler): see
+    A class or function, or a partial of one, stands for what it will make (an optimizer, a scheduler): see
     :func:`build_factory`. Among the arguments of a part it cannot be described, because a rebuilt part would
     get an instance instead.
 
@@ -30,10 +31,11 @@ def describe(value: Any) -> Any:
         SpecError: a part does not remember its arguments (see :func:`make`), or an argument has no
             serial form.
     """
-    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
-        return {"class_path": class_path(value.func), "init_args": _describe_argument(value.keywords)}
-    if isinstance(value, type):
-        return {"class_path": class_path(value), "init_args": {}}
+    made_by, arguments = value, {}
+    if isinstance(value, functools.partial) and not value.args:
+        made_by, arguments = value.func, value.keywords
+    if isinstance(made_by, type) or inspect.isfunction(made_by):
+        return {"class_path": class_path(made_by), "init_args": _describe_argument(arguments)}
     return _describe_argument(value)
 
 
@@ -84,32 +86,48 @@ def build(spec: Mapping[str, Any], expected: type[T]) -> T:
 
 
 def build_factory(spec: Mapping[str, Any], expected: type[T]) -> functools.partial[T]:
-    """Like :func:`build`, for classes that need one more argument later (optimizers, schedulers)."""
+    """Like :func:`build`, for classes that need one more argument later (optimizers, schedulers).
+
+    A function is taken, too, if its package is one that the user named: what those of other packages do with
+    the arguments of a file is not known.
+    """
+    function = import_function(_path_of(spec))
+    if function is not None:
+        return functools.partial(function, **_built_arguments(spec))
     cls, arguments = _resolve(spec, expected)
     return functools.partial(cls, **arguments)
 
 
-def _resolve(spec: Mapping[str, Any], expected: type[T]) -> tuple[type[T], dict[str, Any]]:
+def _path_of(spec: Mapping[str, Any]) -> str:
     if not is_spec(spec):
         raise SpecError(
             f"expected {{'class_path': ..., 'init_args': ...}}, got keys {sorted(map(str, spec))}"
         )
-    cls = import_class(str(spec["class_path"]))
+    return str(spec["class_path"])
+
+
+def _resolve(spec: Mapping[str, Any], expected: type[T]) -> tuple[type[T], dict[str, Any]]:
+    cls = import_class(_path_of(spec))
     if not issubclass(cls, expected):
         raise SpecError(
             f"class_path {spec['class_path']!r}: expected a subclass of {expected.__name__}, "
             f"got {cls.__name__}"
         )
-    return cls, {name: _build_nested(item) for name, item in (spec.get("init_args") or {}).items()}
+    return cls, _built_arguments(spec)
 
 
-def _build_nested(value: Any) -> Any:
+def _built_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: build_nested(item) for name, item in (spec.get("init_args") or {}).items()}
+
+
+def build_nested(value: Any) -> Any:
+    """A value with the components in it made, each of which must be a ``torch.nn.Module``."""
     from torch import nn
 
     if is_spec(value):
         return build(value, nn.Module)
     if isinstance(value, list):
-        return [_build_nested(item) for item in value]
+        return [build_nested(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: _build_nested(item) for name, item in value.items()}
+        return {name: build_nested(item) for name, item in value.items()}
     return value
