@@ -9,6 +9,7 @@ import numpy as np
 
 from oahier.callbacks.files import knee_file, write_arrays
 from oahier.data import KneeMRIDataModule
+from oahier.hierarchy import FINE
 from oahier.types import CARTILAGE_LABELS, MISSING
 
 
@@ -30,7 +31,7 @@ def browser_knees(knees: Sequence[str], grades: Sequence[int], count: int) -> li
 def test_knees(data: KneeMRIDataModule, count: int) -> list[str]:
     """The knees of a data module that a report shows."""
     subset = data.manifest.subset("test")
-    return browser_knees(subset.table["knee"].tolist(), subset.labels("kl").tolist(), count)
+    return browser_knees(subset.table["knee"].tolist(), subset.labels(FINE).tolist(), count)
 
 
 def write_knees(data: KneeMRIDataModule, folder: Path, count: int) -> list[str]:

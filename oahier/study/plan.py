@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from oahier.hierarchy import FINE
 from oahier.saliency import CAM_METHODS
 from oahier.specs import nearest
 from oahier.study.overrides import Overrides, PlanError, merged, overridden, with_named_probes
@@ -51,7 +52,7 @@ class Plan:
         without: combinations to leave out, each a level for some of the axes.
         monitor: validation value by which the best epoch is chosen; ``None`` takes the last epoch.
         mode: whether a larger (``"max"``) or smaller (``"min"``) monitor is better.
-        saliency: methods to explain the test knees with, for each head that teaches the encoder.
+        saliency: methods to explain the test knees with, for each head that supervises the encoder.
         knees: number of test knees to keep volumes and maps of, for the report.
     """
 
@@ -60,7 +61,7 @@ class Plan:
     grid: Mapping[str, Mapping[str, Overrides]]
     preset: str | None = None
     without: Sequence[Mapping[str, str]] = ()
-    monitor: str | None = "val/kl/qwk"
+    monitor: str | None = f"val/{FINE}/qwk"
     mode: str = "max"
     saliency: Sequence[str] = ("gradcam", "smoothgrad")
     knees: int = 4

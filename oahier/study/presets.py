@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
 from oahier.study.overrides import Overrides
 
 _OA = {"class_path": "oahier.BinaryHead"}
-_KL = {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 5}}
-_OA_FROM_KL = {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 2, "reads": "kl"}}
+_KL = {
+    "class_path": "oahier.SoftmaxHead",
+    "init_args": {"num_classes": DEFAULT_HIERARCHY.num_classes(FINE)},
+}
+_OA_FROM_KL = {
+    "class_path": "oahier.SoftmaxHead",
+    "init_args": {"num_classes": DEFAULT_HIERARCHY.num_classes(COARSE), "reads": FINE},
+}
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,18 @@ class Supervision:
 
 
 SUPERVISIONS: dict[str, Supervision] = {
-    "single-oa": Supervision({"oa": _OA, "kl": _KL}, probes=["kl"]),
-    "single-kl": Supervision({"oa": _OA, "kl": _KL}, probes=["oa"]),
-    "dual": Supervision({"oa": _OA, "kl": _KL}),
-    "dual-published": Supervision({"oa": _OA_FROM_KL, "kl": _KL}, topology=["oa"]),
+    "single-oa": Supervision({COARSE: _OA, FINE: _KL}, probes=[FINE]),
+    "single-kl": Supervision({COARSE: _OA, FINE: _KL}, probes=[COARSE]),
+    "dual": Supervision({COARSE: _OA, FINE: _KL}),
+    "dual-published": Supervision({COARSE: _OA_FROM_KL, FINE: _KL}, topology=[COARSE]),
 }
 """Which labels supervise the encoder. The other head is a probe: it reads the detached embedding, so every
 cell reports the same metrics. ``dual-published`` has the topology of the published code, an OA head that
 reads the five KL logits."""
 
 PAPER_SUPERVISIONS: dict[str, Supervision] = {
-    "single-oa": Supervision({"oa": _OA}),
-    "single-kl": Supervision({"kl": _KL}),
+    "single-oa": Supervision({COARSE: _OA}),
+    "single-kl": Supervision({FINE: _KL}),
     "dual": SUPERVISIONS["dual-published"],
 }
 """As published: no probes, and the OA head of Dual reads the KL logits."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from oahier.hierarchy import head_label
+from oahier.metrics import find_metrics
 from oahier.study.cell_files import read_facts
 from oahier.study.cells import Cell
 from oahier.study.results import Study
 
 _COLOURS = {"finished": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
-_SHOWN = {"test/kl/qwk": "QWK", "test/oa/auc": "OA AUC"}
+_SHOWN = ("qwk", "auc")
+"""Metrics that stand for a head of grades and for one of two classes."""
 
 
 def status_table(study: Study) -> Table:
@@ -22,19 +27,31 @@ def status_table(study: Study) -> Table:
     table = Table(title=f"{study.name}: {counts}", title_justify="left")
     for axis in study.factors:
         table.add_column(axis)
-    for column in ("state", "epoch", *_SHOWN.values(), "minutes", ""):
+    known = [read_facts(cell) for cell in study.cells]
+    shown = _shown(known)
+    for column in ("state", "epoch", *shown.values(), "minutes", ""):
         table.add_column(column, justify="left" if column in ("state", "") else "right")
-    for cell, state in zip(study.cells, states, strict=True):
-        facts = read_facts(cell)
+    for cell, state, facts in zip(study.cells, states, known, strict=True):
         table.add_row(
             *(escape(level) for level in cell.factors.values()),
             f"[{_COLOURS[state]}]{state}[/]",
             _epoch(cell),
-            *(_number(facts.get("metrics", {}).get(key)) for key in _SHOWN),
+            *(_number(facts.get("metrics", {}).get(key)) for key in shown),
             f"{facts['seconds'] / 60:.1f}" if "seconds" in facts else "",
             escape(cell.error) if state == "failed" else "",
         )
     return table
+
+
+def _shown(known: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Keys of the main metric of every head, with their headings."""
+    keys = dict.fromkeys(key for facts in known for key in facts.get("metrics", {}))
+    parts = [key.split("/") for key in keys if key.count("/") == 2]
+    found = [(head, metric) for _, head, metric in parts if metric in _SHOWN]
+    return {
+        f"test/{head}/{metric}": f"{head_label(head)} {find_metrics(metric)[0].title}"
+        for head, metric in found
+    }
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from oahier.hierarchy import FINE
+from oahier.hierarchy import FINE, head_label
 from oahier.latent import fit_severity_axis
 from oahier.study.cell_files import read_embeddings, read_predictions
 from oahier.study.cells import Cell
@@ -79,8 +79,8 @@ def axis_panels(contents: Contents) -> list[AxisPanel]:
 
 def _projected(cell: Cell) -> pd.DataFrame | None:
     test, training = read_embeddings(cell.folder), read_embeddings(cell.folder / "train")
-    grades, known = _grades(cell, ""), _grades(cell, "train")
-    if not test or not training or grades is None or known is None:
+    grades, known = labels_by_knee(cell), labels_by_knee(cell, "train")
+    if not test or not training or not grades or not known:
         return _from_table(cell.folder / "severity_axis.csv", "projection")
     knees = [knee for knee in training if knee in known]
     shown = [knee for knee in test if knee in grades]
@@ -94,11 +94,19 @@ def _projected(cell: Cell) -> pd.DataFrame | None:
     return table.dropna(subset=["projection"])
 
 
-def _grades(cell: Cell, split: str) -> dict[str, int] | None:
-    table = read_predictions(cell.folder / split)
-    if table is None:
-        return None
-    return dict(zip(table.knee.tolist(), table.labels[FINE].tolist(), strict=True))
+def labels_by_knee(cell: Cell, split: str = "") -> dict[str, int]:
+    """Grade of each knee of a split, ``MISSING`` where unknown; empty without predictions."""
+    found = read_predictions(cell.folder / split)
+    return {} if found is None else dict(zip(found.knee.tolist(), found.labels[FINE].tolist(), strict=True))
+
+
+def grade_name(grade: int) -> str:
+    """A grade as it is read.
+
+    >>> grade_name(3), grade_name(MISSING)
+    ('KL 3', 'no grade')
+    """
+    return "no grade" if grade == MISSING else f"{head_label(FINE)} {grade}"
 
 
 def _from_table(path: Path, projection: str) -> pd.DataFrame | None:

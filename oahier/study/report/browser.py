@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.callbacks.files import knee_file
-from oahier.hierarchy import FINE, head_label
-from oahier.study.cell_files import read_arrays, read_predictions
+from oahier.study.cell_files import read_arrays
 from oahier.study.cells import Cell
+from oahier.study.report.axes import grade_name, labels_by_knee
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import method_name
 from oahier.types import MISSING
@@ -100,14 +100,9 @@ def _shown_cells(contents: Contents) -> list[tuple[str, Cell]]:
 
 
 def _labels(contents: Contents) -> dict[str, str]:
-    for cell in contents.finished:
-        table = read_predictions(cell.folder)
-        if table is not None and (table.labels[FINE] != MISSING).any():
-            return {
-                knee: "no grade" if grade == MISSING else f"{head_label(FINE)} {grade}"
-                for knee, grade in zip(table.knee.tolist(), table.labels[FINE].tolist(), strict=True)
-            }
-    return {}
+    found = map(labels_by_knee, contents.finished)
+    known = next((labels for labels in found if set(labels.values()) - {MISSING}), {})
+    return {knee: grade_name(grade) for knee, grade in known.items()}
 
 
 def _read_volume(path: Path) -> Volume:

@@ -93,7 +93,7 @@ class Contents:
         return bool(cells) and head not in cells[0].config["model"]["heads"]
 
     def probes(self) -> set[tuple[str, str]]:
-        """Conditions and tasks whose head does not teach the encoder."""
+        """Conditions and tasks whose head does not back-propagate into the encoder."""
         return {
             (self.condition(cell.factors), head_label(head))
             for cell in self.study.cells

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oahier.callbacks.figures import GREY, INK
-from oahier.study.report.axes import AxisPanel
+from oahier.study.report.axes import AxisPanel, grade_name
 from oahier.study.report.forest import ForestPanel, ForestRow, shared_range
 from oahier.study.report.layout import SMALL, legend, level_markers, plain, room, sheet
 from oahier.study.report.names import NEUTRAL, Style, level_name
 from oahier.study.report.panels import PredictionPanel
 from oahier.study.report.svg import PAPER, Panel, Sheet
 from oahier.study.report.text import p_equals, signed
-from oahier.types import KL_GRADES, MISSING
+from oahier.types import MISSING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +72,8 @@ def axis_figure(panels: Sequence[AxisPanel]) -> Sheet:
     """Test knees along the axis of each cell, a row a grade, with the mean of each."""
     made, (grid,) = sheet([(len(panels), 2.45)], 3.2)
     for panel, axes in zip(panels, grid, strict=False):
-        grades = [grade for grade in (MISSING, *range(KL_GRADES)) if (panel.grades == grade).any()]
-        names = ["no grade" if grade == MISSING else f"KL {grade}" for grade in grades]
+        grades = sorted(set(panel.grades.tolist()))  # MISSING first
+        names = list(map(grade_name, grades))
         plain(axes, f"{panel.title}\n{panel.summary}".strip(), across="coordinate along PC1")
         axes.grid(axis="y", color=axes.get_xgridlines()[0].get_color(), linewidth=0.8)
         axes.set_yticks(range(len(grades)), names)
@@ -99,7 +99,7 @@ def axis_figure(panels: Sequence[AxisPanel]) -> Sheet:
             markerfacecolor=PAPER,
         )  # fmt: skip
         made.note(line, [f"mean of {names[place]}: {means[place]:.2f}" for place in told])
-        alt = f"{panel.title}: {len(panel.knees)} test knees along the severity axis by KL grade."
+        alt = f"{panel.title}: {len(panel.knees)} test knees along the severity axis, a row a grade."
         made.panels.append(Panel(axes, panel.title, f"{alt} {panel.summary}", panel.summary))
     return made
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
+from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE, OA_FROM_GRADE, head_label
 from oahier.statistics import Predictions
 from oahier.study.cell_files import read_facts, read_predictions
 from oahier.study.cells import Cell
@@ -14,7 +14,7 @@ from oahier.study.report.contents import Contents
 from oahier.study.report.methods_analysis import geometry, saliency, statistics
 from oahier.study.report.names import level_name, metric_name
 from oahier.study.report.text import count, listed, number
-from oahier.types import KL_GRADES, MISSING
+from oahier.types import MISSING
 
 
 @dataclass(frozen=True)
@@ -86,23 +86,26 @@ def _cohort(trained: Sequence[Trained]) -> list[str]:
             f"The test knees came from {count(len(set(test.subject.tolist())), 'subject')}, who had no part "
             "in training or model selection."
         )
+    classes = range(DEFAULT_HIERARCHY.num_classes(FINE))
     grades = {
-        split: "/".join(str((table.labels[FINE] == grade).sum()) for grade in range(KL_GRADES))
+        split: "/".join(str((table.labels[FINE] == grade).sum()) for grade in classes)
         for split, table in tables.items()
         if table is not None and (table.labels[FINE] != MISSING).any()
     }
     if grades:
         parts = [f"{counts} in the {split} split" for split, counts in grades.items()]
         sentences.append(
-            f"Numbers of knees with Kellgren-Lawrence (KL) grade 0/1/2/3/4 were {listed(parts)}."
+            f"Numbers of knees with Kellgren-Lawrence ({head_label(FINE)}) grade "
+            f"{'/'.join(map(str, classes))} were {listed(parts)}."
         )
     if test is not None:
         fine, coarse = test.labels[FINE], test.labels[COARSE]
         both = (fine != MISSING) & (coarse != MISSING)
+        disease = f"Osteoarthritis ({head_label(COARSE)})"
         if both.any() and ((fine >= OA_FROM_GRADE) == (coarse == 1))[both].all():
-            sentences.append(f"Osteoarthritis (OA) is KL grade {OA_FROM_GRADE} or more [@kl].")
+            sentences.append(f"{disease} is {head_label(FINE)} grade {OA_FROM_GRADE} or more [@kl].")
         elif both.any():
-            sentences.append("Osteoarthritis (OA) was labelled independently of the KL grade [@kl].")
+            sentences.append(f"{disease} was labelled independently of the {head_label(FINE)} grade [@kl].")
     return sentences
 
 
@@ -125,10 +128,10 @@ def _models(contents: Contents, trained: Sequence[Trained]) -> list[str]:
     shape = _told(contents, trained, lambda item: _times(item.config["data"].get("shape")))
     spacing = _told(contents, trained, lambda item: _lengths(item.facts.get("spacing")))
     sentences = [
-        "Volumes were turned to right-anterior-superior axes"
+        "Volumes were reoriented to RAS"
         + (f", resampled to voxels of {spacing} mm" if spacing else "")
         + (f", cropped or padded to {shape} voxels" if shape else "")
-        + " and z-scored [@torchio]."
+        + " and z-scored."
     ]
     sizes = _told(contents, trained, lambda item: _parameters(item.facts.get("parameters")))
     names = {level for axis, levels in contents.study.factors.items() for level in levels}
@@ -145,19 +148,21 @@ def _supervision(contents: Contents, trained: Sequence[Trained]) -> list[str]:
         name = contents.contrast(item.cell.factors) or "All models"
         heads = item.config["model"]["heads"]
         probes = [head for head in heads if head in item.cell.probes]
-        teachers = [head for head in heads if head not in probes]
-        text = f"{name}: the encoder learns from {listed([_head(head) for head in teachers])}"
+        supervising = [_head(head) for head in heads if head not in probes]
+        text = f"{name}: the encoder is supervised by {listed(supervising)}"
         if probes:
             text += f", and {listed([_head(head) for head in probes])} is read out by a probe"
         found.setdefault(name, text)
     sentences = [f"{'; '.join(found.values())}."]
     if any(item.cell.probes for item in trained):
-        sentences.append("A probe is trained on the detached embedding and does not teach the encoder.")
+        sentences.append(
+            "A probe is trained on the detached embedding: its gradients do not reach the encoder."
+        )
     return sentences
 
 
 def _head(name: str) -> str:
-    return {"oa": "OA", "kl": "the KL grade"}.get(name, name)
+    return f"the {head_label(name)} grade" if name == FINE else head_label(name)
 
 
 def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
@@ -173,7 +178,7 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
         + "."
     ]
     schedule = told(lambda item: _class_name(item.config["model"].get("lr_scheduler")))
-    augmentation = told(lambda item: _class_name(item.config["data"].get("augmentation")))
+    augmentation = told(lambda item: _augmentation(item.config["data"].get("augmentation")))
     sentences += [
         f"The learning rate followed {schedule}." if schedule else "The learning rate was constant.",
         f"Training volumes were augmented ({augmentation})."
@@ -195,8 +200,8 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
 
 
 def _monitor(key: str) -> str:
-    *_, head, metric = ["", *key.split("/")]
-    return f"{metric_name(metric)} of {_head(head)}" if head in ("oa", "kl") else metric_name(metric)
+    *head, metric = key.split("/")[1:] or [key]
+    return f"{metric_name(metric)} of {_head(head[0])}" if head else metric_name(metric)
 
 
 def _optimizer(spec: Any) -> str:
@@ -219,10 +224,15 @@ def _epochs(value: Any) -> str:
 
 
 def _class_name(spec: Any) -> str:
-    if spec is None:
-        return ""
-    name = spec.get("class_path", "") if isinstance(spec, Mapping) else str(spec)
+    name = spec.get("class_path", "") if isinstance(spec, Mapping) else str(spec or "")
     return str(name).rpartition(".")[2]
+
+
+def _augmentation(spec: Any) -> str:
+    """Its name, with TorchIO cited where that draws it."""
+    name = _class_name(spec)
+    path = spec.get("class_path", "") if isinstance(spec, Mapping) else ""
+    return f"{name} [@torchio]" if "torchio" in path.lower() else name
 
 
 def _times(values: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from oahier.hierarchy import COARSE, FINE, head_label
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import TESTS
 from oahier.study.report.text import count, listed
@@ -91,11 +92,12 @@ def geometry(contents: Contents) -> list[str]:
         if "trend_z" in axis
         else ""
     )
+    fine, coarse = map(head_label, (FINE, COARSE))
     return [
         "The severity axis is the first principal component of the embeddings of the training knees, "
         "standardised by their mean and standard deviation; it was measured on the test knees by the "
-        "absolute Spearman correlation of the projection with KL and OA, the AUC of a one-dimensional "
-        f"logistic probe for OA, the separation of neighbouring grades{trend}."
+        f"absolute Spearman correlation of the projection with {fine} and {coarse}, the AUC of a "
+        f"one-dimensional logistic probe for {coarse}, the separation of neighbouring grades{trend}."
     ]
 
 

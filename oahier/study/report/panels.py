@@ -97,7 +97,7 @@ class PredictionPanel:
         classes: by task, names of the classes.
         confusion: by task, counts ``(true, predicted)``.
         curves: by task, mean probability, observed share and number of each filled bin.
-        probes: tasks whose head does not teach the encoder.
+        probes: tasks whose head does not back-propagate into the encoder.
     """
 
     group: str

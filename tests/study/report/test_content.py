@@ -149,10 +149,11 @@ def test_methods_tell_the_configuration(contents):
         "40 training knees, 1 validation knee and 24 test knees",
         "from 12 subjects",
         "8/8/8/8/8 in the training split and 5/5/5/5/4 in the test split",
-        "cropped or padded to 20 × 30 × 24 voxels",
+        "Volumes were reoriented to RAS, resampled to",
+        "cropped or padded to 20 × 30 × 24 voxels and z-scored.",
         "voxels of 2 × 1.5 × 1.5 mm",
         "33.16 million (ResNet3D) and 12.03 million (M3T) parameters",
-        "Single-OA: the encoder learns from OA, and the KL grade is read out by a probe",
+        "Single-OA: the encoder is supervised by OA, and the KL grade is read out by a probe",
         "(learning rate 0.0001, weight decay 0.0001) with batches of 4 for 10 epochs",
         "the largest QWK of the KL grade on the validation knees",
         "10,000 resamples",
@@ -161,6 +162,7 @@ def test_methods_tell_the_configuration(contents):
     ):
         assert part in text, part
     assert "[@" not in text
+    assert "TorchIO" not in " ".join(work.text for work in works)
     assert all(f"[{place}" in text or f", {place}]" in text for place in range(1, len(works) + 1))
     assert all(work.link.startswith("https://") for work in REFERENCES.values())
 
@@ -179,6 +181,18 @@ def test_methods_of_the_published_recipe(small):
     assert "Each was trained once, so variation between trainings was not measured." in text
     assert "SmoothGrad" not in text
     assert "Grad-CAM [@gradcam]" in text
+
+
+def test_methods_cite_torchio_for_what_it_does_only(small):
+    folder = small()
+    for path in folder.glob("cells/*/config.yaml"):
+        text = path.read_text()
+        path.write_text(
+            text.replace("augmentation: mild", "augmentation: {class_path: oahier.TorchIOAugmentation}")
+        )
+    text = " ".join(methods(read_contents(folder)))
+    assert "Training volumes were augmented (TorchIOAugmentation [@torchio])." in text
+    assert text.count("torchio") == 1
 
 
 def test_methods_of_a_study_in_which_shapes_differ(small):
