@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from oahier.heads import Head
 from oahier.losses import FixedWeights, LossWeighting, Term
+from oahier.model.names import check_columns, check_name
 from oahier.specs import build, build_factory, build_nested, is_spec
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 T = TypeVar("T")
-
-_NAME = re.compile(r"\w[\w-]*", re.ASCII)
 
 
 def as_heads(heads: Any) -> dict[str, Head]:
@@ -26,8 +24,8 @@ def as_heads(heads: Any) -> dict[str, Head]:
 
     Raises:
         TypeError: no mapping, or something in it that is no head.
-        ValueError: no heads, a name that cannot stand in metric keys and weights, a head given twice or
-            already part of another model.
+        ValueError: no heads, a name that cannot stand in metric keys or columns, or a head that was built for
+            another model.
     """
     if not isinstance(heads, Mapping):
         raise TypeError(
@@ -38,11 +36,10 @@ def as_heads(heads: Any) -> dict[str, Head]:
         raise ValueError("heads is empty: give at least one, for example {'kl': oahier.SoftmaxHead()}")
     made = {name: as_head(name, head) for name, head in heads.items()}
     for name, head in made.items():
-        _check_name("heads", name)
-        twins = [other for other, item in made.items() if item is head and other != name]
-        if twins or head.in_features is not None:
-            owner = f"heads[{twins[0]!r}]" if twins else "another model"
-            raise ValueError(f"heads[{name!r}]: this head already belongs to {owner}; make a new one")
+        check_name("heads", name)
+        if head.in_features is not None:
+            raise ValueError(f"heads[{name!r}]: this head already belongs to another model; make a new one")
+    check_columns({name: head.num_classes for name, head in made.items()})
     return made
 
 
@@ -83,14 +80,6 @@ def as_head(name: str, head: Any) -> Head:
     return head
 
 
-def _check_name(argument: str, name: Any) -> None:
-    if not (isinstance(name, str) and _NAME.fullmatch(name)) or hasattr(nn.ModuleDict(), name):
-        raise ValueError(
-            f"{argument}[{name!r}]: expected a name of letters, digits, '_' and '-', such as 'oa' or 'kl', "
-            "and none of the method names of torch.nn.ModuleDict"
-        )
-
-
 def as_probes(probes: Sequence[str] | None, heads: Mapping[str, Head]) -> frozenset[str]:
     """Names of the probe heads: those that are named, and those that were made with ``probe=True``.
 
@@ -117,7 +106,7 @@ def as_terms(terms: Any, heads: Collection[str]) -> dict[str, Term]:
         raise TypeError(f"terms: expected terms by name, got {type(terms).__name__}")
     made = {}
     for name, term in (terms or {}).items():
-        _check_name("terms", name)
+        check_name("terms", name)
         if name in heads:
             raise ValueError(f"terms[{name!r}]: a head has that name already; rename one of them")
         made[name] = build(term, Term) if is_spec(term) else term
@@ -161,6 +150,21 @@ def as_factory(name: str, factory: Any, expected: type[T]) -> Callable[[Any], T]
         )
     made: Callable[[Any], T] = factory
     return made
+
+
+def learning_rate(factory: Callable[..., Any]) -> float | None:
+    """The learning rate that a factory gives its optimizer, as far as its signature says.
+
+    >>> import functools, torch
+    >>> learning_rate(functools.partial(torch.optim.SGD, lr=0.1)), learning_rate(torch.optim.AdamW)
+    (0.1, 0.001)
+    """
+    try:
+        parameter = inspect.signature(factory).parameters.get("lr")
+    except (TypeError, ValueError):
+        return None
+    default = None if parameter is None else parameter.default
+    return float(default) if isinstance(default, (int, float)) else None
 
 
 def spare_from_decay(optimizer: Optimizer) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oahier.encoders import Encoder, PlainEncoder
 from oahier.heads import Head
@@ -16,13 +17,35 @@ if TYPE_CHECKING:
     from oahier.model import HierarchicalClassifier
 
 
-def check_volume(mri: Tensor) -> None:
-    """Refuse anything but a non-empty ``(batch, 1, i, j, k)``."""
+def check_volume(mri: Tensor, encoder: nn.Module) -> None:
+    """Refuse anything but a non-empty ``(batch, 1, i, j, k)`` of the encoder's type of numbers."""
     if mri.ndim != 5 or mri.shape[1] != 1 or 0 in mri.shape:
         raise ValueError(
             "mri: expected a batch of volumes (batch, 1, i, j, k) with no empty axis, "
             f"got shape {tuple(mri.shape)}"
         )
+    expected = next((item.dtype for item in encoder.parameters() if item.is_floating_point()), mri.dtype)
+    cast = mri.is_floating_point() and torch.is_autocast_enabled(mri.device.type)
+    if mri.dtype != expected and not cast:
+        raise ValueError(
+            f"mri: expected {expected}, as the weights of the encoder are, got {mri.dtype}; convert it with "
+            f"mri.to({expected})"
+        )
+
+
+@contextmanager
+def explain_single_value(encoder: Encoder, mri: Tensor) -> Iterator[None]:
+    """Say what to do where batch normalisation is given one value a channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            f"encoder {name_of(encoder)} cannot train on one knee of {'x'.join(map(str, mri.shape[2:]))} "
+            "voxels: its batch normalisation meets a feature map of one voxel. Use a larger batch_size, "
+            "larger volumes (data.shape), or another norm, as oahier.ResNet3D(norm='group') has"
+        ) from error
 
 
 def checked_labels(name: str, head: Head, column: Tensor) -> Tensor:
@@ -65,6 +88,18 @@ def check_probes(heads: Mapping[str, Head], probes: Collection[str]) -> None:
                 f"head {name!r} reads {head.reads!r}, which is a probe, so its loss does not reach the "
                 f"encoder; name both in the model's probes, {sorted({*probes, name})}, or neither"
             )
+
+
+def check_reading(name: str, head: Head, other: Head | None) -> None:
+    """Refuse a head without parameters that takes logits of another kind for those of a softmax."""
+    if other is None or head.reads_as != "logits" or any(True for _ in head.parameters()):
+        return
+    if other.num_logits != other.num_classes:
+        raise ValueError(
+            f"head {name!r}: {type(head).__name__} has no parameters to learn what the {other.num_logits} "
+            f"logits of {type(other).__name__} ({other.num_classes} classes) mean; set its class attribute "
+            "reads_as = 'log_probabilities'"
+        )
 
 
 def check_prepared(model: HierarchicalClassifier) -> None:

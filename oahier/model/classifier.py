@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from oahier.model.assembly import (
     as_probes,
     as_terms,
     as_weighting,
+    learning_rate,
     reading_order,
     spare_from_decay,
 )
@@ -30,16 +32,16 @@ from oahier.model.checks import (
     check_embedding,
     check_prepared,
     check_probes,
-    check_volume,
-    checked_labels,
+    check_reading,
 )
-from oahier.model.epoch_losses import LossLogging
-from oahier.model.objective import head_losses
+from oahier.model.forgotten import described
+from oahier.model.ownership import claim, refuse_shared
 from oahier.model.restorable import Restorable
-from oahier.types import MISSING, Batch, Step, StepOutput, TrainingFacts
+from oahier.model.steps import SteppingModule
+from oahier.types import TrainingFacts
 
 
-class HierarchicalClassifier(Restorable, LossLogging):
+class HierarchicalClassifier(Restorable, SteppingModule):
     """Single-OA, Single-KL or Dual supervision of one encoder, by the heads that are given.
 
     The serial form of the arguments (``{"class_path": ..., "init_args": {...}}`` for each part) is what
@@ -85,26 +87,45 @@ class HierarchicalClassifier(Restorable, LossLogging):
         self.remember_arguments()
         self.encoder: Encoder = as_encoder(encoder)
         self.heads = nn.ModuleDict(as_heads(heads))
+        self.terms = nn.ModuleDict(as_terms(terms, list(self.heads)))
+        self.weighting = as_weighting(loss_weights)
+        refuse_shared(self._components())
         self._probes = as_probes(probes, dict(self._heads()))
         self._order = reading_order(dict(self._heads()))
-        for name in self._order:
-            head = self._head(name)
-            read = None if head.reads is None else self._head(head.reads)
-            width = self.encoder.num_features if read is None else head.width_of(read)
-            head.build(width)
-            head.in_features = width
-        self.terms = nn.ModuleDict(as_terms(terms, list(self.heads)))
-        for term in self._terms().values():
-            term.build(self.encoder.num_features)
-        self.weighting = as_weighting(loss_weights)
-        self.weighting.build([*(name for name in self.heads if name not in self._probes), *self.terms])
+        self._build()
         self.watch_losses()
         self._optimizer = as_factory("optimizer", optimizer, Optimizer)
         self._lr_scheduler = lr_scheduler and as_factory("lr_scheduler", lr_scheduler, LRScheduler)
+        claim(self, self._components())
+
+    def _components(self) -> dict[str, nn.Module]:
+        heads = {f"heads[{name!r}]": head for name, head in self._heads()}
+        terms = {f"terms[{name!r}]": term for name, term in self._terms().items()}
+        return {"encoder": self.encoder, **heads, **terms, "loss_weights": self.weighting}
+
+    def _build(self) -> None:
+        """Make the layers of heads, terms and weighting; heads count as built when all are."""
+        widths = {}
+        for name in self._order:
+            head = self._head(name)
+            read = None if head.reads is None else self._head(head.reads)
+            widths[name] = self.encoder.num_features if read is None else head.width_of(read)
+            head.build(widths[name])
+            check_reading(name, head, read)
+        for term in self._terms().values():
+            term.build(self.encoder.num_features)
+        self.weighting.build([*(name for name in self.heads if name not in self._probes), *self.terms])
+        for name, width in widths.items():
+            self._head(name).in_features = width
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy or a pickle, which owns its components as the original does."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        claim(self, self._components())
 
     def forward(self, mri: Tensor) -> dict[str, Tensor]:
         """Logits ``(batch, num_logits)`` of each head for volumes ``(batch, 1, i, j, k)``."""
-        return self.logits_from_embedding(self.encoder(mri))
+        return self.logits_from_embedding(self.encoder.embed(self.maps(mri)))
 
     def logits_from_embedding(self, embedding: Tensor) -> dict[str, Tensor]:
         """Logits of each head for embeddings ``(batch, num_features)``, in the precision of the heads."""
@@ -121,111 +142,25 @@ class HierarchicalClassifier(Restorable, LossLogging):
         return {name: logits[name] for name in self.heads}
 
     @property
-    def probes(self) -> frozenset[str]:
-        """Names of the heads whose gradients do not reach the encoder."""
-        return self._probes
+    def lr(self) -> float | None:
+        """Learning rate of the optimizer; None where it is made by a function that does not say.
 
-    def target_of(self, name: str) -> str:
-        """The target column that a head is evaluated on, the first of those that supervise it."""
-        return self.targets_of(name)[0]
-
-    def targets_of(self, name: str) -> tuple[str, ...]:
-        """The target columns that supervise a head: several are readings of one label."""
-        target = self._head(name).target or name
-        return (target,) if isinstance(target, str) else target
-
-    def training_step(self, batch: Batch, batch_idx: int) -> StepOutput:
-        return self._step(batch, "train")
-
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
-        return self._step(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
-        return self._step(batch, "test")
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> StepOutput:
-        return self._step(batch, None)
-
-    def _step(self, batch: Batch, stage: str | None) -> StepOutput:
-        check_volume(batch["mri"])
-        features = self.encoder.features(batch["mri"])
-        embedding = self.encoder.embed(features)
-        logits = self.logits_from_embedding(embedding)
-        readings = {name: self._readings(name, batch, stage) for name in self.heads}
-        losses, rows = head_losses(dict(self._heads()), logits, readings, graph=bool(self.terms))
-        if stage is not None and self.terms:
-            losses |= self._term_losses(batch, features, embedding, logits, rows)
-        parts = [self.joined(losses, embedding)] if losses else []
-        loss = torch.stack([*parts, *self._idle(losses, embedding)]).sum()
-        if stage == "train":
-            self.log_step(loss, losses, readings)
-        with torch.no_grad():
-            values = {name: value.detach() for name, value in logits.items()}
-            return StepOutput(
-                loss=loss,
-                losses={name: value.detach() for name, value in losses.items()},
-                row_losses={name: value.detach() for name, value in rows.items()},
-                features=() if stage == "train" else tuple(item.detach() for item in features),
-                embedding=embedding.detach(),
-                logits=values,
-                probabilities={name: self._head(name).probabilities(item) for name, item in values.items()},
-                severity={name: self._head(name).severity(item) for name, item in values.items()},
-                targets={name: head.classes_of(readings[name][:, 0]) for name, head in self._heads()},
-                knee=list(batch["knee"]),
-                subject=list(batch["subject"]),
-            )
-
-    def _readings(self, name: str, batch: Batch, stage: str | None) -> Tensor:
-        """Labels of a head, ``(batch, readings)``; all missing where prediction has no such column."""
-        head, columns = self._head(name), []
-        for target in self.targets_of(name):
-            column = batch["targets"].get(target)
-            if column is None and stage is not None:
-                raise ValueError(
-                    f"head {name!r} learns from target {target!r}, but the batch has "
-                    f"{sorted(batch['targets'])}; add it to the data module's targets or set "
-                    f"{type(head).__name__}(target=...)"
-                )
-            if column is None:
-                column = torch.full((len(batch["mri"]),), MISSING, device=batch["mri"].device)
-            columns.append(checked_labels(name, head, column))
-        return torch.stack(columns, dim=1)
-
-    def _term_losses(
-        self, batch: Batch, features: tuple[Tensor, ...], embedding: Tensor, logits: dict[str, Tensor],
-        rows: dict[str, Tensor],
-    ) -> dict[str, Tensor]:  # fmt: skip
-        step = Step(
-            features=features,
-            embedding=embedding,
-            logits=logits,
-            log_probabilities={name: head.log_probabilities(logits[name]) for name, head in self._heads()},
-            row_losses=rows,
-            targets=dict(batch["targets"]),
-            knee=list(batch["knee"]),
-            subject=list(batch["subject"]),
-            epoch=self.current_epoch,
-        )
-        return {name: term(step) for name, term in self._terms().items()}
-
-    def joined(self, losses: Mapping[str, Tensor], shared: Tensor | None = None) -> Tensor:
-        """The weighted losses of heads and terms, and those of probes beside them."""
-        supervising = {name: loss for name, loss in losses.items() if name not in self._probes}
-        probing = [loss for name, loss in losses.items() if name in self._probes]
-        weighted = [self.weighting(supervising, shared=shared)] if supervising else []
-        return torch.stack([*weighted, *probing]).sum()
-
-    def _idle(self, losses: dict[str, Tensor], embedding: Tensor) -> list[Tensor]:
-        """Zeros that reach the parameters which the losses of this batch may not.
-
-        Every parameter has a gradient in every step: DDP waits for it, also where a batch lacks a label.
+        Set it, as ``Tuner.lr_find`` does, and optimizers are made with it and checkpoints hold it.
         """
-        idle: list[nn.Module] = [head for name, head in self._heads() if name not in losses]
-        idle += [self.weighting] if idle else []
-        idle += [self.terms] if self.terms else []
-        zeros = [0.0 * parameter.sum() for module in idle for parameter in module.parameters()]
-        supervised = any(name not in self._probes for name in losses if name in self.heads)
-        return zeros if supervised else [0.0 * embedding.sum(), *zeros]
+        return learning_rate(self._optimizer)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        if self.lr is None:
+            raise ValueError(
+                "lr: the optimizer is made by a function without an argument lr; give the model an optimizer "
+                "class or a partial of one, for example functools.partial(torch.optim.AdamW, lr=1e-3)"
+            )
+        factory: Any = self._optimizer
+        self._optimizer = functools.partial(factory, lr=value)
+        if "optimizer" not in self._forgotten:
+            self.specification |= described({"optimizer": self._optimizer})[0]
+            self.save_hyperparameters(self.specification)
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(self.parameters())
@@ -257,15 +192,3 @@ class HierarchicalClassifier(Restorable, LossLogging):
     def on_fit_start(self) -> None:
         """Refuse parts that are not prepared; a checkpoint to resume from has been loaded by now."""
         check_prepared(self)
-
-    def _head(self, name: str) -> Head:
-        head = self.heads[name]
-        if not isinstance(head, Head):
-            raise TypeError(f"heads[{name!r}]: expected an oahier Head, got {type(head).__name__}")
-        return head
-
-    def _terms(self) -> dict[str, Term]:
-        return dict(self.terms.items())  # type: ignore[arg-type]
-
-    def _heads(self) -> list[tuple[str, Head]]:
-        return [(name, self._head(name)) for name in self.heads]

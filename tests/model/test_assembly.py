@@ -60,7 +60,7 @@ def test_head_belongs_to_one_model() -> None:
     with pytest.raises(ValueError, match=r"heads\['oa'\]: this head already belongs to another model"):
         oh.HierarchicalClassifier(TinyEncoder(), {"oa": head})
     head = oh.BinaryHead()
-    with pytest.raises(ValueError, match=r"heads\['a'\]: this head already belongs to heads\['b'\]"):
+    with pytest.raises(ValueError, match=r"heads\['b'\]: this head already belongs to heads\['a'\]"):
         oh.HierarchicalClassifier(TinyEncoder(), {"a": head, "b": head})
 
 

@@ -82,6 +82,28 @@ def test_volumes_must_be_volumes(shape: tuple[int, ...]) -> None:
         _step(tiny_model(), batch)
 
 
+@pytest.mark.parametrize("shape", [(2, 8, 8, 8), (8, 8, 8), (2, 3, 8, 8, 8), (0, 1, 8, 8, 8)])
+def test_calling_a_model_on_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"mri: expected a batch of volumes \(batch, 1, i, j, k\)"):
+        tiny_model()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint8, torch.float64, torch.float16])
+def test_calling_a_model_on_other_numbers(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"mri: expected torch.float32, .* got {dtype}; convert"):
+        tiny_model()(torch.zeros(1, 1, 8, 8, 8, dtype=dtype))
+    model = tiny_model().to(torch.float64)
+    assert model(torch.zeros(2, 1, 8, 8, 8, dtype=torch.float64))["kl"].dtype == torch.float64
+
+
+def test_one_knee_and_batch_normalisation() -> None:
+    model = oh.HierarchicalClassifier("timm3d/resnet18", {"oa": oh.BinaryHead()})
+    batch = tiny_batch((1,), (32, 32, 32))
+    with pytest.raises(ValueError, match=r"encoder .* cannot train on one knee of 32x32x32 .* batch_size"):
+        _step(model, batch)
+    _step(model.eval(), batch)
+
+
 @pytest.mark.parametrize("label", [5, -2, 2.5, float("inf")])
 def test_labels_out_of_range(label: int) -> None:
     batch = tiny_batch((0, 1))
