@@ -5,18 +5,77 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int64
 
-from oahier.data.manifest.columns import row_number
+from oahier.data.manifest.columns import LEVELS, row_number
 from oahier.data.manifest.manifest import Manifest
+from oahier.data.splitting.plans import SplitFractions, SplitPlan
 from oahier.problems import ManifestError, Problem
+from oahier.types import MISSING
+
+if TYPE_CHECKING:
+    from oahier.data.transforms import RecordedTransform
 
 
 def cache_folder(cache: str | Path | None, manifest: Manifest) -> Path:
     """The folder asked for, else that of the environment, else one beside the manifest."""
     chosen = cache or os.environ.get("OAHIER_CACHE") or manifest.root / ".oahier-cache"
     return Path(chosen).expanduser().absolute()
+
+
+def with_given_splits(
+    manifest: Manifest, split: SplitPlan | None, seed: int
+) -> tuple[Manifest, ManifestError | None]:
+    """The manifest with its own splits, else with those of the plan.
+
+    Returns:
+        the manifest, and why it could not be split (too few knees can still be predicted).
+
+    Raises:
+        ManifestError: a plan and a split column contradict each other.
+    """
+    if manifest.has_splits:
+        if split is None:
+            return manifest, None
+        if not isinstance(split, SplitFractions) or len(manifest.subset("val")):
+            message = "the column is respected: leave the argument `split` out, or remove the column"
+            raise ManifestError(manifest.name, [Problem(message, column="split")])
+        return manifest.with_validation(split.val, seed), None
+    try:
+        return manifest.with_splits(split, seed), None
+    except ManifestError as error:
+        return manifest, error
+
+
+def recorded(preprocessing: object) -> RecordedTransform | None:
+    """A user's transform with its serial form; TorchIO is imported only where there is one.
+
+    Raises:
+        ValueError: it is random, or cannot be recorded.
+    """
+    if preprocessing is None:
+        return None
+    from oahier.data.transforms import RecordedTransform
+
+    return RecordedTransform.of(preprocessing)
+
+
+def labels_to_balance(manifest: Manifest) -> Int64[np.ndarray, " knees"]:
+    """The finest known level of the training knees.
+
+    Raises:
+        ManifestError: none of them has a label.
+    """
+    training = manifest.subset("train")
+    for name in reversed(LEVELS):
+        labels = training.table[name].to_numpy(np.int64)
+        if (labels != MISSING).any():
+            return labels
+    message = "balanced=True needs KL or OA labels on training knees; fill them in or set it to False"
+    raise ManifestError(manifest.name, [Problem(message)])
 
 
 def require_sides(manifest: Manifest) -> None:

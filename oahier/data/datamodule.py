@@ -1,9 +1,8 @@
-"""The data module: a manifest and a volume size in, batches of knees out."""
+"""The data module: batches of knees from a manifest and a volume size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from warnings import warn
@@ -11,29 +10,27 @@ from warnings import warn
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from oahier.data.arguments import cache_folder, check_arguments, require_sides
+import oahier.data.arguments as checks
 from oahier.data.augmentation import BatchAugmentation
 from oahier.data.cache.cache import KneeCache
-from oahier.data.dataset import KneeDataset, collate
+from oahier.data.dataset import KneeDataset, Loader, knee_loader
 from oahier.data.manifest.manifest import Manifest, read_manifest
+from oahier.data.manifest.targets import class_counts, is_known
 from oahier.data.preprocessing import Preprocessing
 from oahier.data.provenance import contradictions, record_of
-from oahier.data.sampling import TrainingSampler, balanced_weights, seed_worker
-from oahier.data.splitting.plans import SplitFractions, SplitPlan
+from oahier.data.sampling import TrainingSampler, balanced_weights
+from oahier.data.splitting.plans import SplitPlan
 from oahier.problems import ManifestError, Problem
-from oahier.types import MISSING, Batch, Split
-
-Loader = DataLoader[Batch]
+from oahier.types import Split
 
 
 class KneeMRIDataModule(L.LightningDataModule):
     """Batches of preprocessed knees, cached on disk, split by subject.
 
-    Volumes are turned to right-anterior-superior axes, resampled to one spacing, cropped or padded about the
-    centre and z-scored; this is done once and kept in the cache. Only training volumes are augmented.
+    Volumes are reoriented to right-anterior-superior (RAS) axes, resampled to one spacing, cropped or padded
+    about the centre and z-scored, once; the result is kept in the cache. Only training volumes are augmented.
 
     Args:
         manifest: path of a manifest (see :func:`~oahier.read_manifest`), or one in memory.
@@ -43,13 +40,19 @@ class KneeMRIDataModule(L.LightningDataModule):
         split: how to split where the manifest has no ``split`` column: fractions (70/15/15 by default) or
             one of several folds. A split column is respected; if it has no validation knees, fractions take
             their ``val`` share from the training knees.
-        targets: label columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest.
+        targets: columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest. Columns
+            of whole numbers, and further readings such as ``kl_2``, are classes; columns of other numbers
+            are measurements (float32, NaN where unknown).
+        preprocessing: a deterministic TorchIO transform (``tio.HistogramStandardization``, a ``tio.Compose``)
+            in place of z-scores. It runs once per knee, on a subject with ``mri`` (axes nearest to RAS) and
+            ``cartilage``. Where its result has not the ``shape`` and the ``spacing`` (if given), it is
+            resampled.
         mirror_left: flip left knees, so that medial is on the same side in every volume.
         bias_correction: remove the bias field of every scan (N4), once.
         augmentation: of the training knees: a :class:`~oahier.data.BatchAugmentation` (``"mild"`` is its
-            default), which works on the device after the transfer; anything that maps a TorchIO Subject to
-            a Subject, in the loading processes (:class:`~oahier.data.TorchIOAugmentation` for example);
-            ``None`` is none.
+            default), which works on the device after the transfer; any TorchIO transform, or anything
+            else that maps a Subject to a Subject, in the loading processes (its draws follow from seed and
+            epoch, with any number of processes); ``None`` is none.
         balanced: draw training knees such that all KL grades (OA where there is no KL) are equally frequent.
         batch_size: knees per batch of each process. A last training batch of one knee is left out (it breaks
             batch norm).
@@ -70,6 +73,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         spacing: tuple[float, float, float] | None = None,
         split: SplitPlan | None = None,
         targets: Sequence[str] = ("oa", "kl"),
+        preprocessing: Callable[[Any], Any] | None = None,
         mirror_left: bool = False,
         bias_correction: bool = False,
         augmentation: Literal["mild"] | BatchAugmentation | Callable[[Any], Any] | None = "mild",
@@ -80,7 +84,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_arguments(shape, spacing, targets, batch_size, num_workers)
+        checks.check_arguments(shape, spacing, targets, batch_size, num_workers)
         self.manifest = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
         self.batch_size = batch_size
         self.seed = seed
@@ -89,31 +93,41 @@ class KneeMRIDataModule(L.LightningDataModule):
         self._targets = tuple(targets)
         self._labels = {name: self.manifest.labels(name) for name in self._targets}
         self._mirror_left, self._bias_correction = mirror_left, bias_correction
+        self._transform = checks.recorded(preprocessing)
         if mirror_left:
-            require_sides(self.manifest)
+            checks.require_sides(self.manifest)
         self._augmentation = BatchAugmentation() if augmentation == "mild" else augmentation
         self._balanced = balanced
         self._num_workers = num_workers
-        self.knee_cache = KneeCache(cache_folder(cache, self.manifest))
+        self.knee_cache = KneeCache(checks.cache_folder(cache, self.manifest))
         self._entries: list[Path] | None = None
         self._predicting = False
-        self._unsplit: ManifestError | None = None
-        self._split_knees(split)
+        self.manifest, self._unsplit = checks.with_given_splits(self.manifest, split, seed)
 
-    def _split_knees(self, split: SplitPlan | None) -> None:
-        """Respect given splits, else make them; too few knees to split can still be predicted."""
-        if self.manifest.has_splits and split is None:
-            return
-        if self.manifest.has_splits:
-            if not isinstance(split, SplitFractions) or len(self.manifest.subset("val")):
-                message = "the column is respected: leave the argument `split` out, or remove the column"
-                raise ManifestError(self.manifest.name, [Problem(message, column="split")])
-            self.manifest = self.manifest.with_validation(split.val, self.seed)
-            return
-        try:
-            self.manifest = self.manifest.with_splits(split, self.seed)
-        except ManifestError as error:
-            self._unsplit = error
+    @classmethod
+    def from_subjects(
+        cls,
+        subjects: Any,
+        *,
+        columns: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
+        **arguments: Any,
+    ) -> KneeMRIDataModule:
+        """A data module of the subjects of a ``tio.SubjectsDataset`` or of a list.
+
+        Args:
+            subjects: each with an image ``mri``, the id ``subject`` of a person (whose knees stay in one
+                split), and perhaps a label map ``cartilage``, a name ``knee`` and labels (``kl``, ``oa``).
+            columns: the subjects' own keys of these, such as ``{"mri": "t1", "kl": "grade"}``.
+            folder: where images that are in memory only are written.
+            arguments: of the class, ``shape`` at least.
+
+        Raises:
+            ValueError: subjects that lack something, or an argument out of range.
+        """
+        from oahier.data.subjects import manifest_of_subjects
+
+        return cls(manifest_of_subjects(subjects, columns, folder), **arguments)
 
     @property
     def volume_shape(self) -> tuple[int, ...]:
@@ -122,7 +136,9 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Millimetres per voxel of every volume; found from the scans' headers if it was not given."""
+        """Millimetres per voxel: as given, empty if a transform decides, else from the scans' headers."""
+        if self._spacing is None and self._transform is not None:
+            return ()
         if self._spacing is None:
             training = self.manifest.subset("train")
             self._spacing = self.knee_cache.common_spacing(
@@ -133,24 +149,22 @@ class KneeMRIDataModule(L.LightningDataModule):
     @property
     def preprocessing(self) -> Preprocessing:
         """Everything that decides which voxels a knee becomes."""
-        return Preprocessing(self._shape, self.spacing, self._mirror_left, self._bias_correction)
+        return Preprocessing(
+            self._shape, self.spacing, self._mirror_left, self._bias_correction, self._transform
+        )
 
     @property
     def target_names(self) -> tuple[str, ...]:
         """Targets that a head can learn from or be tested on; when predicting, labels are not needed."""
         if self._predicting:
             return self._targets
-        return tuple(name for name, labels in self._labels.items() if (labels != MISSING).any())
+        return tuple(name for name, labels in self._labels.items() if is_known(labels).any())
 
     @property
     def class_counts(self) -> dict[str, list[int]]:
-        """Knees per class of each target in the training split."""
+        """Knees per class of each target that has classes, in the training split."""
         training = (self.manifest.table["split"] == "train").to_numpy()
-        counts = {}
-        for name, labels in self._labels.items():
-            known = labels[training & (labels != MISSING)]
-            counts[name] = np.bincount(known, minlength={"oa": 2, "kl": 5}.get(name, 0)).tolist()
-        return counts
+        return class_counts({name: labels[training] for name, labels in self._labels.items()})
 
     @override
     def prepare_data(self) -> None:
@@ -179,7 +193,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         seed = self._stream()
         augmentation = self._augmentation
         dataset = self.dataset("train", None if isinstance(augmentation, BatchAugmentation) else augmentation)
-        weights = balanced_weights(self._balance_labels()) if self._balanced else None
+        weights = balanced_weights(checks.labels_to_balance(self.manifest)) if self._balanced else None
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         share = self._share(len(dataset))
         return self._loader(
@@ -217,18 +231,42 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     def dataset(self, split: Split | None, augmentation: Callable[[Any], Any] | None = None) -> KneeDataset:
         """The knees of a split, of the whole manifest for ``None``; call :meth:`setup` before."""
-        if self._entries is None:
-            raise RuntimeError("the data module has no data yet: call prepare_data() and setup(stage) before")
+        entries = self._made()
         chosen = np.ones(len(self.manifest), dtype=bool)
         if split is not None:
             chosen = (self.manifest.table["split"] == split).to_numpy()
         return KneeDataset(
             self.manifest if split is None else self.manifest.subset(split),
-            [path for path, wanted in zip(self._entries, chosen, strict=True) if wanted],
+            [path for path, wanted in zip(entries, chosen, strict=True) if wanted],
             targets={name: labels[chosen] for name, labels in self._labels.items()},
             with_cartilage=self.manifest.has_cartilage,
             augmentation=augmentation,
         )
+
+    def subject(self, knee: str) -> Any:
+        """A preprocessed knee as a ``tio.Subject``; call :meth:`setup` before.
+
+        It holds ``mri`` and, if the knee has one, ``cartilage``, which are read when they are first used;
+        ``knee``, ``subject``, ``side``, ``visit`` and ``split``; and every target by its name.
+
+        Raises:
+            KeyError: no such knee in the manifest.
+        """
+        from oahier.data.subjects import knee_subject
+
+        return knee_subject(self.manifest, knee, self._made(), self._labels)
+
+    def subjects(self, split: Split | None = None) -> Any:
+        """The knees of a split, or of the manifest, as a ``tio.SubjectsDataset`` without a transform."""
+        import torchio
+
+        table = self.manifest.table if split is None else self.manifest.subset(split).table
+        return torchio.SubjectsDataset([self.subject(str(knee)) for knee in table["knee"]])
+
+    def _made(self) -> list[Path]:
+        if self._entries is None:
+            raise RuntimeError("the data module has no data yet: call prepare_data() and setup(stage) before")
+        return self._entries
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -255,24 +293,8 @@ class KneeMRIDataModule(L.LightningDataModule):
         sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63])
         return int(sequence.generate_state(1)[0])
 
-    def _balance_labels(self) -> np.ndarray:
-        training = (self.manifest.table["split"] == "train").to_numpy()
-        for name in ("kl", "oa"):
-            labels = self.manifest.labels(name)[training]
-            if (labels != MISSING).any():
-                return labels
-        message = "balanced=True needs KL or OA labels on training knees; fill them in or set it to False"
-        raise ManifestError(self.manifest.name, [Problem(message)])
-
     def _loader(self, dataset: KneeDataset, **arguments: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer is not None else 0
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]
-            batch_size=self.batch_size,
-            num_workers=self._num_workers,
-            collate_fn=collate,
-            worker_init_fn=partial(seed_worker, rank=rank),
-            persistent_workers=self._num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            **{"generator": torch.Generator().manual_seed(self.seed), **arguments},
-        )
+        generator = torch.Generator().manual_seed(self.seed)
+        arguments = {"generator": generator, "batch_size": self.batch_size, **arguments}
+        return knee_loader(dataset, self._num_workers, rank, **arguments)

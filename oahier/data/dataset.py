@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from typing_extensions import NotRequired, TypedDict
 
 from oahier.data.buffers import BufferPool
 from oahier.data.cache.entry import read_entry
 from oahier.data.manifest.manifest import Manifest
-from oahier.data.sampling import Draw
+from oahier.data.sampling import Draw, seed_worker, seeded
 from oahier.types import Batch
+
+Loader = DataLoader[Batch]
 
 _BUFFERS = BufferPool()
 
 
 class Sample(TypedDict):
-    """One knee; ``mri`` is float16 as cached unless it was augmented, batches are float32."""
+    """One knee; ``mri`` is as cached unless it was augmented, batches are float32."""
 
     mri: Tensor
-    """``(1, i, j, k)``, z-scored."""
+    """``(1, i, j, k)``, z-scored or as a transform left it."""
     cartilage: NotRequired[Tensor]
     """``(1, i, j, k)`` uint8."""
-    targets: dict[str, int]
+    targets: dict[str, int | float]
     knee: str
     subject: str
     affine: Tensor
@@ -44,7 +47,7 @@ class KneeDataset(Dataset[Sample]):
     Args:
         manifest: the knees.
         entries: their cache entries, in the same order.
-        targets: class of every knee per target, ``MISSING`` where unknown.
+        targets: class (int64) or measurement (float32) of every knee per target.
         with_cartilage: deliver label maps, all zero for a knee without one.
         augmentation: maps a TorchIO Subject to a Subject; ``None`` leaves the volumes as cached (batches are
             then augmented on the device, or not at all).
@@ -55,7 +58,7 @@ class KneeDataset(Dataset[Sample]):
         manifest: Manifest,
         entries: Sequence[Path],
         *,
-        targets: Mapping[str, Int64[np.ndarray, " knees"]],
+        targets: Mapping[str, Int64[np.ndarray, " knees"] | Float32[np.ndarray, " knees"]],
         with_cartilage: bool,
         augmentation: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -99,8 +102,7 @@ class KneeDataset(Dataset[Sample]):
 
         if self._augmentation is None:
             return mri, cartilage
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             return augment(self._augmentation, mri, cartilage, affine)
 
 
@@ -110,8 +112,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     batch = Batch(
         mri=_stack([sample["mri"] for sample in samples], torch.float32),
         targets={
-            name: torch.tensor([sample["targets"][name] for sample in samples], dtype=torch.int64)
-            for name in first["targets"]
+            name: torch.tensor(
+                [sample["targets"][name] for sample in samples],
+                dtype=torch.float32 if isinstance(value, float) else torch.int64,
+            )
+            for name, value in first["targets"].items()
         },
         knee=[sample["knee"] for sample in samples],
         subject=[sample["subject"] for sample in samples],
@@ -122,6 +127,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if "cartilage" in first:
         batch["cartilage"] = _stack([sample["cartilage"] for sample in samples], torch.uint8)
     return batch
+
+
+def knee_loader(dataset: KneeDataset, num_workers: int, rank: int, **arguments: Any) -> Loader:
+    """Batches of knees, made by processes whose random streams differ from those of other ranks."""
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=partial(seed_worker, rank=rank),
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        **arguments,
+    )
 
 
 def _stack(volumes: list[Tensor], dtype: torch.dtype) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -74,6 +75,21 @@ class TrainingSampler(Sampler[Draw]):
             order = generator.choice(self._count, size=self._count, p=self._probabilities)
         seeds = generator.integers(2**62, size=self._count)
         yield from zip(order.tolist(), seeds.tolist(), strict=True)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, Python and NumPy for a while; their states stay as they were."""
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def seed_worker(worker: int, rank: int = 0) -> None:

@@ -10,7 +10,8 @@ import torchio as tio
 from scipy.ndimage import gaussian_filter1d
 
 from oahier.data.bias_field import remove_bias
-from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess, target_grid
+from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess
+from oahier.data.target_grid import target_grid
 from oahier.images import Grid, Image
 from oahier.images.knee import KneeImages, read_knee
 

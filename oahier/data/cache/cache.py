@@ -209,7 +209,10 @@ class CachePlan:
     @property
     def bytes_needed(self) -> int:
         """Disk that the entries to be made will take."""
-        return sum(entry_size(job.preprocessing.shape, job.cartilage is not None) for job in self.jobs)
+        return sum(
+            entry_size(job.preprocessing.shape, job.cartilage is not None, job.preprocessing.kind)
+            for job in self.jobs
+        )
 
 
 def _visible(path: Path) -> bool:

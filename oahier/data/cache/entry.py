@@ -1,4 +1,4 @@
-"""The file of one preprocessed knee: a small header, then float16 voxels, then the label map.
+"""The file of one preprocessed knee: a small header, then the voxels, then the label map.
 
 The header carries checksums and the time stamp that the finished file was given: as long as size and time
 stamp are those, the content is trusted without reading it.
@@ -14,10 +14,10 @@ import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float16, UInt8
+from jaxtyping import Float, UInt8
 
 from oahier.files import write_atomically
 from oahier.images import Affine
@@ -41,7 +41,7 @@ class DamagedEntry(ValueError):
 class Entry:
     """A preprocessed knee, its arrays mapped from disk."""
 
-    mri: Float16[np.ndarray, "i j k"]
+    mri: Float[np.ndarray, "i j k"]
     cartilage: UInt8[np.ndarray, "i j k"] | None
     affine: Affine
 
@@ -58,6 +58,7 @@ def write_entry(path: Path, knee: PreparedKnee) -> None:
     for array in arrays:
         voxels = zlib.crc32(array.data.cast("B"), voxels)
     facts = {"shape": mri.shape, "affine": knee.affine.tolist(), "cartilage": len(arrays) == 2}
+    facts["type"] = str(mri.dtype)
     text = json.dumps(facts).encode()
     # In the past, so that no later change can leave the same time stamp.
     stamp = int(time.time()) - 10
@@ -81,23 +82,22 @@ def read_entry(path: Path) -> Entry:
     Raises:
         DamagedEntry: not a complete entry.
     """
-    shape, affine, has_cartilage, _, _ = _header(path)
-    count = int(np.prod(shape))
-    mri = np.memmap(path, dtype=np.float16, mode="c", offset=HEADER_BYTES, shape=shape)
+    head = _header(path)
+    mri = np.memmap(path, dtype=head.kind, mode="c", offset=HEADER_BYTES, shape=head.shape)
     cartilage = None
-    if has_cartilage:
-        offset = HEADER_BYTES + 2 * count
-        cartilage = np.memmap(path, dtype=np.uint8, mode="c", offset=offset, shape=shape)
-    return Entry(mri, cartilage, affine)
+    if head.has_cartilage:
+        offset = HEADER_BYTES + mri.nbytes
+        cartilage = np.memmap(path, dtype=np.uint8, mode="c", offset=offset, shape=head.shape)
+    return Entry(mri, cartilage, head.affine)
 
 
-def entry_size(shape: tuple[int, ...], has_cartilage: bool) -> int:
+def entry_size(shape: tuple[int, ...], has_cartilage: bool, kind: str = "float16") -> int:
     """Bytes of an entry.
 
     >>> entry_size((160, 384, 384), True) / 1e6
     70.782976
     """
-    return HEADER_BYTES + int(np.prod(shape)) * (3 if has_cartilage else 2)
+    return HEADER_BYTES + int(np.prod(shape)) * (np.dtype(kind).itemsize + has_cartilage)
 
 
 def verify_entry(path: Path, *, every_byte: bool = False) -> None:
@@ -111,21 +111,30 @@ def verify_entry(path: Path, *, every_byte: bool = False) -> None:
         DamagedEntry: with the reason.
         FileNotFoundError: there is no such file.
     """
-    _, _, _, checksum, stamp = _header(path)
-    if not every_byte and path.stat().st_mtime_ns == stamp * 1_000_000_000:
+    head = _header(path)
+    if not every_byte and path.stat().st_mtime_ns == head.stamp * 1_000_000_000:
         return
     found = 0
     with path.open("rb") as file:
         file.seek(HEADER_BYTES)
         while block := file.read(1 << 24):
             found = zlib.crc32(block, found)
-    if found != checksum:
+    if found != head.checksum:
         raise DamagedEntry(f"{path}: the checksum of its voxels does not match")
     with contextlib.suppress(OSError):  # somebody else's file: it is read in full again next time
-        os.utime(path, (stamp, stamp))
+        os.utime(path, (head.stamp, head.stamp))
 
 
-def _header(path: Path) -> tuple[tuple[int, ...], Affine, bool, int, int]:
+class _Head(NamedTuple):
+    shape: tuple[int, ...]
+    affine: Affine
+    has_cartilage: bool
+    kind: str
+    checksum: int
+    stamp: int
+
+
+def _header(path: Path) -> _Head:
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES)
         size = os.fstat(file.fileno()).st_size
@@ -137,7 +146,8 @@ def _header(path: Path) -> tuple[tuple[int, ...], Affine, bool, int, int]:
         raise DamagedEntry(f"{path}: its header is damaged")
     facts = json.loads(text)
     shape = tuple(int(count) for count in facts["shape"])
-    expected = entry_size(shape, bool(facts["cartilage"]))
+    has_cartilage, kind = bool(facts["cartilage"]), str(facts.get("type", "float16"))
+    expected = entry_size(shape, has_cartilage, kind)
     if size != expected:
         raise DamagedEntry(f"{path}: half-written, {size} bytes instead of {expected}")
-    return shape, np.array(facts["affine"], dtype=np.float64), bool(facts["cartilage"]), checksum, stamp
+    return _Head(shape, np.array(facts["affine"]), has_cartilage, kind, checksum, stamp)

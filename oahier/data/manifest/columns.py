@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import re
+import unicodedata
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +16,8 @@ from oahier.hierarchy import contradicts, oa_from_kl
 from oahier.problems import Problem
 from oahier.types import KL_GRADES, MISSING, Split
 
+LEVELS = {"oa": 2, "kl": KL_GRADES}
+"""Columns of the label hierarchy, and their numbers of classes."""
 REQUIRED = ("knee", "subject", "mri")
 COLUMNS = ("knee", "subject", "side", "visit", "mri", "cartilage", "kl", "oa", "split")
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -52,10 +55,10 @@ def check_table(cells: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[Pro
     table = pd.DataFrame(index=cells.index)
     for name in COLUMNS:
         table[name] = cells[name].mask(_is_blank(cells[name]), "") if name in cells else ""
-    problems += _id_problems(table)
+    problems += [*_id_problems(table), *_twin_problems(table)]
     problems += _choice_problems(table, "side", SIDES)
     problems += _choice_problems(table, "split", SPLITS)
-    for name, classes in (("kl", KL_GRADES), ("oa", 2)):
+    for name, classes in LEVELS.items():
         table[name], found = parse_classes(table[name], table["knee"], name, classes)
         problems += found
     table["oa"], found = _complete_oa(table)
@@ -67,11 +70,14 @@ def check_table(cells: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[Pro
 def parse_classes(
     cells: pd.Series, knees: pd.Series, name: str, classes: int | None
 ) -> tuple[pd.Series, list[Problem]]:
-    """Whole numbers ``0 .. classes - 1``; blank is ``MISSING``; "2.0" counts as 2, "KL2" as an error."""
+    """Whole numbers ``0 .. classes - 1``; blank is ``MISSING``; "2.0" counts as 2.
+
+    Anything else is an error: "KL2", "2.5", "0_1", and digits of other scripts.
+    """
     values, problems = [], []
     expected = f"a whole number 0-{classes - 1}" if classes else "a whole number from 0 on"
     for index, knee, cell in zip(cells.index, knees, cells, strict=True):
-        value = _whole_number(str(cell))
+        value = _whole_number(str(cell).strip())
         if value is None or (classes and value >= classes):
             message = f"expected {expected}, or an empty cell where it is unknown, got {str(cell)!r}"
             problems.append(Problem(message, row_number(index), str(knee), name))
@@ -82,13 +88,10 @@ def parse_classes(
 
 def _whole_number(cell: str) -> int | None:
     """The number in a cell, ``MISSING`` if blank, ``None`` if it is anything else (a written -1 too)."""
-    if cell.strip().lower() in BLANK:
+    if cell.lower() in BLANK:
         return MISSING
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return int(value) if math.isfinite(value) and value.is_integer() and value >= 0 else None
+    whole = re.fullmatch(r"([0-9]{1,18})(\.0*)?", cell)
+    return int(whole[1]) if whole else None
 
 
 def _is_blank(cells: pd.Series) -> pd.Series:
@@ -129,6 +132,22 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
             f"duplicate knee: the name stands in rows {places}; give every row (side and visit) its own",
             row_number(rows.index[1]), str(rows["knee"].iloc[0]), "knee",
         )  # fmt: skip
+
+
+def _twin_problems(table: pd.DataFrame) -> Iterator[Problem]:
+    """Knees whose names are one file on disks that ignore case or the Unicode form of accents."""
+    names = table["knee"].drop_duplicates()
+    for _, alike in names[names != ""].groupby(names.map(_file_key), sort=False):
+        if len(alike) > 1:
+            yield Problem(
+                f"knees {', '.join(map(repr, alike))} differ only by case or Unicode form, so that their "
+                "files are one on some disks; give them names that differ in more",
+                row_number(alike.index[1]), str(alike.iloc[1]), "knee", "warning", "files",
+            )  # fmt: skip
+
+
+def _file_key(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _choice_problems(table: pd.DataFrame, name: str, choices: tuple[str, ...]) -> list[Problem]:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
-from oahier.data.manifest.columns import COLUMNS, check_table, parse_classes
+from oahier.data.manifest.columns import COLUMNS, LEVELS, check_table
 from oahier.data.manifest.subject_ids import similar_subjects
+from oahier.data.manifest.targets import parse_target, target_names
 from oahier.data.splitting.balance import Deviation, balance_of, class_column
 from oahier.data.splitting.plans import SplitFractions, SplitPlan, assign_splits
 from oahier.files import write_atomically
@@ -160,24 +161,26 @@ class Manifest:
         cell = str(self.table[column].iloc[position])
         return self.root / cell if cell else None
 
-    def labels(self, target: str) -> Int64[np.ndarray, " knees"]:
-        """Class of every knee in a target column, ``MISSING`` where unknown.
+    def labels(self, target: str) -> Int64[np.ndarray, " knees"] | Float32[np.ndarray, " knees"]:
+        """Class (``MISSING`` where unknown) or measurement (NaN where unknown) of every knee.
+
+        Columns of whole numbers from 0 on are classes, columns of other numbers are measurements; ``kl``,
+        ``oa`` and further readings of them (``kl_2``) are classes always.
 
         Raises:
-            ManifestError: no such column (but ``kl`` and ``oa`` always exist), or values that are not
-                whole numbers from 0 on.
+            ManifestError: no such column (but ``kl`` and ``oa`` always exist), or cells that are neither.
         """
-        if target in ("kl", "oa"):
+        if target in LEVELS:
             return self.table[target].to_numpy(np.int64)
         if target not in self.table or target in COLUMNS:
-            known = ["oa", "kl", *(name for name in self.table if name not in COLUMNS)]
-            message = f"missing target column {target!r}; expected one of {', '.join(map(str, known))}"
+            known = ", ".join(target_names(self.table))
+            message = f"missing target column {target!r}; expected one of {known}"
             raise ManifestError(self.name, [Problem(message)])
         cells = _as_text(self.table[[target]])[target]
-        values, problems = parse_classes(cells, self.table["knee"], target, None)
+        values, problems = parse_target(self.table[target], cells, self.table["knee"], target)
         if problems:
             raise ManifestError(self.name, problems)
-        return values.to_numpy(np.int64)
+        return values.to_numpy()
 
     def write(self, path: str | Path) -> Manifest:
         """Write the table as CSV, its paths relative to the new place, and return it as read from there."""
@@ -185,7 +188,7 @@ class Manifest:
         table = self.table.copy()
         for column in ("mri", "cartilage"):
             table[column] = [_relative(self.root, str(cell), path.parent) for cell in table[column]]
-        for column in ("kl", "oa"):
+        for column in LEVELS:
             table[column] = table[column].astype("string").mask(table[column] == MISSING, "")
         write_atomically(path, table.to_csv(index=False))
         return read_manifest(path)
@@ -278,7 +281,7 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     def text(name: object, value: object) -> str:
         if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
             return ""
-        return "" if name in ("kl", "oa") and value == MISSING else str(value)
+        return "" if name in LEVELS and value == MISSING else str(value)
 
     columns = [[text(name, value) for value in table.iloc[:, i]] for i, name in enumerate(table.columns)]
     frame = pd.DataFrame(dict(enumerate(columns)), index=table.index, dtype=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import pandas as pd
@@ -14,20 +15,22 @@ _SHOWN = 6
 
 
 def plain_id(subject: str) -> str:
-    """An id without what a spreadsheet or a typist changes: case, spaces, leading zeros, a trailing ".0".
+    """An id without what a spreadsheet, a typist or a disk changes.
 
-    >>> {plain_id(text) for text in ("0071", "71", " 71.0", "00 71")}
+    These are case, spaces, leading zeros, a trailing ".0", and the Unicode form of accents and digits.
+
+    >>> {plain_id(text) for text in ("0071", "71", " 71.0", "00 71", "７１")}
     {'71'}
-    >>> plain_id("OAI-0071") == plain_id("oai-71")
-    True
+    >>> plain_id("OAI-0071") == plain_id("oai-71"), plain_id("M\u00fc1") == plain_id("Mu\u03081")
+    (True, True)
     """
-    text = re.sub(r"\s+", "", subject).casefold()
+    text = re.sub(r"\s+", "", unicodedata.normalize("NFKC", subject).casefold())
     text = re.sub(r"(?<=\d)\.0+$", "", text)
     return re.sub(r"(?<!\d)0+(?=\d)", "", text)
 
 
 def similar_subjects(table: pd.DataFrame) -> list[Problem]:
-    """Ids that differ by leading zeros, case or spaces only; an error if they are in different splits."""
+    """Ids that differ in writing only, see :func:`plain_id`; an error if they are in different splits."""
     found = []
     ids = pd.Series(table["subject"].unique(), dtype=str)
     plain = ids.map(plain_id)
@@ -37,8 +40,8 @@ def similar_subjects(table: pd.DataFrame) -> list[Problem]:
         severity: Severity = "error" if len(splits) > 1 else "warning"
         where = f" in {' and '.join(splits)}" if len(splits) > 1 else ""
         message = (
-            f"subjects {listed(list(alike))}{where} differ only by leading zeros, case or spaces: "
-            "write one id if they are one person, else ids that differ otherwise"
+            f"subjects {listed(list(alike))}{where} differ only by leading zeros, case, spaces or Unicode "
+            "form: write one id if they are one person, else ids that differ otherwise"
         )
         found.append(
             Problem(
