@@ -187,7 +187,10 @@ def _built(spec: Any) -> Any:
         arguments = {name: _built(value) for name, value in (spec.get("init_args") or {}).items()}
         if issubclass(cls, tio.HistogramStandardization):
             arguments["landmarks"] = {key: np.array(one) for key, one in arguments["landmarks"].items()}
-        return cls(**arguments)
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"preprocessing: {spec['class_path']} cannot be rebuilt: {error}") from error
     if isinstance(spec, Mapping) and set(spec) == {"function"}:
         raise ValueError(f"preprocessing: the function {spec['function']} of the user's cannot be rebuilt")
     if isinstance(spec, Mapping):

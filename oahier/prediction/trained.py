@@ -67,7 +67,7 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
         reference, why, identity = made, "", identity_of(hashed, reference_path(path))
     return TrainedModel(
         model=model.eval().requires_grad_(False).to(device),
-        preprocessing=Preprocessing.from_dict(data["preprocessing"]),
+        preprocessing=_preprocessing(path, data["preprocessing"]),
         reference=reference,
         path=path,
         checkpoint_hash=hashed,
@@ -76,6 +76,13 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
         summary=data.get("summary", {}),
         without_reference=why,
     )
+
+
+def _preprocessing(path: Path, settings: Mapping[str, Any]) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(settings)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
 
 
 def identity_of(hashed: str, reference: Path) -> str:
