@@ -27,7 +27,7 @@ Statistic = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]
 class CellAxis:
     """An axis of one cell, fitted on its training knees, and the test knees along it."""
 
-    def __init__(self, training: _Embedded, test: _Embedded, kind: str) -> None:
+    def __init__(self, training: Embedded, test: Embedded, kind: str) -> None:
         self.fit = fit_severity_axis(training.embedding, training.kl, training.oa, kind=kind)
         self.measures = axis_measures(self.fit, test.embedding, test.kl, test.oa)
         self.projection = self.fit.project(test.embedding).numpy().astype(np.float64)
@@ -53,7 +53,7 @@ class CellAxis:
         return known
 
 
-class _Embedded:
+class Embedded:
     """Embeddings of one split of a cell with their labels, in the order of its predictions."""
 
     def __init__(self, cell: Cell, part: str) -> None:
@@ -82,7 +82,7 @@ class AxisTables:
         self._axes: dict[tuple[str, str], CellAxis] = {}
         for cell in study.cells:
             if cell.state == "finished":
-                training, test = _Embedded(cell, "train"), _Embedded(cell, ".")
+                training, test = Embedded(cell, "train"), Embedded(cell, ".")
                 for kind in self.kinds:
                     self._axes[cell.name, kind] = CellAxis(training, test, kind)
 

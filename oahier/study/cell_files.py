@@ -32,16 +32,6 @@ def _read(path: Path, _stamp: int) -> Predictions:
     return statistics.read_predictions(path, undefined=True)
 
 
-def read_embeddings(folder: Path) -> dict[str, npt.NDArray[Any]] | None:
-    """Embeddings by knee in a folder, or ``None``.
-
-    Raises:
-        ValueError: a damaged file.
-    """
-    arrays = read_arrays(folder / "embeddings.npz", ("knee", "embedding"))
-    return None if arrays is None else {str(k): e for k, e in zip(*arrays, strict=True)}
-
-
 def read_arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]] | None:
     """Named arrays of an ``.npz`` file, or ``None`` where there is none.
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from oahier.hierarchy import FINE, head_label
-from oahier.latent import fit_severity_axis
-from oahier.study.cell_files import read_embeddings, read_predictions
+from oahier.study.axis_tables import CellAxis, Embedded
+from oahier.study.cell_files import read_predictions
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style
 from oahier.study.report.text import number
 from oahier.types import MISSING
 
+_EMBEDDED = ("predictions.csv", "embeddings.npz")
 _SHOWN = (("|ρ| with KL", "spearman_kl"), ("OA probe AUC", "probe_auc"), ("d′", "separation"))
 
 
@@ -78,19 +78,11 @@ def axis_panels(contents: Contents) -> list[AxisPanel]:
 
 
 def _projected(cell: Cell) -> pd.DataFrame | None:
-    test, training = read_embeddings(cell.folder), read_embeddings(cell.folder / "train")
-    grades, known = labels_by_knee(cell), labels_by_knee(cell, "train")
-    if not test or not training or not grades or not known:
+    files = [cell.folder / split / name for split in ("", "train") for name in _EMBEDDED]
+    if not all(path.is_file() for path in files):
         return _from_table(cell.folder / "severity_axis.csv", "projection")
-    knees = [knee for knee in training if knee in known]
-    shown = [knee for knee in test if knee in grades]
-    fitted = fit_severity_axis(
-        torch.from_numpy(np.stack([training[knee] for knee in knees])),
-        torch.tensor([known[knee] for knee in knees]),
-        kind="pca",
-    )
-    projection = fitted.project(torch.from_numpy(np.stack([test[knee] for knee in shown]))).numpy()
-    table = pd.DataFrame({"knee": shown, "projection": projection, "kl": [grades[knee] for knee in shown]})
+    axis = CellAxis(Embedded(cell, "train"), Embedded(cell, "."), "pca")
+    table = pd.DataFrame({"knee": axis.knee, "projection": axis.projection, "kl": axis.kl})
     return table.dropna(subset=["projection"])
 
 

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.callbacks.files import knee_file
+from oahier.images import read_image
+from oahier.images.image import turned_to_ras
 from oahier.study.cell_files import read_arrays
 from oahier.study.cells import Cell
 from oahier.study.report.axes import grade_name, labels_by_knee
@@ -110,17 +112,8 @@ def _read_volume(path: Path) -> Volume:
     if arrays is None or arrays[0].ndim != 3 or arrays[1].shape != arrays[0].shape:
         raise ValueError(f"{path}: expected mri and cartilage of one shape (i, j, k)")
     mri, cartilage, affine = arrays
-    turned = [_canonical(array, affine) for array in (np.nan_to_num(mri.astype(np.float32)), cartilage)]
-    return Volume(unquote(path.stem), turned[0][0], turned[1][0].astype(bool), turned[0][1])
-
-
-def _canonical(array: Array, affine: Array) -> tuple[Array, Array]:
-    """Axes turned to right, anterior, superior."""
-    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
-
-    turn = io_orientation(affine)
-    turned = np.asarray(apply_orientation(array, turn))
-    return turned, np.asarray(affine, dtype=float) @ np.asarray(inv_ornt_aff(turn, array.shape))
+    image, mask = (turned_to_ras(path, array, affine) for array in (mri.astype(np.float32), cartilage))
+    return Volume(unquote(path.stem), np.nan_to_num(image.data), mask.data.astype(bool), image.grid.affine)
 
 
 def _map(folder: Path, volume: Volume, step: int) -> dict[str, Any] | None:
@@ -139,18 +132,13 @@ def _map(folder: Path, volume: Volume, step: int) -> dict[str, Any] | None:
 
 def _on_grid(path: Path, volume: Volume) -> Array:
     """Values of an image at the voxels of a volume, by their affines; zero outside the image."""
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
     from scipy.ndimage import affine_transform
 
-    try:
-        image: Any = nib.load(path)
-        values = np.asarray(image.dataobj, dtype=np.float32)
-    except (ImageFileError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: expected a NIfTI image, got {error}; run the study again") from error
-    if values.shape == volume.mri.shape and np.allclose(image.affine, volume.affine, atol=1e-3):
+    image = read_image(path)
+    values, affine = image.data.astype(np.float32), image.grid.affine
+    if values.shape == volume.mri.shape and np.allclose(affine, volume.affine, atol=1e-3):
         return values
-    across = np.linalg.inv(image.affine) @ volume.affine
+    across = np.linalg.inv(affine) @ volume.affine
     mode = "nearest" if _covers(values.shape, across, volume.mri.shape) else "constant"
     matrix = across[:3, :3]
     scales = np.diag(matrix)

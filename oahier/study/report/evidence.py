@@ -9,20 +9,19 @@ from typing import Any
 import pandas as pd
 
 from oahier.study.report.contents import Contents
-from oahier.study.report.forest import SIGNIFICANT, section_name
+from oahier.study.report.forest import COLUMNS, Difference, differences
 from oahier.study.report.names import (
     CORRECTIONS,
     EFFECTS,
     KINDS,
     TESTS,
-    arrow,
     level_name,
     method_name,
     metric_name,
     smaller_is_better,
 )
-from oahier.study.report.text import NOTHING, count, interval, number, p_value, signed
-from oahier.study.report.views import Entry, View, alignment, as_float, resampled, value_entry, word
+from oahier.study.report.text import NOTHING, as_float, count, interval, number, p_value, signed
+from oahier.study.report.views import Entry, View, alignment, resampled, value_entry, word
 
 AXIS_COLUMNS = (
     "spearman_kl", "spearman_oa", "probe_auc", "separation", "monotonicity", "straightness", "oa_kl_cosine",
@@ -35,47 +34,38 @@ def comparison_view(contents: Contents, name: str) -> View | None:
     table = contents.tables.get(name)
     if table is None:
         return None
-    first, second = {
-        "comparisons": ("task", "metric"),
-        "axis_comparisons": ("kind", "metric"),
-        "saliency_comparisons": ("method", "measure"),
-    }[name]
-    table = contents.ordered(table, contents.group_axes)
-    rows = [_comparison(contents, line, first, second) for line in table.to_dict("records")]
+    names, words = list(COLUMNS[name]), len(contents.group_axes) + 3
+    swapped = names[1] == "method"  # methods stand before what is measured of them
+    rows = [_comparison(found, swapped) for found in differences(contents, name)]
     title = {
         "comparisons": "Paired differences of performance",
         "axis_comparisons": "Paired differences of the severity axis",
         "saliency_comparisons": "Paired differences of saliency",
     }[name]
     columns = [
-        *contents.group_axes, first, second, "b − a", "a", "b", "difference", "p", "p adjusted", "effect",
-        "test",
+        *contents.group_axes, *(reversed(names) if swapped else names), "b − a", "a", "b", "difference", "p",
+        "p adjusted", "effect", "test",
     ]  # fmt: skip
-    align = alignment(len(contents.group_axes) + 3, 6) + "l"
-    return View(name, title, _comparison_note(table), columns, rows, align)
+    return View(name, title, _comparison_note(table), columns, rows, alignment(words, 6) + "l")
 
 
-def _comparison(contents: Contents, line: Mapping[Any, Any], first: str, second: str) -> list[Entry]:
-    difference, adjusted = as_float(line["difference"]), as_float(line["p_adjusted"])
-    kind = method_name(str(line[first])) if first == "method" else section_name(first, str(line[first]))
-    pair = f"{level_name(str(line['model_b']))} − {level_name(str(line['model_a']))}"
-    undefined = as_float(line.get("undefined"))
+def _comparison(found: Difference, swapped: bool) -> list[Entry]:
+    undefined = found["undefined"]
     hint = f"{count(int(undefined), 'resample')} undefined" if undefined > 0 else ""
+    names = (found.label, found.section) if swapped else (found.section, found.label)
+    a, b = map(level_name, found.models)
     return [
-        *(word(level_name(str(line[axis]))) for axis in contents.group_axes),
-        word(kind),
-        word(arrow(str(line[second]))),
-        word(pair),
-        value_entry(line.get("a")),
-        value_entry(line.get("b")),
+        *map(word, (*found.levels, *names, f"{b} − {a}")),
+        value_entry(found["a"]),
+        value_entry(found["b"]),
         Entry(
-            signed(difference), interval(as_float(line["ci_low"]), as_float(line["ci_high"])), hint,
-            adjusted < SIGNIFICANT, difference,
+            signed(found["difference"]), interval(found["ci_low"], found["ci_high"]), hint, found.significant,
+            found["difference"],
         ),
-        Entry(p_value(as_float(line["p_value"])), order=as_float(line["p_value"])),
-        Entry(p_value(adjusted), bold=adjusted < SIGNIFICANT, order=adjusted),
-        _effect(as_float(line.get("effect_size")), str(line.get("effect"))),
-        word(_test(line.get("test"))),
+        Entry(p_value(found["p_value"]), order=found["p_value"]),
+        Entry(p_value(found["p_adjusted"]), bold=found.significant, order=found["p_adjusted"]),
+        _effect(found["effect_size"], str(found.line.get("effect"))),
+        word(_test(found.line.get("test"))),
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from oahier.callbacks.figures import GREY, INK
 from oahier.study.report.axes import AxisPanel, grade_name
-from oahier.study.report.forest import ForestPanel, ForestRow, shared_range
+from oahier.study.report.forest import Difference, ForestPanel, shared_range
 from oahier.study.report.layout import SMALL, legend, level_markers, plain, room, sheet
 from oahier.study.report.names import NEUTRAL, Style, level_name
 from oahier.study.report.panels import PredictionPanel
@@ -52,16 +52,17 @@ def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style], co
     return made
 
 
-def _draw_difference(made: Sheet, axes: Axes, place: int, line: ForestRow, style: Style) -> None:
-    axes.plot([line.low, line.high], [place] * 2, color=style.colour, linewidth=1.6, solid_capstyle="butt")
-    p = "" if math.isnan(line.p_adjusted) else f"  p {p_equals(line.p_adjusted)}"
+def _draw_difference(made: Sheet, axes: Axes, place: int, line: Difference, style: Style) -> None:
+    low, high = line["ci_low"], line["ci_high"]
+    axes.plot([low, high], [place] * 2, color=style.colour, linewidth=1.6, solid_capstyle="butt")
+    p = "" if math.isnan(line["p_adjusted"]) else f"  p {p_equals(line['p_adjusted'])}"
     axes.text(
-        1.03, place, f"{signed(line.difference)}{p}", transform=axes.get_yaxis_transform(), va="center",
+        1.03, place, f"{signed(line['difference'])}{p}", transform=axes.get_yaxis_transform(), va="center",
         fontsize=SMALL, color=INK,
     )  # fmt: skip
-    if math.isfinite(line.difference):
+    if math.isfinite(line["difference"]):
         (point,) = axes.plot(
-            line.difference, place, style.marker, color=style.colour, markersize=5.5, markeredgewidth=1.4,
+            line["difference"], place, style.marker, color=style.colour, markersize=5.5, markeredgewidth=1.4,
             markerfacecolor=style.colour if line.significant else PAPER,
         )  # fmt: skip
         better = f"; {level_name(line.favoured)} does better" if line.favoured else ""

@@ -1,4 +1,4 @@
-"""Paired differences, arranged for forest plots."""
+"""Paired differences, read once for the table of all and for forest plots of some."""
 
 from __future__ import annotations
 
@@ -7,60 +7,91 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import arrow, level_name, method_name, metric_name, smaller_is_better
-from oahier.study.report.text import interval, p_value, signed
+from oahier.study.report.text import as_float, interval, p_value, signed
 
 SIGNIFICANT = 0.05
-AXIS_ROWS = ("spearman_kl", "spearman_oa", "probe_auc", "straightness", "monotonicity", "separation")
-SALIENCY_ROWS = ("enrichment",)
+COLUMNS: Mapping[str, tuple[str, str]] = {
+    "comparisons": ("task", "metric"),
+    "axis_comparisons": ("kind", "metric"),
+    "saliency_comparisons": ("measure", "method"),
+}
+"""Tables of paired differences, with the column of their sections and that of the rows in a section."""
+_DRAWN: Mapping[str, tuple[str, ...]] = {
+    "kind": ("pca",), "measure": ("enrichment",),
+    "metric": ("spearman_kl", "spearman_oa", "probe_auc", "straightness", "monotonicity", "separation"),
+}  # fmt: skip
+"""What forest plots show of the comparisons of axes and saliency."""
 
 
 @dataclass(frozen=True)
-class ForestRow:
-    """One difference."""
+class Difference:
+    """A row of a table of paired differences.
 
+    Args:
+        levels: of the axes that are neither compared nor repeated, as they are read.
+        section: task, kind of axis or overlap metric, as it is read.
+        label: metric or saliency method, as it is read.
+        line: the row itself.
+        probes: True where model a, or b, reads the task out by a probe.
+        smaller: True where smaller values are better.
+    """
+
+    levels: tuple[str, ...]
+    section: str
     label: str
-    difference: float
-    low: float
-    high: float
-    p_adjusted: float
-    favoured: str | None
-    """The level that does better; ``None`` for no difference."""
+    line: Mapping[Any, Any]
+    probes: tuple[bool, bool]
+    smaller: bool
+
+    def __getitem__(self, column: str) -> float:
+        """A number of the row; NaN where it is empty."""
+        return as_float(self.line.get(column))
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """The compared levels."""
+        return str(self.line["model_a"]), str(self.line["model_b"])
+
+    @property
+    def favoured(self) -> str | None:
+        """The level that does better; ``None`` for no difference."""
+        better = -self["difference"] if self.smaller else self["difference"]
+        return self.models[better > 0] if better and not math.isnan(better) else None
 
     @property
     def significant(self) -> bool:
-        """Whether the corrected p-value is below 0.05."""
-        return self.p_adjusted < SIGNIFICANT
+        """True where the corrected p-value is below 0.05."""
+        return self["p_adjusted"] < SIGNIFICANT
 
     @property
     def note(self) -> str:
         """The numbers, as printed beside the interval."""
-        text = f"{signed(self.difference)} {interval(self.low, self.high)}".strip()
-        return text if math.isnan(self.p_adjusted) else f"{text}, p {p_value(self.p_adjusted)}"
+        text = f"{signed(self['difference'])} {interval(self['ci_low'], self['ci_high'])}".strip()
+        return text if math.isnan(self["p_adjusted"]) else f"{text}, p {p_value(self['p_adjusted'])}"
 
 
 @dataclass(frozen=True)
 class ForestPanel:
-    """All differences between two levels within one group and task."""
+    """All differences between two levels within one group and section."""
 
-    group: str
-    section: str
-    model_a: str
-    model_b: str
-    probe_a: bool
-    probe_b: bool
-    rows: Sequence[ForestRow]
+    rows: Sequence[Difference]
+
+    @property
+    def group(self) -> str:
+        """Levels of the axes that are not compared."""
+        return ", ".join(self.rows[0].levels)
+
+    @property
+    def section(self) -> str:
+        """What the differences have in common."""
+        return self.rows[0].section
 
     @property
     def pair(self) -> str:
-        """Which is taken from which; probes have a dagger."""
-        a, b = (
-            level_name(level) + "†" * probe
-            for level, probe in ((self.model_a, self.probe_a), (self.model_b, self.probe_b))
-        )
+        """Minuend and subtrahend; probes have a dagger."""
+        a, b = map(_marked, self.rows[0].models, self.rows[0].probes)
         return f"{b} − {a}"
 
     @property
@@ -69,75 +100,50 @@ class ForestPanel:
         return f"{self.section}: {self.pair}"
 
 
-def forest_panels(contents: Contents, name: str) -> list[ForestPanel]:
-    """Panels of a table of comparisons, in the order of the grid.
+def _marked(level: str, probe: bool) -> str:
+    return level_name(level) + "†" * probe
 
-    Args:
-        contents: the study.
-        name: ``comparisons``, ``axis_comparisons`` or ``saliency_comparisons``.
-    """
+
+def differences(contents: Contents, name: str) -> list[Difference]:
+    """All rows of a table of :data:`COLUMNS`, in the order of the grid."""
     table = contents.tables.get(name)
     if table is None:
         return []
-    section, row, kept = {
-        "comparisons": ("task", "metric", None),
-        "axis_comparisons": ("kind", "metric", AXIS_ROWS),
-        "saliency_comparisons": ("measure", "method", None),
-    }[name]
-    if kept is not None:
-        table = table[table[row].isin(kept)]
-    if name == "axis_comparisons":
-        table = table[table["kind"] == "pca"]
-    if name == "saliency_comparisons":
-        table = table[table["measure"].isin(SALIENCY_ROWS)]
-    if not len(table):
-        return []
-    table = contents.ordered(table, contents.group_axes)
-    probes = contents.probes()
-    keys = [*contents.group_axes, section, "model_a", "model_b"]
-    panels = []
-    for values, part in table.groupby(keys, sort=False):
-        factors = dict(zip(keys, values, strict=True))
-        probe = {
-            side: (contents.condition({**factors, contents.study.contrast: factors[side]}), factors[section])
-            in probes
-            for side in ("model_a", "model_b")
-        }
-        panels.append(
-            ForestPanel(
-                contents.group(factors), section_name(section, str(factors[section])),
-                str(factors["model_a"]), str(factors["model_b"]), probe["model_a"], probe["model_b"],
-                [_row(line, row) for line in part.to_dict("records")],
+    section, row = COLUMNS[name]
+    probes, contrast = contents.probes(), contents.study.contrast
+    found = []
+    for line in contents.ordered(table, contents.group_axes).to_dict("records"):
+        conditions = [contents.condition({**line, contrast: line[side]}) for side in ("model_a", "model_b")]
+        a, b = ((condition, line[section]) in probes for condition in conditions)
+        found.append(
+            Difference(
+                tuple(level_name(str(line[axis])) for axis in contents.group_axes),
+                _section(section, str(line[section])),
+                method_name(str(line[row])) if row == "method" else arrow(str(line[row])),
+                line, (a, b), smaller_is_better(str(line[row])),
             )
         )  # fmt: skip
-    return panels
+    return found
 
 
-def section_name(column: str, value: str) -> str:
-    """The heading of a section of comparisons."""
+def _section(column: str, value: str) -> str:
     if column == "kind":
         return "PC1" if value == "pca" else value
     return metric_name(value) if column == "measure" else value
 
 
-def _row(line: Mapping[Any, Any], column: str) -> ForestRow:
-    name = str(line[column])
-    difference, low, high, adjusted = (
-        float(str(line[key])) for key in ("difference", "ci_low", "ci_high", "p_adjusted")
-    )
-    better = -difference if smaller_is_better(name) else difference
-    favoured = None if not better else str(line["model_b" if better > 0 else "model_a"])
-    if math.isnan(difference):
-        favoured = None
-    label = method_name(name) if column == "method" else arrow(name)
-    return ForestRow(label, difference, low, high, adjusted, favoured)
+def forest_panels(contents: Contents, name: str) -> list[ForestPanel]:
+    """The differences of a table that are drawn, by group, section and pair."""
+    panels: dict[tuple[Any, ...], list[Difference]] = {}
+    for found in differences(contents, name):
+        columns = COLUMNS[name] if name != "comparisons" else ()
+        if all(found.line[column] in _DRAWN.get(column, (found.line[column],)) for column in columns):
+            panels.setdefault((found.levels, found.section, found.models), []).append(found)
+    return [ForestPanel(rows) for rows in panels.values()]
 
 
 def shared_range(panels: Sequence[ForestPanel]) -> float:
     """The largest distance from zero that any of the panels shows, a little enlarged."""
-    values = pd.Series(
-        [abs(x) for panel in panels for row in panel.rows for x in (row.difference, row.low, row.high)],
-        dtype=float,
-    )
-    largest = values[values.notna() & (values < math.inf)].max()
-    return 1.06 * float(largest) if largest == largest and largest > 0 else 1.0
+    columns = ("difference", "ci_low", "ci_high")
+    shown = [abs(row[column]) for panel in panels for row in panel.rows for column in columns]
+    return 1.06 * max((x for x in shown if 0 < x < math.inf), default=1 / 1.06)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from oahier.statistics import Predictions
 from oahier.study.cell_files import read_predictions
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style, arrow, method_name
+from oahier.study.report.text import as_float
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def saliency_panels(contents: Contents, measure: str = "enrichment") -> list[Sal
         rows = [
             SaliencyRow(
                 contents.condition(line), contents.style(line),
-                *(_float(line[key]) for key in (
+                *(as_float(line[key]) for key in (
                     "value", "ci_low", "ci_high", "chance", "other_cartilage", "randomised",
                 )),
             )
@@ -213,7 +213,3 @@ def saliency_panels(contents: Contents, measure: str = "enrichment") -> list[Sal
         ]  # fmt: skip
         panels.append(SaliencyPanel(method_name(str(method)), rows))
     return panels
-
-
-def _float(value: Any) -> float:
-    return math.nan if value is None or value != value else float(value)

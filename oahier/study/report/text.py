@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 NOTHING = "–"
 _LATEX = {
@@ -14,6 +15,11 @@ _LATEX = {
     "↓": r"$\downarrow$", "≥": r"$\ge$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "–": "--",
     "±": r"$\pm$", "χ": r"$\chi$", "²": "$^2$", "∞": r"$\infty$", '"': "''",
 }  # fmt: skip
+
+
+def as_float(value: Any) -> float:
+    """A number of a table; NaN where it is empty."""
+    return math.nan if value is None or value != value or value == "" else float(value)
 
 
 def number(value: float | int | None, digits: int = 2) -> str:

@@ -14,7 +14,7 @@ from oahier.study.cell_files import read_facts
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import arrow, level_name, smaller_is_better
 from oahier.study.report.panels import truth
-from oahier.study.report.text import NOTHING, count, interval, number
+from oahier.study.report.text import NOTHING, as_float, count, interval, number
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,6 @@ def value_entry(value: Any, digits: int = 2) -> Entry:
     """A cell with a number, or a dash."""
     value = as_float(value)
     return Entry(number(value, digits), order=value)
-
-
-def as_float(value: Any) -> float:
-    """A number of a table; NaN where it is empty."""
-    return math.nan if value is None or value != value or value == "" else float(value)
 
 
 def cells_view(contents: Contents) -> View:

@@ -104,16 +104,16 @@ def test_forest_colours_say_who_does_better(contents):
     for panel in forest_panels(contents, "comparisons"):
         for row in panel.rows:
             sign = -1 if row.label.endswith("↓") else 1
-            expected = panel.model_b if sign * row.difference > 0 else panel.model_a
-            assert row.favoured == expected
-        assert panel.probe_a == ((panel.model_a, panel.section) in {("single-oa", "KL"), ("single-kl", "OA")})
+            assert row.favoured == row.models[sign * row["difference"] > 0]
+            probes = {("single-oa", "KL"), ("single-kl", "OA")}
+            assert row.probes == tuple((model, panel.section) in probes for model in row.models)
     first = forest_panels(contents, "comparisons")[0]
     assert (first.group, first.title) == ("ResNet3D", "OA: Single-KL† − Single-OA")
 
 
 def test_saliency_is_compared_only_where_both_explain_the_head(contents):
     panels = forest_panels(contents, "saliency_comparisons")
-    assert {(panel.model_a, panel.model_b) for panel in panels} == {
+    assert {panel.rows[0].models for panel in panels} == {
         ("single-oa", "dual"),
         ("single-kl", "dual"),
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oahier.study.report.browser import Volume, _canonical, _map, _picture, block_means, browser
+from oahier.study.report.browser import Volume, _map, _picture, _read_volume, block_means, browser
 from oahier.study.report.contents import read_contents
 
 
@@ -42,11 +42,14 @@ def test_large_volumes_lose_little():
     assert np.abs(unpacked(packed).astype(int) - values).max() <= 8
 
 
-def test_volumes_are_turned_to_right_anterior_superior():
+def test_volumes_are_turned_to_right_anterior_superior(tmp_path: Path):
     array = np.zeros((4, 5, 6))
     array[1, 2, 3] = 1
     affine = np.array([[0, 0, -2.0, 10], [-1, 0, 0, 7], [0, 3, 0, -4], [0, 0, 0, 1]])
-    turned, geometry = _canonical(array, affine)
+    np.savez(tmp_path / "knee.npz", mri=array, cartilage=array > 0, affine=affine)
+    volume = _read_volume(tmp_path / "knee.npz")
+    turned, geometry = volume.mri, volume.affine
+    np.testing.assert_array_equal(volume.cartilage, turned > 0)
     assert np.all(np.diag(geometry)[:3] > 0)
     assert np.count_nonzero(geometry[:3, :3]) == 3
     (place,) = np.argwhere(turned)
