@@ -164,7 +164,7 @@ def hierarchy_groups(heads: list[HeadTable], chosen: Iterable[Metric]) -> dict[s
 
 
 def _intervals(rows: Rows, chosen: Sequence[Metric]) -> dict[str, tuple[float, float]]:
-    headline = [metric for metric in chosen if metric.headline]
+    headline = [metric for metric in chosen if metric.headline] if rows.defined else []
     found = summarise_rows([rows], headline, resamples=INTERVAL_RESAMPLES, seed=0)
     return {row.metric: (row.ci_low, row.ci_high) for row in found}
 

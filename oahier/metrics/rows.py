@@ -64,6 +64,7 @@ class Rows:
         ([0, 2], [0.4, 1.7])
         """
         p = np.asarray(as_array(probabilities), dtype=np.float64)
+        p = np.where(np.isfinite(p), p, np.nan)
         p = np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
         if p.ndim != 2 or p.shape[1] < 2:
             raise ValueError(
@@ -175,8 +176,9 @@ def _classes(name: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> Cla
     rows, classes = shape
     if values.shape != (rows,):
         raise ValueError(f"{name}: expected shape ({rows},), one a row, got {values.shape}")
-    if values.dtype.kind not in "iub" and rows:
-        broken = np.flatnonzero(~(values.astype(np.float64) == np.round(values.astype(np.float64))))
+    if values.dtype.kind not in "iub":
+        numbers = values.astype(np.float64)
+        broken = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
         if len(broken):
             raise ValueError(
                 f"{name}: expected whole numbers 0 to {classes - 1} ({MISSING} where unknown), "

@@ -1,6 +1,5 @@
 """Paired statistics of predictions: bootstrap, classical tests, corrections, files of predictions."""
 
-from oahier.statistics.bootstrap import Comparison, Summary
 from oahier.statistics.comparison import compare_predictions
 from oahier.statistics.correction import adjust_comparisons, adjust_p_values
 from oahier.statistics.delong import delong
@@ -9,7 +8,7 @@ from oahier.statistics.paired import paired_difference, paired_statistic, summar
 from oahier.statistics.predictions import Predictions, parse_predictions, read_predictions
 from oahier.statistics.stuart_maxwell import marginal_homogeneity
 from oahier.statistics.summaries import summarise_predictions, summarise_rows
-from oahier.statistics.tables import write_table
+from oahier.statistics.tables import Comparison, Summary, write_table
 
 __all__ = [
     "Comparison",

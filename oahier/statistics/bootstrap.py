@@ -9,7 +9,7 @@ factor (S - 1) / S of its variance), so intervals are a lower bound then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,124 +24,120 @@ from oahier.statistics.intervals import (
     percentile_interval,
     weight_chunks,
 )
+from oahier.statistics.tables import Comparison, Summary
 
 RESAMPLES = 10_000
 SEED = 42
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """One metric of two models: a row of the table that ``oahier compare`` writes.
-
-    An undefined number is NaN. ``a`` and ``b`` are means over seeds; the interval is the percentile 95 %
-    interval of the resampled differences.
-    """
-
-    task: str
-    metric: str
-    a: float
-    b: float
-    difference: float
-    """b - a."""
-    ci_low: float
-    ci_high: float
-    p_value: float
-    test: str
-    """``paired_bootstrap``, ``mcnemar_exact``, ``mcnemar_chi2`` or ``delong``."""
-    n: int
-    """Knees."""
-    p_adjusted: float
-    correction: str
-    """``none``, ``bh`` or ``holm``."""
-    effect: str
-    """What ``effect_size`` is: ``standardised_difference`` (difference over its bootstrap standard error)
-    or ``discordant_odds_ratio`` (knees only b got right over knees only a got right)."""
-    effect_size: float
-    subjects: int
-    seeds: int
-    """Trained models a side (the fewer, if they differ)."""
-    resampled: str
-    """``subjects``, ``subjects and seeds``, or ``nothing`` with a single subject."""
-    undefined: int
-    """Resamples without a defined difference; they are in neither interval nor p value."""
-    model_a: str = ""
-    model_b: str = ""
+Names = npt.NDArray[np.character]
+Sides = Sequence[Sequence[Statistic]]
+"""Functions of row weights of each model, one a seed."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """One metric of one model, over its seeds."""
-
-    task: str
-    metric: str
-    value: float
-    """Mean over seeds."""
-    ci_low: float
-    ci_high: float
-    seed_sd: float
-    """Standard deviation over seeds; NaN with one."""
-    seeds: int
-    knees: int
-    subjects: int
-    resampled: str
-    undefined: int
-
-
-def resampled_values(
-    statistics: Sequence[Statistic],
-    subjects: Sequence[str] | npt.NDArray[np.character],
-    resamples: int,
-    generator: np.random.Generator,
-) -> Floats:
-    """Every statistic on the same resamples: ``(statistics, resamples)``."""
-    values = np.empty((len(statistics), resamples))
-    start = 0
-    for weights in weight_chunks(subjects, resamples, generator):
-        for row, statistic in enumerate(statistics):
-            values[row, start : start + len(weights)] = statistic(weights)
-        start += len(weights)
-    return values
-
-
-def sample_values(statistics: Sequence[Statistic], rows: int) -> Floats:
-    """Every statistic on the sample itself: ``(statistics,)``."""
-    return np.array([float(statistic(np.ones((1, rows)))[0]) for statistic in statistics])
-
-
-class Seeds:
-    """How often each seed of each side is in each resample, the same for every metric.
+def compare_statistics(
+    statistics: Mapping[str, Sides],
+    subjects: Names,
+    *,
+    task: str = "",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    generator: np.random.Generator | None = None,
+    tie: float = TIE,
+) -> list[Comparison]:
+    """Paired differences of functions of row weights, all on the same resamples.
 
     Args:
-        sides: number of seeds of each side.
+        statistics: by metric, the functions of the first and of the second model.
+        subjects: ``(rows,)``; without rows all values are undefined.
+        task: goes into the rows of the table.
         resamples: number of resamples.
-        seed: seed of the drawing, whose stream is not that of the subjects.
+        seed: seed of the resampling.
+        generator: draws the subjects instead of one with the seed.
+        tie: differences up to this are zero.
     """
+    found = []
+    for metric, design, values, means in _evaluated(statistics, subjects, resamples, seed, generator):
+        a, b = (float(np.mean(side)) for side in values)
+        difference, differences = b - a, means[1] - means[0]
+        interval, p = percentile_interval(differences), bootstrap_p_value(differences, tie)
+        undefined = design.subject_count < 2 or not np.isfinite(difference)
+        found.append(
+            Comparison(
+                task=task,
+                metric=metric,
+                a=a,
+                b=b,
+                difference=0.0 if abs(difference) <= TIE else difference,
+                ci_low=float("nan") if undefined else interval.low,
+                ci_high=float("nan") if undefined else interval.high,
+                p_value=float("nan") if undefined else p,
+                test="paired_bootstrap",
+                n=len(subjects),
+                p_adjusted=float("nan") if undefined else p,
+                correction="none",
+                effect="standardised_difference",
+                effect_size=_standardised(difference, differences),
+                subjects=design.subject_count,
+                seeds=min(design.seeds),
+                resampled=design.resampled,
+                undefined=interval.undefined,
+            )
+        )
+    return found
 
-    def __init__(self, sides: Sequence[int], resamples: int, seed: int) -> None:
-        self._counts = [_seed_counts(count, resamples, (seed, side)) for side, count in enumerate(sides, 1)]
 
-    def mean(self, side: int, values: Floats) -> Floats:
-        """Mean over the drawn seeds of ``(seeds, resamples)`` values; NaN where a drawn one is."""
-        counts = self._counts[side]
-        return np.asarray(np.where(counts > 0, counts * values, 0.0).sum(axis=0) / len(values))
+def summarise_statistics(
+    statistics: Mapping[str, Sequence[Statistic]],
+    subjects: Names,
+    *,
+    task: str = "",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    shares: Collection[str] = (),
+) -> list[Summary]:
+    """Functions of row weights of one model with their intervals, all on the same resamples.
 
-
-def _seed_counts(count: int, resamples: int, seed: tuple[int, int]) -> Floats:
-    if count == 1:
-        return np.ones((1, resamples))
-    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    return np.stack([(drawn == one).sum(axis=1).astype(np.float64) for one in range(count)])
+    Args:
+        statistics: by metric, one function a seed.
+        subjects: ``(rows,)``; without rows all values are undefined.
+        task: goes into the rows of the table.
+        resamples: number of resamples.
+        seed: seed of the resampling.
+        shares: metrics that are shares of rows, with an exact interval where all resamples are the same.
+    """
+    sides = {metric: (seeds,) for metric, seeds in statistics.items()}
+    found = []
+    for metric, design, (values,), (means,) in _evaluated(sides, subjects, resamples, seed, None):
+        interval = _with_spread(means, design.subject_count if metric in shares else 0)
+        single = design.subject_count < 2 or not np.isfinite(values).all()
+        found.append(
+            Summary(
+                task=task,
+                metric=metric,
+                value=float(np.mean(values)),
+                ci_low=float("nan") if single else interval.low,
+                ci_high=float("nan") if single else interval.high,
+                seed_sd=float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
+                seeds=len(values),
+                knees=len(subjects),
+                subjects=design.subject_count,
+                resampled=design.resampled,
+                undefined=interval.undefined,
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
     """What is resampled: the subjects of the rows and the seeds of each side."""
 
-    subjects: npt.NDArray[np.character]
+    subjects: Names
     seeds: tuple[int, ...]
 
     @property
     def subject_count(self) -> int:
+        """Number of subjects."""
         return len(np.unique(self.subjects))
 
     @property
@@ -157,50 +153,61 @@ class Design:
         return max(self.seeds) == 1 and self.subject_count == len(self.subjects)
 
 
-def compared(
-    task: str,
-    metric: str,
-    sides: tuple[Floats, Floats],
-    differences: Floats,
-    design: Design,
-    tie: float = TIE,
-) -> Comparison:
-    """The row of a metric: values of the sample by seed, and resampled differences.
+def resampled_values(
+    statistics: Sequence[Statistic],
+    subjects: Sequence[str] | Names,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Floats:
+    """Every statistic on the same resamples: ``(statistics, resamples)``."""
+    values = np.empty((len(statistics), resamples))
+    start = 0
+    for weights in weight_chunks(subjects, resamples, generator):
+        for row, statistic in enumerate(statistics):
+            values[row, start : start + len(weights)] = statistic(weights)
+        start += len(weights)
+    return values
 
-    Args:
-        task: task of the row.
-        metric: metric of the row.
-        sides: ``(seeds,)`` values of a and of b on the sample.
-        differences: ``(resamples,)``.
-        design: what was resampled.
-        tie: differences up to this are zero.
-    """
-    a, b = (float(np.mean(side)) for side in sides)
-    difference = b - a
-    interval = percentile_interval(differences)
-    low, high, p = interval.low, interval.high, bootstrap_p_value(differences, tie)
-    if design.subject_count < 2 or not np.isfinite(difference):
-        low = high = p = float("nan")
-    return Comparison(
-        task=task,
-        metric=metric,
-        a=a,
-        b=b,
-        difference=0.0 if abs(difference) <= TIE else difference,
-        ci_low=low,
-        ci_high=high,
-        p_value=p,
-        test="paired_bootstrap",
-        n=len(design.subjects),
-        p_adjusted=p,
-        correction="none",
-        effect="standardised_difference",
-        effect_size=_standardised(difference, differences),
-        subjects=design.subject_count,
-        seeds=min(design.seeds),
-        resampled=design.resampled,
-        undefined=interval.undefined,
-    )
+
+def _evaluated(
+    statistics: Mapping[str, Sides],
+    subjects: Names,
+    resamples: int,
+    seed: int,
+    generator: np.random.Generator | None,
+) -> Iterator[tuple[str, Design, list[Floats], list[Floats]]]:
+    """By metric, for each model: values of the sample by seed, and resampled means over the drawn seeds."""
+    if not statistics:
+        return
+    design = Design(subjects, tuple(len(side) for side in next(iter(statistics.values()))))
+    counts = [_seed_counts(count, resamples, (seed, side)) for side, count in enumerate(design.seeds, 1)]
+    flat = [statistic for sides in statistics.values() for side in sides for statistic in side]
+    sample, drawn = np.full(len(flat), np.nan), np.full((len(flat), resamples), np.nan)
+    if len(subjects):
+        sample = np.array([float(statistic(np.ones((1, len(subjects))))[0]) for statistic in flat])
+        drawn = resampled_values(flat, subjects, resamples, generator or np.random.default_rng(seed))
+    start = 0
+    for metric in statistics:
+        values, means = [], []
+        for drawn_seeds in counts:
+            rows = slice(start, start + len(drawn_seeds))
+            values.append(sample[rows])
+            means.append(_mean_over_seeds(drawn_seeds, drawn[rows]))
+            start = rows.stop
+        yield metric, design, values, means
+
+
+def _seed_counts(count: int, resamples: int, seed: tuple[int, int]) -> Floats:
+    """How often each seed is in each resample; its stream is not that of the subjects."""
+    if count == 1:
+        return np.ones((1, resamples))
+    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    return np.stack([(drawn == one).sum(axis=1).astype(np.float64) for one in range(count)])
+
+
+def _mean_over_seeds(counts: Floats, values: Floats) -> Floats:
+    """Mean over the drawn seeds of ``(seeds, resamples)`` values; NaN where a drawn one is."""
+    return np.asarray(np.where(counts > 0, counts * values, 0.0).sum(axis=0) / len(values))
 
 
 def _standardised(difference: float, differences: Floats) -> float:
@@ -208,36 +215,6 @@ def _standardised(difference: float, differences: Floats) -> float:
     defined = differences[np.isfinite(differences)]
     error = float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0
     return difference / error if error > TIE else float("nan")
-
-
-def summarised(
-    task: str, metric: str, values: Floats, resampled: Floats, design: Design, share: bool = False
-) -> Summary:
-    """The row of a metric of one model: ``(seeds,)`` values and ``(resamples,)`` resampled means.
-
-    Args:
-        task: task of the row.
-        metric: name of the metric.
-        values: of the sample, by seed.
-        resampled: means over seeds, by resample.
-        design: what was resampled.
-        share: the metric is a share of rows, which has an exact interval where all resamples are the same.
-    """
-    interval = _with_spread(resampled, design.subject_count if share else 0)
-    single = design.subject_count < 2 or not np.isfinite(values).all()
-    return Summary(
-        task=task,
-        metric=metric,
-        value=float(np.mean(values)),
-        ci_low=float("nan") if single else interval.low,
-        ci_high=float("nan") if single else interval.high,
-        seed_sd=float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
-        seeds=len(values),
-        knees=len(design.subjects),
-        subjects=design.subject_count,
-        resampled=design.resampled,
-        undefined=interval.undefined,
-    )
 
 
 def _with_spread(values: Floats, subjects: int) -> Interval:

@@ -51,20 +51,29 @@ def find_heads(columns: Collection[str], source: str) -> dict[str, list[str]]:
             f"got columns {found}"
         )
     names = list(dict.fromkeys([COARSE, FINE, *labelled]))
-    binary = {f"prob_{name}" for name in names if f"prob_{name}" in columns}
+    graded = {name: _graded(columns, name) for name in names}
+    binary = {f"prob_{name}" for name in names if not graded[name]}
     heads: dict[str, list[str]] = {}
     for name in names:
-        graded = _graded(columns, name)
-        if not binary.issuperset(graded):
-            heads[name] = _complete(columns, name, graded, source)
-        if f"prob_{name}" in binary:
-            heads[name] = [f"prob_{name}", *heads.get(name, [])]
+        column = f"prob_{name}"
+        if not binary.issuperset(graded[name]):
+            heads[name] = _complete(columns, name, graded[name], source)
+            if column in columns and not any(column in others for others in graded.values()):
+                raise ValueError(
+                    f"{source}: expected a column {column} or columns {heads[name][0]} to {heads[name][-1]}, "
+                    "got both"
+                )
+        elif column in columns:
+            heads[name] = [column]
     if not heads:
         raise ValueError(
             f"{source}: expected a column prob_oa or columns prob_kl_0 to prob_kl_4 (or those of another "
             f"head with a label), got columns {found}"
         )
-    _refuse_doubt(heads, source)
+    try:
+        require_own_columns(heads)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     return heads
 
 
@@ -85,15 +94,3 @@ def _complete(columns: Collection[str], head: str, graded: Sequence[str], source
             f"{source}: expected all of {expected[0]} to {expected[-1]} or none, {', '.join(absent)} missing"
         )
     return expected
-
-
-def _refuse_doubt(heads: Mapping[str, Sequence[str]], source: str) -> None:
-    try:
-        require_own_columns(heads)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-    for head, columns in heads.items():
-        if f"prob_{head}" in columns and len(columns) > 1:
-            raise ValueError(
-                f"{source}: expected a column prob_{head} or columns {columns[1]} to {columns[-1]}, got both"
-            )

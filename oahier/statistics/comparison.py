@@ -7,27 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-import numpy as np
-
 from oahier.hierarchy import head_label
 from oahier.metrics.registry import Metric, registered
 from oahier.metrics.rows import Rows
-from oahier.statistics.bootstrap import (
-    RESAMPLES,
-    SEED,
-    Comparison,
-    Design,
-    Seeds,
-    compared,
-    resampled_values,
-    sample_values,
-)
+from oahier.statistics.bootstrap import RESAMPLES, SEED, Design, compare_statistics
 from oahier.statistics.delong import delong
 from oahier.statistics.intervals import TIE, Statistic
 from oahier.statistics.mcnemar import mcnemar
 from oahier.statistics.paired_predictions import Cohort, align
 from oahier.statistics.predictions import Predictions
 from oahier.statistics.published import published_generator, trapezoid_auc
+from oahier.statistics.tables import Comparison
 
 Resampling = Literal["shared", "published"]
 AUCTest = Literal["bootstrap", "delong"]
@@ -118,37 +108,38 @@ def _compare_head(
     resampling: Resampling,
     auc_test: AUCTest,
 ) -> list[Comparison]:
-    rows, first = [*sides[0], *sides[1]], len(sides[0])
-    design = Design(rows[0].subject, (len(sides[0]), len(sides[1])))
-    seeds = Seeds(design.seeds, resamples, seed)
+    first, second = sides[0][0], sides[1][0]
+    design = Design(first.subject, (len(sides[0]), len(sides[1])))
     published = resampling == "published"
     found: list[Comparison] = []
-    for group in [[metric] for metric in metrics] if published else [list(metrics)] if metrics else []:
-        flat = [_statistic(metric, one, published) for metric in group for one in rows]
-        values = sample_values(flat, len(design.subjects)).reshape(-1, len(rows))
-        generator = np.random.default_rng(seed)
+    for group in [[metric] for metric in metrics] if published else [metrics]:
+        statistics = {
+            one.name: [[_statistic(one, rows, published) for rows in side] for side in sides] for one in group
+        }
+        generator = None
         if published:
             generator = published_generator(head, group[0].name, design.subjects, resamples, seed)
-        drawn = resampled_values(flat, design.subjects, resamples, generator)
-        for at, metric in enumerate(group):
-            mine = drawn[at * len(rows) : (at + 1) * len(rows)]
-            differences = seeds.mean(1, mine[first:]) - seeds.mean(0, mine[:first])
-            both = (values[at, :first], values[at, first:])
-            tie = 0.0 if published else TIE
-            row = compared(head_label(head), metric.name, both, differences, design, tie)
-            if design.independent and rows[0].binary:
-                row = _classical(row, metric, rows[0], rows[1], auc_test)
-            found.append(row)
-    return found
+        found += compare_statistics(
+            statistics,
+            design.subjects,
+            task=head_label(head),
+            resamples=resamples,
+            seed=seed,
+            generator=generator,
+            tie=0.0 if published else TIE,
+        )
+    if not (design.independent and first.binary):
+        return found
+    return [_classical(row, first, second, auc_test) for row in found]
 
 
 def _statistic(metric: Metric, rows: Rows, published: bool) -> Statistic:
     return partial(trapezoid_auc if published and metric.name == "auc" else metric, rows=rows)
 
 
-def _classical(row: Comparison, metric: Metric, a: Rows, b: Rows, auc_test: AUCTest) -> Comparison:
+def _classical(row: Comparison, a: Rows, b: Rows, auc_test: AUCTest) -> Comparison:
     """McNemar's test in the row of the accuracy, and DeLong's in that of the AUC where it is asked for."""
-    if metric.name == "accuracy":
+    if row.metric == "accuracy":
         test = mcnemar(a.correct, b.correct)
         return replace(
             row,
@@ -158,7 +149,7 @@ def _classical(row: Comparison, metric: Metric, a: Rows, b: Rows, auc_test: AUCT
             effect="discordant_odds_ratio",
             effect_size=test.odds_ratio,
         )
-    if metric.name == "auc" and auc_test == "delong":
+    if row.metric == "auc" and auc_test == "delong":
         pair = delong(a.positive, [a.probabilities[:, 1], b.probabilities[:, 1]]).compare(0, 1)
         return replace(
             row,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.metrics.weighted import Floats
-from oahier.statistics.bootstrap import Comparison
+from oahier.statistics.tables import Comparison
 
 Correction = Literal["bh", "holm", "none"]
 _METHODS = {"bh": "fdr_bh", "holm": "holm"}

@@ -9,19 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.metrics.weighted import Floats, weighted_mean
-from oahier.statistics.bootstrap import (
-    RESAMPLES,
-    SEED,
-    Comparison,
-    Design,
-    Seeds,
-    Summary,
-    compared,
-    resampled_values,
-    sample_values,
-    summarised,
-)
+from oahier.statistics.bootstrap import RESAMPLES, SEED, compare_statistics, summarise_statistics
 from oahier.statistics.intervals import Statistic
+from oahier.statistics.tables import Comparison, Summary
 
 
 def paired_difference(
@@ -56,19 +46,8 @@ def paired_difference(
     """
     left, right = _knee_values("a", a, subjects), _knee_values("b", b, subjects)
     statistics, names = _means_of_defined(np.concatenate([left, right]), subjects)
-    if not len(names):
-        none = np.full(resamples, np.nan)
-        empty = Design(names, (len(left), len(right)))
-        return compared(task, metric, (np.full(len(left), np.nan), np.full(len(right), np.nan)), none, empty)
-    return paired_statistic(
-        statistics[: len(left)],
-        statistics[len(left) :],
-        names,
-        task=task,
-        metric=metric,
-        resamples=resamples,
-        seed=seed,
-    )
+    sides = (statistics[: len(left)], statistics[len(left) :])
+    return paired_statistic(*sides, names, task=task, metric=metric, resamples=resamples, seed=seed)
 
 
 def paired_statistic(
@@ -91,16 +70,10 @@ def paired_statistic(
         metric: goes into the row.
         resamples: number of bootstrap resamples.
         seed: seed of the resampling.
-
-    Raises:
-        ValueError: no rows.
     """
-    design = Design(np.asarray(subjects, dtype=str), (len(a), len(b)))
-    values = sample_values([*a, *b], len(subjects))
-    drawn = resampled_values([*a, *b], subjects, resamples, np.random.default_rng(seed))
-    seeds = Seeds(design.seeds, resamples, seed)
-    differences = seeds.mean(1, drawn[len(a) :]) - seeds.mean(0, drawn[: len(a)])
-    return compared(task, metric, (values[: len(a)], values[len(a) :]), differences, design)
+    names = np.asarray(subjects, dtype=str)
+    (row,) = compare_statistics({metric: (a, b)}, names, task=task, resamples=resamples, seed=seed)
+    return row
 
 
 def summarise_values(
@@ -134,12 +107,8 @@ def summarise_values(
     if values.ndim != 2 or values.shape[1] != len(subjects):
         raise ValueError(f"values: expected (seeds, {len(subjects)} knees), got {values.shape}")
     statistics, names = _means_of_defined(np.asarray(values, dtype=np.float64), subjects)
-    design = Design(names, (len(values),))
-    if not len(names):
-        return summarised(task, metric, np.full(len(values), np.nan), np.full(resamples, np.nan), design)
-    drawn = resampled_values(statistics, names, resamples, np.random.default_rng(seed))
-    means = Seeds(design.seeds, resamples, seed).mean(0, drawn)
-    return summarised(task, metric, sample_values(statistics, len(names)), means, design)
+    (row,) = summarise_statistics({metric: statistics}, names, task=task, resamples=resamples, seed=seed)
+    return row
 
 
 def _means_of_defined(

@@ -77,6 +77,7 @@ def align(tables: Sequence[Predictions]) -> Cohort:
         raise ValueError("expected at least one prediction table, got none")
     first = tables[0]
     subject, subject_given = first.subject, first.subject_given
+    heads = _heads(tables)
     labels = dict(first.labels)
     for table in tables[1:]:
         _same_knees(first, table)
@@ -89,7 +90,7 @@ def align(tables: Sequence[Predictions]) -> Cohort:
             differ = (known != more) & (known != MISSING) & (more != MISSING)
             _same(first, table, f"label_{head}", known, more, differ)
             labels[head] = np.where(known == MISSING, more, known)
-    return Cohort(first.knee, subject, subject_given, labels, _heads(tables))
+    return Cohort(first.knee, subject, subject_given, labels, heads)
 
 
 def _heads(tables: Sequence[Predictions]) -> list[str]:

@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-
 from oahier.hierarchy import head_label
 from oahier.metrics.registry import Metric
 from oahier.metrics.rows import Rows
-from oahier.statistics.bootstrap import (
-    RESAMPLES,
-    SEED,
-    Design,
-    Seeds,
-    Summary,
-    resampled_values,
-    sample_values,
-    summarised,
-)
+from oahier.statistics.bootstrap import RESAMPLES, SEED, summarise_statistics
 from oahier.statistics.comparison import chosen_metrics, head_rows, nothing_in_common
 from oahier.statistics.paired_predictions import align
 from oahier.statistics.predictions import Predictions
+from oahier.statistics.tables import Summary
 
 
 def summarise_predictions(
@@ -78,7 +68,7 @@ def summarise_rows(
         seed: seed of the resampling.
 
     Returns:
-        One row a metric; none without labelled knees or where a probability is not finite.
+        One row a metric; NaN without labelled knees or where a probability is not finite.
 
     >>> from oahier.metrics import registered
     >>> rows = Rows.of([0.9, 0.2, 0.6, 0.4], [1, 0, 0, 1], subject=["a", "a", "b", "c"])
@@ -87,16 +77,11 @@ def summarise_rows(
     [('auc', 0.75), ('accuracy', 0.5)]
     """
     fitting = [metric for metric in metrics if metric.applies(rows[0])]
-    if not fitting or not all(one.defined for one in rows):
-        return []
-    design = Design(rows[0].subject, (len(rows),))
-    flat = [partial(metric, rows=one) for metric in fitting for one in rows]
-    values = sample_values(flat, len(design.subjects)).reshape(-1, len(rows))
-    drawn = resampled_values(flat, design.subjects, resamples, np.random.default_rng(seed))
-    seeds = Seeds(design.seeds, resamples, seed)
-    return [
-        summarised(task, metric.name, values[at], seeds.mean(0, mine), design, share=metric.share)
-        for at, (metric, mine) in enumerate(
-            zip(fitting, drawn.reshape(len(fitting), len(rows), -1), strict=True)
-        )
-    ]
+    return summarise_statistics(
+        {metric.name: [partial(metric, rows=one) for one in rows] for metric in fitting},
+        rows[0].subject,
+        task=task,
+        resamples=resamples,
+        seed=seed,
+        shares=[metric.name for metric in fitting if metric.share],
+    )

@@ -10,14 +10,22 @@ import random
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from oahier.callbacks import LearningCurves, OrdinalMetrics, PredictionWriter
-from oahier.callbacks.head_predictions import HeadTable
+from oahier.callbacks.head_predictions import HeadTable, hierarchy_groups
 from oahier.hierarchy import oa_from_kl, oa_probability_from_kl
-from oahier.metrics import binary_metrics, hierarchy_metrics, ordinal_metrics
+from oahier.metrics import (
+    Metric,
+    binary_metrics,
+    hierarchy_metrics,
+    ordinal_metrics,
+    registered,
+    weighted_mean,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -293,3 +301,66 @@ def test_gradients_waiting_to_be_accumulated_are_left_alone(tiny_model, loader, 
 
     quick = {"picture_every_n_epochs": 0}
     assert torch.equal(train(), train(OrdinalMetrics(**quick), PredictionWriter(), LearningCurves(**quick)))
+
+
+def _table(name, target, classes, labels=(0, 1), p=None):
+    p = torch.full((len(labels), classes), 1 / classes) if p is None else p
+    severity = p @ torch.arange(float(classes))
+    subject = [str(row) for row in range(len(labels))]
+    return HeadTable(name, target, subject, p, severity, torch.tensor(labels))
+
+
+def test_a_users_own_metric_is_logged_and_written(tmp_path, tiny_model, loader, trainer):
+    def bias(weights, rows):
+        return weighted_mean(weights, rows.predicted - rows.labels)
+
+    own = [Metric("bias", bias, headline=True), Metric("bias", bias, kind="binary")]
+    gap = Metric("larger_gap", lambda weights, rows: np.ones(len(weights)), kind="hierarchy")
+    model, data = tiny_model(), loader(30)
+    (logged,) = trainer(OrdinalMetrics(metrics=[*own, gap])).test(model, data, verbose=False)
+    table = trainer(PredictionWriter()).test(model, data, verbose=False)
+    assert table
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    for head in ("kl", "oa"):
+        expected = (predictions[f"pred_{head}"] - predictions[f"label_{head}"]).mean()
+        assert logged[f"test/{head}/bias"] == pytest.approx(expected)
+    assert logged["test/hierarchy/larger_gap"] == 1
+    intervals = json.loads((tmp_path / "metrics.json").read_text())["intervals"]
+    assert intervals["test/kl/bias"][0] < logged["test/kl/bias"] < intervals["test/kl/bias"][1]
+    assert "test/oa/bias" not in intervals
+    with pytest.raises(ValueError, match="there is a metric 'qwk' for ordinal heads already"):
+        OrdinalMetrics(metrics=[Metric("qwk", bias)])
+
+
+def test_a_head_with_the_name_of_the_hierarchys_group_is_refused():
+    """Its metrics would be lost among, or overwrite, those of the agreement."""
+    metrics = registered()
+    levels = [_table("oa", "oa", 2), _table("kl", "kl", 5)]
+    assert set(hierarchy_groups([*levels, _table("moaks", "moaks", 4)], metrics)) == {"hierarchy"}
+    with pytest.raises(ValueError, match="head 'hierarchy': the agreement of the levels is logged under"):
+        hierarchy_groups([*levels, _table("hierarchy", "moaks", 4)], metrics)
+    assert hierarchy_groups([levels[1], _table("hierarchy", "moaks", 4)], metrics) == {}
+
+
+def test_bad_labels_and_probabilities_name_the_head():
+    with pytest.raises(ValueError, match=r"head 'moaks': labels: expected whole numbers 0 to 3 .* got 2.5"):
+        _table("moaks", "moaks", 4, labels=(0.0, 2.5)).metrics(registered())
+    with pytest.raises(ValueError, match="head 'moaks': probabilities: expected values from 0 to 1"):
+        _table("moaks", "moaks", 4, p=torch.ones(2, 4)).metrics(registered())
+
+
+def test_severe_auc_has_an_interval_for_five_classes_of_any_name():
+    generator = torch.Generator().manual_seed(0)
+    labels = tuple((torch.arange(60) % 5).tolist())
+    p = torch.softmax(torch.randn(60, 5, generator=generator) + 2 * torch.eye(5)[list(labels)], dim=1)
+    found = _table("grade", "moaks", 5, labels, p)
+    low, high = found.intervals(registered())["severe_auc"]
+    assert low < found.metrics(registered())["severe_auc"] < high
+    assert "oa_auc" not in found.metrics(registered())
+    assert "severe_auc" not in _table("grade", "moaks", 4).metrics(registered())
+
+
+def test_a_diverged_head_has_no_intervals():
+    p = torch.full((2, 5), torch.nan)
+    assert _table("kl", "kl", 5, p=p).intervals(registered()) == {}
+    assert _table("kl", "kl", 5, labels=(-1, -1)).intervals(registered()) == {}

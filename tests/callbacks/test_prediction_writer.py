@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from oahier.callbacks import PredictionWriter
+from oahier.callbacks.prediction_writer import prediction_columns
+from oahier.gathering import EpochTable
 from oahier.metrics import ordinal_metrics
 
 ORDER = ["knee", "subject", "label_kl", "label_oa", "prob_oa", *(f"prob_kl_{grade}" for grade in range(5))]
@@ -87,3 +89,31 @@ def test_validation_and_prediction_have_their_own_folders(tmp_path, tiny_model, 
 def test_a_head_that_does_not_exist_has_no_columns(head, columns, tmp_path, tiny_model, loader, trainer):
     trainer(PredictionWriter()).test(tiny_model(head), loader(8), verbose=False)
     assert list(_read(tmp_path)[0]) == ["knee", "subject", *columns]
+
+
+def _epoch(**heads: torch.Tensor) -> EpochTable:
+    """Two knees with these probabilities."""
+    columns = {f"{head}/probabilities": values for head, values in heads.items()}
+    columns |= {
+        f"{head}/severity": values @ torch.arange(values.shape[1]).float() for head, values in heads.items()
+    }
+    columns |= {f"{head}/labels": torch.tensor([0, -1]) for head in heads}
+    return EpochTable(["a", "b"], ["s", "s"], columns)
+
+
+def test_a_diverged_knee_has_no_decision():
+    """Not grade 0, which would look like a finding."""
+    p = torch.tensor([[torch.nan] * 5, [0.1, 0.6, 0.1, 0.1, 0.1]])
+    columns = prediction_columns(_epoch(kl=p, oa=torch.tensor([[torch.nan, torch.nan], [0.5, 0.5]])))
+    assert columns["pred_kl"] == [None, 1]
+    assert columns["pred_oa"] == [None, 1]
+    assert columns["label_kl"] == [0, None]
+    assert np.isnan([columns["prob_kl_0"][0], columns["prob_oa"][0], columns["severity_kl"][0]]).all()
+
+
+def test_heads_that_need_one_column_are_refused():
+    five, two = torch.full((2, 5), 0.2), torch.full((2, 2), 0.5)
+    with pytest.raises(ValueError, match="heads 'kl' and 'kl_2': both need the column prob_kl_2"):
+        prediction_columns(_epoch(kl=five, kl_2=two))
+    assert "prob_kl_2_4" in prediction_columns(_epoch(kl=five, kl_2=five))
+    assert "prob_kl_5" in prediction_columns(_epoch(kl=five, kl_5=two))

@@ -109,6 +109,48 @@ def test_undefined_resamples_are_printed(tmp_path: Path, capsys: pytest.CaptureF
     assert "resamples without a value: OA auc" in " ".join(capsys.readouterr().out.split())
 
 
+def test_tests_are_told_in_a_narrow_window(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fallback from DeLong to the bootstrap would go unseen otherwise."""
+    monkeypatch.setenv("COLUMNS", "80")
+    files = [_file(tmp_path / f"{seed}.csv", seed) for seed in range(2)]
+    words = ["--resamples", "10", "--auc-test", "delong", "--metrics", "auc", "accuracy", "qwk", "mae", "rps"]
+    main(["compare", *files, *words])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "tests: delong (OA auc), mcnemar exact (OA accuracy), paired bootstrap (all else)" in printed
+    assert "No DeLong test" not in printed
+
+    paired = [_file(tmp_path / f"paired-{seed}.csv", seed, per_subject=2) for seed in range(2)]
+    main(["compare", *paired, *words])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "tests: paired bootstrap No DeLong test: it needs the AUC of a head of two classes, one model"
+        in printed
+    )
+
+    monkeypatch.setenv("COLUMNS", "140")
+    main(["compare", *paired, *words])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "tests:" not in printed
+    assert "No DeLong test" in printed
+
+
+def test_a_head_of_any_name_from_file_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = []
+    for seed in range(2):
+        table = columns(40, seed)
+        renamed = {name.replace("_kl", "_jsn"): cells for name, cells in table.items() if "_oa" not in name}
+        files.append(str(tmp_path / f"{seed}.csv"))
+        pd.DataFrame(renamed).to_csv(files[-1], index=False)
+    out = tmp_path / "t.csv"
+    assert main(["compare", *files, "--resamples", "20", "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert set(table["task"]) == {"jsn"}
+    assert table["metric"].tolist() == [one.name for one in registered("ordinal") if one.compared]
+    assert "jsn" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -20,7 +20,7 @@ import yaml
 
 OA_METRICS = ("auc", "average_precision", "accuracy", "f1", "sensitivity", "specificity", "brier")
 KL_METRICS = ("macro_auc", "accuracy", "macro_f1", "qwk", "mae", "spearman", "rps")
-METRICS = {"OA": OA_METRICS, "KL": KL_METRICS}
+METRICS = {"OA": OA_METRICS, "KL": KL_METRICS, "jsn": KL_METRICS}
 SALIENCY_MEASURES = ("iou", "mass_in_cartilage", "enrichment", "pointing", "precision_top_5")
 AXIS_KINDS = ("pca", "lda", "regression", "centroid")
 TEACHING = {"single-oa": ("oa",), "single-kl": ("kl",), "dual": ("oa", "kl")}
@@ -91,6 +91,7 @@ def knee_table(plan: Synthetic, generator: np.random.Generator) -> pd.DataFrame:
     if plan.odd_knee is not None:
         names[0] = plan.odd_knee
     table = pd.DataFrame({"knee": names, "kl": grades, "oa": (grades >= 2).astype(int)})
+    table["jsn"] = np.minimum(grades, 3)
     table["subject"] = [f"S{number // 2:03d}" for number in range(plan.knees)]
     return table.sort_values("knee").reset_index(drop=True)
 
@@ -126,6 +127,7 @@ def write_cell(
         }
     )
     training["oa"] = (training["kl"] >= 2).astype(int)
+    training["jsn"] = training["kl"].clip(upper=3)
     write_predictions(place / "train", plan, training, quality, generator)
     if plan.saliency:
         write_maps(place, plan, cell, knees, probes, generator)
@@ -142,6 +144,10 @@ def configuration(plan: Synthetic, cell: dict[str, str], probes: Sequence[str]) 
     kinds = {
         "oa": {"class_path": "oahier.BinaryHead", "init_args": {"probe": "oa" in probes}},
         "kl": {"class_path": "oahier.SoftmaxHead", "init_args": {"num_classes": 5, "probe": "kl" in probes}},
+        "jsn": {
+            "class_path": "oahier.SoftmaxHead",
+            "init_args": {"num_classes": 4, "probe": "jsn" in probes},
+        },
     }
     return {
         "seed_everything": int(cell["seed"]) if cell["seed"].isdigit() else 0,
@@ -178,6 +184,11 @@ def write_predictions(
     if "kl" in plan.heads:
         for grade in range(5):
             table[f"prob_kl_{grade}"] = probabilities[:, grade]
+    if "jsn" in plan.heads:
+        for grade in range(4):
+            table[f"prob_jsn_{grade}"] = (
+                probabilities[:, grade] if grade < 3 else probabilities[:, 3:].sum(axis=1)
+            )
     table.to_csv(place / "predictions.csv", index=False)
     embedding = np.outer(latent, np.cos(np.arange(8))) + generator.normal(0, 1.0, (len(knees), 8))
     np.savez(

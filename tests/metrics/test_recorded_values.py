@@ -1,0 +1,44 @@
+"""Values that the three implementations before this one gave, on the same made rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oahier.metrics import Rows, binary_metrics, hierarchy_metrics, ordinal_metrics, registered
+from oahier.statistics import summarise_rows
+
+RECORDED = json.loads((Path(__file__).parent / "recorded_values.json").read_text())
+
+
+def _example(seed: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities and labels of grades, and of two classes."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(60) % classes)
+    logits = generator.normal(size=(60, classes)) + 1.2 * np.eye(classes)[labels]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels[:3] = -1
+    return p, labels, p[:, 2:].sum(axis=1), np.where(labels < 0, -1, labels >= 2)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_values_are_those_recorded(name: str) -> None:
+    *what, seed, classes = name.split(" ")
+    p, labels, positive, binary = _example(int(seed), int(classes))
+    if what == ["hierarchy"]:
+        found = hierarchy_metrics(np.sqrt(positive), p)
+    elif len(what) == 1:
+        found = ordinal_metrics(p, labels) if what == ["ordinal"] else binary_metrics(positive, binary)
+    else:
+        subject = [f"s{row // 2}" for row in range(60)]
+        graded = what[0] == "ordinal"
+        rows = Rows.of(p if graded else positive, labels if graded else binary, subject=subject)
+        headline = [metric for metric in registered() if metric.headline]
+        summaries = summarise_rows([rows], headline, resamples=200, seed=3)
+        found = {row.metric: [row.ci_low, row.ci_high] for row in summaries}
+    assert set(found) == set(RECORDED[name])
+    for metric, value in RECORDED[name].items():
+        assert found[metric] == pytest.approx(value, rel=1e-9), metric
