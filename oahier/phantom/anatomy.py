@@ -1,35 +1,18 @@
-"""Who a knee belongs to and how it lies: latent parameters that know nothing of disease."""
+"""Anatomy and scan of a phantom knee: latent parameters drawn independently of disease."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 
 Side = Literal["left", "right"]
 
-_SPREAD: dict[str, tuple[float, float, float]] = {
-    # name: (mean, spread over subjects, bound on the deviation in spreads)
-    "scale": (1.0, 0.05, 2.0),
-    "width": (1.0, 0.02, 2.0),
-    "depth": (1.0, 0.02, 2.0),
-    "condyle_radius": (1.0, 0.03, 2.0),
-    "notch_width": (9.5, 0.8, 2.0),
-    "groove_depth": (5.0, 0.7, 2.0),
-    "tibial_slope": (0.09, 0.03, 2.0),
-    "eminence_height": (8.0, 0.8, 2.0),
-    "patella_height": (0.0, 2.5, 2.0),
-    "patella_shift": (0.0, 1.5, 2.0),
-    "femoral_cartilage": (2.05, 0.10, 2.0),
-    "tibial_cartilage": (2.15, 0.10, 2.0),
-    "fluid": (0.5, 0.12, 2.0),
-    "leg_radius": (1.0, 0.05, 2.0),
-    "fat_thickness": (6.0, 2.0, 1.8),
-    "muscle_bulk": (1.0, 0.06, 2.0),
-    "lesion_offset": (0.0, 4.0, 1.8),
-    "lateral_share": (0.3, 0.08, 2.0),
-}
+
+def _drawn(mean: float, spread: float, bound: float = 2.0) -> Any:
+    """A parameter with its mean, spread over subjects, and bound on the deviation in spreads."""
+    return field(default=mean, metadata={"spread": spread, "bound": bound})
 
 
 @dataclass(frozen=True)
@@ -40,25 +23,25 @@ class Anatomy:
     of it; visits share all of it.
     """
 
-    scale: float = 1.0
-    width: float = 1.0
-    depth: float = 1.0
-    condyle_radius: float = 1.0
-    notch_width: float = 9.5
-    groove_depth: float = 5.0
-    tibial_slope: float = 0.09
-    eminence_height: float = 8.0
-    patella_height: float = 0.0
-    patella_shift: float = 0.0
-    femoral_cartilage: float = 2.05
-    tibial_cartilage: float = 2.15
-    fluid: float = 0.5
-    leg_radius: float = 1.0
-    fat_thickness: float = 6.0
-    muscle_bulk: float = 1.0
-    lesion_offset: float = 0.0
+    scale: float = _drawn(1.0, 0.05)
+    width: float = _drawn(1.0, 0.02)
+    depth: float = _drawn(1.0, 0.02)
+    condyle_radius: float = _drawn(1.0, 0.03)
+    notch_width: float = _drawn(9.5, 0.8)
+    groove_depth: float = _drawn(5.0, 0.7)
+    tibial_slope: float = _drawn(0.09, 0.03)
+    eminence_height: float = _drawn(8.0, 0.8)
+    patella_height: float = _drawn(0.0, 2.5)
+    patella_shift: float = _drawn(0.0, 1.5)
+    femoral_cartilage: float = _drawn(2.05, 0.10)
+    tibial_cartilage: float = _drawn(2.15, 0.10)
+    fluid: float = _drawn(0.5, 0.12)
+    leg_radius: float = _drawn(1.0, 0.05)
+    fat_thickness: float = _drawn(6.0, 2.0, 1.8)
+    muscle_bulk: float = _drawn(1.0, 0.06)
+    lesion_offset: float = _drawn(0.0, 4.0, 1.8)
     """Where along the medial condyle the focal lesion sits (mm, anterior positive)."""
-    lateral_share: float = 0.3
+    lateral_share: float = _drawn(0.3, 0.08)
     """Disease of the lateral compartment relative to the medial one."""
     relief_seed: int = 0
     """Seed of the low-frequency relief of bones and margins."""
@@ -72,15 +55,18 @@ class Anatomy:
         True
         """
         values: dict[str, float] = {}
-        for name, (mean, spread, bound) in _SPREAD.items():
-            deviate = np.sqrt(0.9) * subject.normal() + np.sqrt(0.1) * knee.normal()
-            values[name] = mean + spread * float(np.clip(deviate, -bound, bound))
+        for one in fields(cls):
+            if one.metadata:
+                deviate = np.sqrt(0.9) * subject.normal() + np.sqrt(0.1) * knee.normal()
+                bound = one.metadata["bound"]
+                values[one.name] = one.default + one.metadata["spread"] * float(
+                    np.clip(deviate, -bound, bound)
+                )
         return cls(**values, relief_seed=int(subject.integers(2**31)))
 
     def as_vector(self) -> list[float]:
         """All parameters but the relief's seed, in the order of the fields."""
-        values = asdict(self)
-        return [float(values[field.name]) for field in fields(self) if field.name != "relief_seed"]
+        return [float(getattr(self, one.name)) for one in fields(self) if one.metadata]
 
 
 @dataclass(frozen=True)

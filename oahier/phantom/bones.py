@@ -19,11 +19,13 @@ from oahier.phantom.shapes import (
     capsule,
     disc_hull,
     ellipsoid,
+    intersection,
     length,
     rounded_intersection,
     smooth_intersection,
     smooth_union,
-)
+    union,
+)  # fmt: skip
 
 CONDYLE = 22.5
 """Distance of the condyles' mid-planes from the middle of the knee (mm)."""
@@ -85,7 +87,7 @@ def femur(axes: Axes, anatomy: Anatomy, disease: Disease, rough: Field) -> tuple
     radius, depth = anatomy.condyle_radius, anatomy.depth
     medial = condyle(axes, CONDYLE, 14.0, radius, depth)
     lateral = condyle(axes, -CONDYLE, 14.5, radius * 0.98, depth)
-    bone = smooth_union(np.minimum(medial, lateral), trochlea(axes, anatomy), 5.0)
+    bone = smooth_union(union(medial, lateral), trochlea(axes, anatomy), 5.0)
 
     flare = bump(axes.s, 24.0, 25.0)
     half_m, half_a = 14.5 + 23.5 * flare, 12.5 + 9.5 * flare
@@ -114,8 +116,8 @@ def _femoral_osteophytes(axes: Axes, bone: Field, height: float, rough: Field, l
     beside = np.clip((np.abs(axes.m) - 30) * np.float32(0.2), 0, 1) * bump(axes.s, 7.0, 6.5)
     above = np.clip((axes.a - 22) * np.float32(0.15), 0, 1) * bump(axes.s, 45.0, 6.0) * np.float32(0.6)
     behind = np.clip((-26 - axes.a) * np.float32(0.2), 0, 1) * bump(axes.s, 32.0, 7.0) * np.float32(0.8)
-    result: Field = bone - np.float32(height) * uneven * share * np.maximum(np.maximum(beside, above), behind)
-    return result
+    grown: Field = bone - np.float32(height) * uneven * share * intersection(beside, above, behind)
+    return grown
 
 
 def plateau(axes: Axes, anatomy: Anatomy, gap: float) -> Field:

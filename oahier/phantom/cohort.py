@@ -1,4 +1,4 @@
-"""Who is scanned, when, and how ill: the rows of a phantom manifest before any image is made."""
+"""Plan of a phantom cohort: subjects, sides, visits and severities, before any image is made."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from oahier.phantom.anatomy import Anatomy, Scan
 from oahier.phantom.bones import CONDYLE, Axes
 from oahier.phantom.disease import Disease
-from oahier.phantom.shapes import Field, bump, coverage, length
+from oahier.phantom.shapes import Field, bump, coverage, intersection, length, union
 from oahier.phantom.tissues import Joint, SoftTissues
 
 SIGNAL = {
@@ -84,30 +84,27 @@ def grain(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: int
 def _joint_space(joint: Joint) -> Field:
     """The film of fluid between the surfaces, and what room menisci leave."""
     femoral = joint.to_femur - joint.femoral_cartilage - np.float32(1.2)
-    tibial = joint.to_tibia - np.maximum(joint.medial_cartilage, joint.lateral_cartilage) - np.float32(1.2)
-    film: Field = np.maximum(np.maximum(femoral, tibial), (np.minimum(*joint.rims) - 1) * np.float32(14))
-    return film
+    tibial = joint.to_tibia - joint.tibial_cartilage - np.float32(1.2)
+    return intersection(femoral, tibial, (union(*joint.rims) - 1) * np.float32(14))
 
 
 def _patellar_cartilage(axes: Axes, joint: Joint) -> Field:
     """Layer on the back of the patella."""
-    back = np.maximum(joint.to_patella - np.float32(2.4), axes.a - np.float32(41))
-    layer: Field = np.maximum(back, np.abs(axes.s - 33) - np.float32(15))
-    return layer
+    height = np.abs(axes.s - 33) - np.float32(15)
+    return intersection(joint.to_patella - np.float32(2.4), axes.a - np.float32(41), height)
 
 
 def _bones(
     image: Field, axes: Axes, joint: Joint, disease: Disease, anatomy: Anatomy, voxel: float, texture: Field
 ) -> None:
     """Cartilage, then the cortical shell, then the marrow of every bone, in place."""
-    tibial = np.maximum(joint.medial_cartilage, joint.lateral_cartilage)
     marrow = SIGNAL["marrow"] * (1 + np.float32(0.2) * texture)
     medial = bump(axes.m, CONDYLE, 14.0)
     plate = np.float32(0.9) + np.float32(disease.sclerosis) * medial * bump(axes.s, 0.0, 12.0)
     lesions = _lesions(axes, disease, anatomy)
     cartilage = SIGNAL["cartilage"]
     for distance, extent, thickness in (
-        (joint.to_tibia, joint.extents[1], tibial),
+        (joint.to_tibia, joint.extents[1], joint.tibial_cartilage),
         (joint.to_femur, joint.extents[0], joint.femoral_cartilage),
     ):
         covered = coverage(distance - thickness, extent) - coverage(distance, extent)

@@ -1,4 +1,4 @@
-"""What a continuous severity does to a knee."""
+"""Effects of a continuous severity on a knee."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Write phantom knees as NIfTI files with a manifest."""
+"""Phantom knees written as NIfTI files with a manifest."""
 
 from __future__ import annotations
 
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,17 +160,11 @@ class PhantomPlan:
         """Parameters as JSON."""
         return {
             "model_version": MODEL_VERSION,
-            "knees": self.knees,
+            **asdict(self),
             "shape": list(self.shape),
             "spacing": list(self.spacing or default_spacing(self.shape)),
-            "seed": self.seed,
-            "knees_per_subject": self.knees_per_subject,
-            "visits": self.visits,
             "reader_noise": self.matrix.tolist(),
-            "oa_from": self.oa_from,
             "grade_weights": [float(weight) for weight in self.grade_weights],
-            "val": self.val,
-            "test": self.test,
         }
 
 

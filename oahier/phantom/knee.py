@@ -13,7 +13,7 @@ from oahier.phantom.bones import CONDYLE, Axes, femur, fibula, patella, relief, 
 from oahier.phantom.contrast import acquire, grain, paint
 from oahier.phantom.disease import Disease
 from oahier.phantom.shapes import Field, bump, true_distance
-from oahier.phantom.tissues import Joint, soft_tissues
+from oahier.phantom.tissues import Joint, cartilage_layers, soft_tissues
 
 FIELD_OF_VIEW = (112.0, 128.0, 128.0)
 """Millimetres right-left, anterior-posterior and superior-inferior that always hold the joint."""
@@ -173,19 +173,14 @@ def _joint(axes: Axes, anatomy: Anatomy, disease: Disease, spacing: tuple[float,
     to_femur, femur_extent = true_distance(femur_field * scale, spacing)
     to_tibia, tibia_extent = true_distance(tibia_field * scale, spacing)
     lesion = bump(axes.m, CONDYLE, 9.0) * bump(axes.a, -3.0 + anatomy.lesion_offset, 12.0)
-    return Joint.build(
-        axes=axes,
-        lowered=lowered,
+    return Joint(
         to_femur=to_femur,
         to_tibia=to_tibia,
         extents=(femur_extent, tibia_extent),
-        to_notch=notch_field,
-        above_plateau=height,
         to_patella=patella(lowered, anatomy, disease) * scale,
         to_fibula=fibula(axes) * scale,
-        remaining=_remaining(axes, lesion, disease),
         relief=waves,
-        anatomy=anatomy,
+        **cartilage_layers(axes, lowered, notch_field, height, _remaining(axes, lesion, disease), anatomy),
     )
 
 

@@ -1,4 +1,4 @@
-"""How readers disagree: rows are the true KL grade, columns the grade that is written down."""
+"""Disagreement of readers: rows are the true KL grade, columns the grade that is written down."""
 
 from __future__ import annotations
 

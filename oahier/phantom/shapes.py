@@ -6,6 +6,7 @@ Formulas for capsules, smooth unions and rounded intersections follow I. Quilez,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -24,6 +25,18 @@ def length(x: Field, y: Field) -> Field:
     """``sqrt(x^2 + y^2)``; several times faster than ``numpy.hypot``, which guards against overflow."""
     total: Field = np.sqrt(x * x + y * y)
     return total
+
+
+def union(*fields: Field) -> Field:
+    """Union of several fields: their minimum."""
+    joined: Field = functools.reduce(np.minimum, fields)
+    return joined
+
+
+def intersection(*fields: Field) -> Field:
+    """Intersection of several fields: their maximum."""
+    common: Field = functools.reduce(np.maximum, fields)
+    return common
 
 
 def smooth_union(a: Field, b: Field, radius: float) -> Field:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,12 +11,7 @@ from jaxtyping import UInt8
 from oahier.phantom.anatomy import Anatomy
 from oahier.phantom.bones import CONDYLE, Axes
 from oahier.phantom.disease import Disease
-from oahier.phantom.shapes import (
-    Field,
-    capsule,
-    length,
-    rounded_intersection,
-)
+from oahier.phantom.shapes import Field, capsule, intersection, length, rounded_intersection, union
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,6 @@ class Joint:
     """Extent of a voxel along the normals of femur and tibia."""
     to_patella: Field
     to_fibula: Field
-    to_notch: Field
     femoral_cartilage: Field
     medial_cartilage: Field
     lateral_cartilage: Field
@@ -37,44 +32,10 @@ class Joint:
     rims: tuple[Field, Field]
     """Elliptic radius around the medial and lateral tibial cartilage; 1 on its rim."""
 
-    @classmethod
-    def build(
-        cls,
-        *,
-        axes: Axes,
-        lowered: Axes,
-        to_femur: Field,
-        to_tibia: Field,
-        extents: tuple[Field, Field],
-        to_notch: Field,
-        above_plateau: Field,
-        to_patella: Field,
-        to_fibula: Field,
-        remaining: Field,
-        relief: Field,
-        anatomy: Anatomy,
-    ) -> Joint:
-        """Put cartilage on the bones."""
-        rims = (
-            length((axes.m - np.float32(CONDYLE)) * np.float32(1 / 13.5), (axes.a + 3) * np.float32(1 / 21)),
-            length((axes.m + np.float32(CONDYLE)) * np.float32(1 / 14), (axes.a + 4) * np.float32(1 / 18.5)),
-        )
-        on_top = np.clip(1 + (above_plateau + 3) * np.float32(0.5), 0, 1)
-        tibial = np.float32(anatomy.tibial_cartilage) * remaining * on_top
-        medial, lateral = (tibial * _taper((1 - rim) * np.float32(14)) for rim in rims)
-        return cls(
-            to_femur,
-            to_tibia,
-            extents,
-            to_patella,
-            to_fibula,
-            to_notch,
-            np.float32(anatomy.femoral_cartilage) * remaining * _femoral_region(lowered, to_notch),
-            np.where(axes.m > 0, medial, np.float32(0)),
-            np.where(axes.m > 0, np.float32(0), lateral * np.float32(1.1)),
-            relief,
-            rims,
-        )
+    @property
+    def tibial_cartilage(self) -> Field:
+        """Thickness on either plateau."""
+        return intersection(self.medial_cartilage, self.lateral_cartilage)
 
     def label_map(self) -> UInt8[np.ndarray, "i j k"]:
         """OAIZIB-CM ids at the voxel centres."""
@@ -119,6 +80,26 @@ def soft_tissues(
     )
 
 
+def cartilage_layers(
+    axes: Axes, lowered: Axes, to_notch: Field, above_plateau: Field, remaining: Field, anatomy: Anatomy
+) -> dict[str, Any]:
+    """Cartilage on the bones: its thicknesses and rims, by the names of the fields of :class:`Joint`."""
+    rims = (
+        length((axes.m - np.float32(CONDYLE)) * np.float32(1 / 13.5), (axes.a + 3) * np.float32(1 / 21)),
+        length((axes.m + np.float32(CONDYLE)) * np.float32(1 / 14), (axes.a + 4) * np.float32(1 / 18.5)),
+    )
+    on_top = np.clip(1 + (above_plateau + 3) * np.float32(0.5), 0, 1)
+    tibial = np.float32(anatomy.tibial_cartilage) * remaining * on_top
+    medial, lateral = (tibial * _taper((1 - rim) * np.float32(14)) for rim in rims)
+    femoral = np.float32(anatomy.femoral_cartilage) * remaining * _femoral_region(lowered, to_notch)
+    return {
+        "femoral_cartilage": femoral,
+        "medial_cartilage": np.where(axes.m > 0, medial, np.float32(0)),
+        "lateral_cartilage": np.where(axes.m > 0, np.float32(0), lateral * np.float32(1.1)),
+        "rims": rims,
+    }
+
+
 def _taper(depth: Field) -> Field:
     """Thickness relative to the middle at a distance (mm) inside the border of a cartilage."""
     return np.sqrt(np.clip(depth * np.float32(0.3), 0, 1))
@@ -128,10 +109,9 @@ def _femoral_region(axes: Axes, to_notch: Field) -> Field:
     """1 on the articular surface of the femur, falling to 0 at its border."""
     wide = 36.0 - 0.22 * np.maximum(axes.a - 5, 0)
     top = np.where(axes.a > 0, np.float32(48), np.float32(36)) - axes.s
-    shape = np.minimum(np.minimum(wide - np.abs(axes.m), top), to_notch - np.float32(1))
-    inner = np.maximum(
-        np.abs(np.abs(axes.m) - np.float32(CONDYLE)) - 12, axes.s - 15
-    )  # sides of the condyles
+    shape = union(wide - np.abs(axes.m), top, to_notch - np.float32(1))
+    sides = np.abs(np.abs(axes.m) - np.float32(CONDYLE)) - 12
+    inner = intersection(sides, axes.s - 15)
     return _taper(np.minimum(shape, np.where(axes.a > 12, np.float32(9), 6 - inner)))
 
 
@@ -165,8 +145,7 @@ def _muscles(axes: Axes, bulk: float) -> Field:
         distance = capsule(point, start, end, radius * bulk, end_radius * bulk)
         second = np.minimum(second, np.maximum(nearest, distance))
         nearest = np.minimum(nearest, distance)
-    muscles: Field = np.maximum(nearest, nearest - second + np.float32(1.5))
-    return muscles
+    return intersection(nearest, nearest - second + np.float32(1.5))
 
 
 def _tendons(axes: Axes, anatomy: Anatomy) -> Field:
@@ -176,8 +155,7 @@ def _tendons(axes: Axes, anatomy: Anatomy) -> Field:
     a = 47.5 * anatomy.depth
     upper = capsule(point, (-0.6, a + 2, tip + 36), (0, 38, 100), 3.4)
     lower = capsule(point, (-0.6, a + 1, tip + 4), (-1.2, 26, -32), 2.4)
-    result: Field = np.minimum(upper, lower)
-    return result
+    return union(upper, lower)
 
 
 def _ligaments(axes: Axes) -> Field:
@@ -186,11 +164,9 @@ def _ligaments(axes: Axes) -> Field:
     anterior = capsule(point, (-6, -14, 17), (2, 9, -1), 3.2)
     posterior = capsule(point, (5, -2, 12), (-1, -26, 2), 3.8)
     flat = (axes.m, axes.a * np.float32(0.4), axes.s)
-    collateral = np.minimum(
-        capsule(flat, (42, 0, 26), (39, 0, -30), 1.6), capsule(point, (-42, -3, 24), (-36, -22, -18), 2.2)
-    )
-    result: Field = np.minimum(np.minimum(anterior, posterior), collateral)
-    return result
+    medial = capsule(flat, (42, 0, 26), (39, 0, -30), 1.6)
+    lateral = capsule(point, (-42, -3, 24), (-36, -22, -18), 2.2)
+    return union(anterior, posterior, medial, lateral)
 
 
 def _fluid(axes: Axes, joint: Joint, thickness: float, rough: Field) -> Field:
@@ -211,23 +187,22 @@ def _synovium(axes: Axes, joint: Joint) -> Field:
     """Capsule and synovium: an uneven sleeve around the ends of the bones."""
     rise = (axes.s - 4) * np.float32(1 / 28)
     sleeve = (4 + 2 * joint.relief) * np.maximum(1 - rise * rise, 0) - np.float32(0.5)
-    around: Field = np.minimum(joint.to_femur, joint.to_tibia) - sleeve
+    around: Field = union(joint.to_femur, joint.to_tibia) - sleeve
     return around
 
 
 def _menisci(axes: Axes, joint: Joint, disease: Disease) -> Field:
     """Crescents that fill the wedge between the bones around the contact areas."""
-    between = np.maximum(-joint.to_femur + joint.femoral_cartilage + np.float32(0.3), joint.to_femur - 7)
-    tibial = np.maximum(joint.medial_cartilage, joint.lateral_cartilage)
-    between = np.maximum(between, np.maximum(-joint.to_tibia + tibial + np.float32(0.3), joint.to_tibia - 7))
+    below_femur = -joint.to_femur + joint.femoral_cartilage + np.float32(0.3)
+    above_tibia = -joint.to_tibia + joint.tibial_cartilage + np.float32(0.3)
+    between = intersection(below_femur, joint.to_femur - 7, above_tibia, joint.to_tibia - 7)
     out = disease.extrusion / 13.5
     rings = [
         np.maximum(np.float32(0.62 + shift) - rim, rim - np.float32(1.12 + shift)) * np.float32(14)
         for rim, shift in zip(joint.rims, (out, 0.3 * out), strict=True)
     ]
-    ring = np.maximum(np.minimum(rings[0], rings[1]), 9 - np.abs(axes.m))
-    menisci: Field = np.maximum(np.maximum(between, ring), axes.s - 9)
-    return menisci
+    ring = intersection(union(*rings), 9 - np.abs(axes.m))
+    return intersection(between, ring, axes.s - 9)
 
 
 def _fat_pad(axes: Axes) -> Field:
