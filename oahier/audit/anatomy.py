@@ -1,4 +1,4 @@
-"""Whether a label map can be that of this knee: right way up, on its side, on the image."""
+"""Checks that a label map can be that of its knee: right way up, on its side, on the image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from oahier.data.manifest.columns import row_number
+from oahier.audit.findings import LABEL_NAMES, finding
 from oahier.problems import Problem, Severity
 from oahier.types import CARTILAGE_LABELS
 
@@ -28,7 +28,7 @@ def anatomy_problems(knees: pd.DataFrame) -> Iterator[Problem]:
     read = knees[knees["facts"].map(lambda facts: "volume" in facts)]
     for index, row in read.iterrows():
         for severity, message in _map_faults(row["facts"]):
-            yield Problem(message, row_number(index), str(row["knee"]), "cartilage", severity, "label map")
+            yield finding(read, index, "cartilage", message, "label map", severity)
     yield from _sides(read)
 
 
@@ -64,8 +64,7 @@ def _map_faults(facts: Mapping[str, Any]) -> Iterator[tuple[Severity, str]]:
             f"{facts['dark']:.0%} of the cartilage lies on background: is it the map of this image?",
         )
     if cut := border & set(CARTILAGE_LABELS):
-        names = {2: "femoral", 4: "medial tibial", 5: "lateral tibial"}
-        which = " and ".join(names[label] for label in sorted(cut))
+        which = " and ".join(LABEL_NAMES[label].removesuffix(" cartilage") for label in sorted(cut))
         yield "note", f"{which} cartilage touches the edge of the volume: is it cut off?"
 
 
@@ -83,13 +82,11 @@ def _sides(read: pd.DataFrame) -> Iterator[Problem]:
                 f"the label maps of all {len(rows)} {side} knees show {other} ones: if they were mirrored "
                 "already, leave mirror_left off"
             )
-            yield Problem(
-                message, row_number(rows.index[0]), str(rows["knee"].iloc[0]), "side", "warning", "sides"
-            )
+            yield finding(rows, rows.index[0], "side", message, "sides")
             continue
-        for index, knee in rows["knee"].items():
+        for index in rows.index:
             message = (
                 f"the table says {side}, the label map shows a {other} knee: a wrong side, medial and "
                 "lateral exchanged, or a mirrored image"
             )
-            yield Problem(message, row_number(index), str(knee), "side", "error", "sides")
+            yield finding(rows, index, "side", message, "sides", "error")

@@ -1,4 +1,4 @@
-"""One pass over a manifest and its files: what is wrong, and what there is."""
+"""Audit of a manifest and its files in one pass: findings, counts and facts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from oahier.problems import SEVERITIES, ManifestError, Problem, Severity
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Args:
         source: the manifest.

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
+from oahier.audit.findings import LABEL_NAMES, numbers_of, volumes_of
 from oahier.data.manifest.columns import SPLITS
 from oahier.data.splitting.balance import balance_of, category_name, class_column
 from oahier.data.splitting.strata import values_of
 
 DEFAULT_COVARIATES = ("sex", "gender", "site")
-LABEL_NAMES = {
-    1: "femur", 2: "femoral cartilage", 3: "tibia", 4: "medial tibial cartilage",
-    5: "lateral tibial cartilage",
-}  # fmt: skip
 _ALL = "all"
 _SHAPES = 20
 _SHARES = ("zeros", "saturated")
@@ -39,11 +37,11 @@ def table_counts(table: pd.DataFrame, covariates: Sequence[str]) -> dict[str, pd
 
 def file_tables(knees: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """``geometry``, ``intensity`` and ``labels`` of the knees that were read."""
-    facts = knees["facts"][knees["facts"].map(bool)]
-    if facts.empty:
+    read = knees[knees["facts"].map(bool)]
+    if read.empty:
         return {}
-    tables = {"geometry": _geometry(knees.loc[facts.index]), "intensity": _intensity(facts)}
-    labels = _labels(facts)
+    tables = {"geometry": _geometry(read), "intensity": _intensity(read)}
+    labels = _labels(read)
     return tables | ({} if labels.empty else {"labels": labels})
 
 
@@ -114,33 +112,27 @@ def _geometry(knees: pd.DataFrame) -> pd.DataFrame:
     return counts
 
 
-def _intensity(facts: pd.Series) -> pd.DataFrame:
+def _intensity(read: pd.DataFrame) -> pd.DataFrame:
     names = {
         "mean": "mean", "sd": "standard deviation", "p01": "1st percentile", "p99": "99th percentile",
         "zeros": "zeros (%)", "saturated": "at the maximum (%)",
     }  # fmt: skip
-    return pd.DataFrame(
-        [
-            {
-                "measure": words,
-                **_range(facts.map(lambda f, key=key: f[key] * (100 if key in _SHARES else 1))),
-            }
-            for key, words in names.items()
-        ]
-    )
+    ranges = {
+        words: _range(numbers_of(read, key) * (100 if key in _SHARES else 1)) for key, words in names.items()
+    }
+    return pd.DataFrame([{"measure": words, **found} for words, found in ranges.items()])
 
 
-def _labels(facts: pd.Series) -> pd.DataFrame:
-    volumes = facts.map(lambda found: found.get("volume", {}))
+def _labels(read: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for label, words in LABEL_NAMES.items():
-        found = volumes.map(lambda volume, key=str(label): volume.get(key)).dropna().astype(float)
-        if len(found):
-            rows.append({"label": label, "tissue": words, "knees": len(found), **_range(found)})
+        volumes = volumes_of(read, label)
+        known = volumes[np.isfinite(volumes)]
+        if known.size:
+            rows.append({"label": label, "tissue": words, "knees": known.size, **_range(known)})
     return pd.DataFrame(rows)
 
 
-def _range(values: pd.Series) -> dict[str, float]:
-    numbers = values.to_numpy(np.float64)
-    low, p05, p50, p95, high = np.percentile(numbers, (0, 5, 50, 95, 100))
+def _range(values: Float64[np.ndarray, " knees"]) -> dict[str, float]:
+    low, p05, p50, p95, high = np.percentile(values, (0, 5, 50, 95, 100))
     return {"least": low, "5 %": p05, "median": p50, "95 %": p95, "most": high}

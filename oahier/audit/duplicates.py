@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from oahier.audit.findings import finding
 from oahier.data.manifest.columns import row_number
 from oahier.problems import Problem, Severity
 
@@ -34,7 +35,5 @@ def duplicate_problems(knees: pd.DataFrame) -> Iterator[Problem]:
         how = "are the same image" if rows["content"].nunique() == 1 else "are one image and its mirror image"
         words = {"split": "splits", "subject": "subjects", "kl": "grades"}
         where = f" in different {' and '.join(words[name] for name in across)}" if across else ""
-        yield Problem(
-            f"knees {shown} {how}{where}; keep one", row_number(rows.index[1]), str(rows["knee"].iloc[1]),
-            "mri", severity, "leakage" if "split" in across else "duplicates",
-        )  # fmt: skip
+        kind = "leakage" if "split" in across else "duplicates"
+        yield finding(rows, rows.index[1], "mri", f"knees {shown} {how}{where}; keep one", kind, severity)

@@ -1,4 +1,4 @@
-"""Whether the edges of a cartilage map lie on edges of the image: seen from one knee alone."""
+"""Agreement of the edges of a cartilage map with edges of the image, seen from one knee alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Shaped
 
+from oahier.audit.findings import finding, numbers_of
 from oahier.audit.outliers import FEWEST
-from oahier.data.manifest.columns import row_number
 from oahier.problems import Problem
 
 _NEAR = 3
@@ -62,8 +62,7 @@ def edge_problems(knees: pd.DataFrame) -> Iterator[Problem]:
     Args:
         knees: the manifest's table with a column ``facts``.
     """
-    found = knees["facts"].map(lambda facts: facts.get("edges", float("nan"))).astype(float)
-    known = found.dropna()
+    known = pd.Series(numbers_of(knees, "edges"), index=knees.index).dropna()
     usual = float(known.median()) if len(known) >= FEWEST else float("nan")
     for index, contrast in known.items():
         if contrast >= _NO_EDGE and not contrast < _LESS * usual:
@@ -73,8 +72,7 @@ def edge_problems(knees: pd.DataFrame) -> Iterator[Problem]:
             "the edges of the cartilage do not lie on edges of the image (intensity steps "
             f"{contrast:.1f} times those beside them{others}): is the map moved, or of another knee?"
         )
-        knee = str(knees.at[index, "knee"])
-        yield Problem(message, row_number(index), knee, "cartilage", "warning", "label map")
+        yield finding(knees, index, "cartilage", message, "label map")
 
 
 def _cut(values: Bool[np.ndarray, "i j k"], axis: int, end: int) -> Bool[np.ndarray, "a b c"]:

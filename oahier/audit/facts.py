@@ -1,4 +1,4 @@
-"""What an audit knows of one knee's files: geometry, intensities, label map, and what is wrong with them."""
+"""Facts of the files of one knee: geometry, intensities, label map, and findings about them."""
 
 from __future__ import annotations
 

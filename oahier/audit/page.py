@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from oahier.audit.counts import LABEL_NAMES
+from oahier.audit.findings import LABEL_NAMES
 from oahier.audit.thumbnail import COLOURS, SIDE
 from oahier.data.manifest.columns import row_number
 from oahier.pages import render

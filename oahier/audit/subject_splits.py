@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from oahier.audit.findings import finding
 from oahier.data.manifest.columns import row_number
 from oahier.data.manifest.subject_ids import listed, similar_subjects
 from oahier.problems import Problem
@@ -52,16 +53,12 @@ def _repeated(table: pd.DataFrame) -> Iterator[Problem]:
             f"subject {subject!r} has {len(rows)} {side} knees{when}, in rows {_rows(rows)}; is one of them "
             f"the {'left' if side == 'right' else 'right'} knee, another visit, or the same scan again?"
         )
-        yield Problem(
-            message, row_number(rows.index[1]), str(rows["knee"].iloc[1]), "side", "warning", "subjects"
-        )
+        yield finding(rows, rows.index[1], "side", message, "subjects")
     sizes = table.groupby(["subject", "visit"])["knee"].transform("size")
     for (subject, visit), rows in table[(sizes > 2) & (table["side"] == "")].groupby(["subject", "visit"]):
         when = f"at visit {visit}" if visit else "without visits"
         message = f"subject {subject!r} has {int(sizes[rows.index[0]])} knees {when}; fill in side and visit"
-        yield Problem(
-            message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), "side", "warning", "subjects"
-        )
+        yield finding(rows, rows.index[-1], "side", message, "subjects")
 
 
 def _changing(table: pd.DataFrame, covariates: Sequence[str]) -> Iterator[Problem]:
@@ -76,9 +73,7 @@ def _changing(table: pd.DataFrame, covariates: Sequence[str]) -> Iterator[Proble
             message = (
                 f"subject {subject!r} has {name} {listed([str(value) for value in rows[name].unique()])}"
             )
-            yield Problem(
-                message, row_number(rows.index[-1]), str(rows["knee"].iloc[-1]), name, "warning", "subjects"
-            )
+            yield finding(rows, rows.index[-1], name, message, "subjects")
 
 
 def _rows(rows: pd.DataFrame) -> str:
