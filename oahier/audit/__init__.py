@@ -1,4 +1,4 @@
-"""Audit of a manifest: everything that is wrong with a cohort, and what is in it."""
+"""Audit of a manifest: findings about a cohort and its files, counts and a page."""
 
 from __future__ import annotations
 

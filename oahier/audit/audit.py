@@ -25,6 +25,7 @@ from oahier.data.manifest.columns import check_table, row_number
 from oahier.data.manifest.manifest import Manifest, read_cells
 from oahier.data.splitting.balance import balance_of, class_column
 from oahier.files import write_atomically
+from oahier.hierarchy import FINE
 from oahier.problems import SEVERITIES, ManifestError, Problem, Severity
 
 
@@ -148,8 +149,8 @@ def audit_manifest(
 
 
 def _is_complete(table: pd.DataFrame) -> bool:
-    """Whether the table could be checked: its classes are numbers then."""
-    return list(table.columns).count("kl") == 1 and pd.api.types.is_integer_dtype(table["kl"])
+    """True if the table could be checked: its classes are numbers then."""
+    return list(table.columns).count(FINE) == 1 and pd.api.types.is_integer_dtype(table[FINE])
 
 
 def _split_problems(table: pd.DataFrame) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a manifest and the files it names, as a list."""
+"""List of the errors and warnings of a manifest and the files it names."""
 
 from __future__ import annotations
 

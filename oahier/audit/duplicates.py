@@ -1,4 +1,4 @@
-"""The same image under two names."""
+"""Search for the same image under two names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from oahier.audit.findings import finding
 from oahier.data.manifest.columns import row_number
+from oahier.hierarchy import FINE
 from oahier.problems import Problem, Severity
 
 _SHOWN = 6
@@ -24,7 +25,7 @@ def duplicate_problems(knees: pd.DataFrame) -> Iterator[Problem]:
     known = knees[knees["content"] != ""]
     either = known[["content", "mirrored"]].min(axis=1)
     for _, rows in known[either.duplicated(keep=False)].groupby(either, sort=False):
-        across = [name for name in ("split", "subject", "kl") if rows[name].nunique() > 1]
+        across = [name for name in ("split", "subject", FINE) if rows[name].nunique() > 1]
         if not across and rows["mri"].nunique() == 1:
             continue  # a file named twice: the table says so
         severity: Severity = "error" if across else "warning"
@@ -33,7 +34,7 @@ def duplicate_problems(knees: pd.DataFrame) -> Iterator[Problem]:
             f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         )
         how = "are the same image" if rows["content"].nunique() == 1 else "are one image and its mirror image"
-        words = {"split": "splits", "subject": "subjects", "kl": "grades"}
+        words = {"split": "splits", "subject": "subjects", FINE: "grades"}
         where = f" in different {' and '.join(words[name] for name in across)}" if across else ""
         kind = "leakage" if "split" in across else "duplicates"
         yield finding(rows, rows.index[1], "mri", f"knees {shown} {how}{where}; keep one", kind, severity)

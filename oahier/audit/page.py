@@ -1,4 +1,4 @@
-"""The audit as a page that stands by itself: no network, light and dark, on paper."""
+"""HTML page of an audit, self-contained, for light and dark screens and paper."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 from oahier.audit.findings import LABEL_NAMES
 from oahier.audit.thumbnail import COLOURS, SIDE
 from oahier.data.manifest.columns import row_number
+from oahier.hierarchy import FINE, head_label
 from oahier.pages import render
 from oahier.problems import SEVERITIES, Problem
 from oahier.types import MISSING
@@ -27,7 +28,7 @@ LISTED = 3000
 SAMPLE = 24
 """Knees without findings that are shown."""
 _NOTHING = 5e-4
-"""What is written as 0."""
+"""Absolute value up to which a number is written as 0."""
 KINDS = {
     "table": "Table",
     "files": "Files",
@@ -175,7 +176,7 @@ def _card(audit: Audit, place: int, problems: list[Problem], picture: bytes) -> 
     row = audit.knees.iloc[place]
     words = [
         row["side"],
-        f"KL {row['kl']}" if row["kl"] != MISSING else "no grade",
+        f"{head_label(FINE)} {row[FINE]}" if row[FINE] != MISSING else "no grade",
         row["visit"],
         row["split"],
     ]

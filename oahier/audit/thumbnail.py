@@ -57,7 +57,7 @@ def knee_picture(images: KneeImages) -> bytes:
 
 
 def _place(labels: UInt8[np.ndarray, "i j k"] | None, shape: tuple[int, ...]) -> list[int]:
-    """Where the planes go: through most cartilage from the side, through its middle otherwise."""
+    """Index of each plane: through most cartilage in the sagittal one, through its middle in the others."""
     cartilage = None if labels is None else np.isin(labels, CARTILAGE_LABELS)
     if cartilage is None or not cartilage.any():
         return [size // 2 for size in shape]

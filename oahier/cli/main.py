@@ -1,4 +1,4 @@
-"""Where a command line goes: to Lightning for training, to the data tools otherwise."""
+"""Entry point of the command line: Lightning's commands for training, and the data tools."""
 
 from __future__ import annotations
 

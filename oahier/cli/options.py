@@ -1,4 +1,4 @@
-"""What commands share: checks of values, and the status of an interrupted one."""
+"""Checks of option values, and the exit status of an interrupted command."""
 
 from __future__ import annotations
 

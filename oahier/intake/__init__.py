@@ -1,4 +1,4 @@
-"""From what is on a researcher's disk to a manifest: importers, and what every importer needs.
+"""Importers: a manifest from data on disk.
 
 An importer reads the tables and folders of a source and names :class:`Candidate` knees; then
 :func:`finish_import` opens their images and writes the manifest. Importers are imported when they are used.

@@ -1,4 +1,4 @@
-"""What an importer finds before any image is opened: knees to import, and what is left out."""
+"""Knees to import and entries left out, as found before any image is opened; the result of an import."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that a source holds and the manifest does not, and why.
+    """An entry of a source that is not in the manifest, and the reason.
 
     Args:
         source: file, folder or table row, relative to the source.
@@ -84,11 +84,11 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class ImportResult:
-    """What an import made.
+    """Result of an import.
 
     Args:
         manifest: the knees, as read from ``folder / "manifest.csv"``.
-        left_out: what is not in it and why; also in ``left-out.csv``.
+        left_out: entries that are not in it, with reasons; also in ``left-out.csv``.
         folder: the destination.
         report: the content of ``import.json``: importer, source, options, licence, counts, files written.
     """

@@ -1,4 +1,4 @@
-"""DICOM series and rows of a table become knees."""
+"""Knees from DICOM series and the rows of a table of grades."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DicomKnees:
             return error
 
     def _reason(self, one: FoundSeries, row: TableRow | ValueError | None) -> str:
-        """Why a series is left out, empty if it is not."""
+        """Reason to leave a series out, empty if there is none."""
         labels = self.labels
         if one.problems:
             return "; ".join(one.problems)
@@ -63,7 +63,7 @@ class DicomKnees:
         if not one.patient:
             return (
                 "no PatientID in its header, and knees of one person must stay in one split; if the first "
-                "folder tells the person: patients=folder"
+                "folder below the source names the person: --patients folder"
             )
         if not labels.subject(one.patient):
             return f"{labels.name} has no other name for this patient"
@@ -106,13 +106,13 @@ class DicomKnees:
         if shared := self.labels.shared():
             notes.append(
                 f"{shared} rows of {self.labels.name} have no date and were used for several examinations; "
-                "give it a column with the date (columns: date=...) unless the grade holds for all of them"
+                "give it a column with the date (--columns date=...) unless the grade holds for all of them"
             )
         return notes
 
 
 def shown(one: FoundSeries, source: Path) -> str:
-    """Where a series lies, relative to the top of the tree."""
+    """Folder of a series relative to the top of the tree."""
     place = one.folder.relative_to(source).as_posix()
     return place if place != "." else source.name
 

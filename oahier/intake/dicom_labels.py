@@ -54,7 +54,7 @@ class DicomLabels:
             numbers = ", ".join(str(row.number) for row in fitting)
             raise ValueError(
                 f"rows {numbers} of {self.name} fit this series and differ; give the table columns for side "
-                "and date (columns: side=..., date=...)"
+                "and date (--columns side=...,date=...)"
             )
         return fitting[0] if fitting else None
 
@@ -106,8 +106,8 @@ def read_labels(
 
     Args:
         path: of the table.
-        columns: which column is which; ``patient`` and ``date`` are for joining only.
-        values: what codes mean.
+        columns: names of the table's columns; ``patient`` and ``date`` are for joining only.
+        values: mapping of codes to values.
         covariates: further columns to keep.
         sheet: of a workbook.
         separator: of a text table.
@@ -124,7 +124,7 @@ def read_labels(
         found = [names[name] for name in _PATIENT if name in names]
         if not found:
             raise ValueError(
-                f"{path}: expected a column with the patient as DICOM headers write it (columns: "
+                f"{path}: expected a column with the patient as DICOM headers write it (--columns "
                 f"patient=...), got {', '.join(names.values())}"
             )
         given["patient"] = given.get("subject", found[0])

@@ -1,4 +1,4 @@
-"""A tree of DICOM files, as a hospital's archive exports it."""
+"""Importer of a tree of DICOM files, as a hospital's archive exports it."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def import_dicom(
         columns: for ``patient`` (as the headers write it), ``subject`` (another name for the patient, to be
             written in its place), ``side``, ``date`` (of the study), ``kl``, ``oa``, ``split`` or a covariate
             the table's column: ``patient=MRN,kl=KL grade``.
-        values: what codes mean: ``side.1=right,side.2=left``.
+        values: mapping of codes to values: ``side.1=right,side.2=left``.
         covariates: further columns of the table to keep: ``none``, ``all``, or names with commas between.
         sheet: of a workbook, the first one when not given.
         separator: of a text table, found when not given.
-        visits: what tells the examinations of a person apart: ``date`` of the study, their ``number``, or
+        visits: name of each examination of a person: ``date`` of the study, their ``number``, or
             ``none`` where everybody has one; dates are written with ``date`` only. Numbers count the dates
             on which the person has a chosen series, also one that is left out; a series without a date has
             no visit.
-        patients: who a series is of: PatientID in its ``header``, or the first ``folder`` below the source,
+        patients: name of each person: PatientID in the ``header``, or the first ``folder`` below the source,
             for trees whose headers were emptied.
         licence: terms of the data, for the manifest.
         convert: also write the images as NIfTI in the destination.

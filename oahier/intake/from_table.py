@@ -1,4 +1,4 @@
-"""Knees of any table: a CSV or Excel file that says where the images are and what is known of them."""
+"""Importer of a CSV, Excel or SAS table with the paths and labels of knees."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def import_table(
             ``scans/{ID}_{side}.nii.gz``. Shell patterns are fine as long as one file matches.
         cartilage: path of the label map, likewise.
         root: folder that paths start from; the table's when not given.
-        values: what codes mean: ``side.1=right,side.2=left,sex.1=M``.
+        values: mapping of codes to values: ``side.1=right,side.2=left,sex.1=M``.
         covariates: further columns to keep: ``all``, ``none``, or names with commas between them.
         labels: our ids for those of the label maps: ``1=2,2=4,3=5``; 0 leaves one out.
         resample_masks: bring label maps onto the image's grid by the nearest voxel.
@@ -141,7 +141,7 @@ class _Finder:
                 self.columns.check(column, f"the path of {name}, {template.pattern}")
         if "mri" not in self._templates and "mri" not in self.columns.named:
             raise ValueError(
-                "expected a column with the path of the image (columns: mri=...) or a pattern (mri: "
+                "expected a column with the path of the image (--columns mri=...) or a pattern (--mri "
                 f"'scans/{{ID}}.nii.gz'), got neither; the columns are {', '.join(self.columns.all)}"
             )
 

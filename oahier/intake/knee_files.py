@@ -91,7 +91,7 @@ def _check_ids(path: Path, labels: np.ndarray) -> list[str]:
 
 
 def _few_values(data: np.ndarray) -> int:
-    """How many different values a volume has, 0 if they are many."""
+    """Number of different values in a volume, 0 if there are many."""
     if len(np.unique(data[::3, ::3, ::3])) > _FEW or len(found := np.unique(data)) > _FEW:
         return 0
     return len(found)

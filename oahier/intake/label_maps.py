@@ -1,4 +1,4 @@
-"""Label maps with other ids, or of another grid, made into ours."""
+"""Conversion of label maps with other ids, or on another grid, to this library's."""
 
 from __future__ import annotations
 

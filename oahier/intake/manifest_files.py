@@ -18,6 +18,7 @@ import yaml
 from oahier.data.manifest.columns import COLUMNS
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.files import write_atomically
+from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY
 from oahier.images import image_files
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.journal import Record, size_of
@@ -39,7 +40,7 @@ class Origin:
 
 
 def shown_source(candidate: Candidate, source: Path) -> str:
-    """Where an image came from: relative to the source if it lies there."""
+    """Path that an image came from, relative to the source if it lies there."""
     if candidate.source:
         return candidate.source
     root, path = (source if source.is_dir() else source.parent).absolute(), candidate.mri.absolute()
@@ -120,7 +121,7 @@ def write_outputs(
         raise ValueError(_nothing(folder, origin.source, left_out))
     table = manifest_table(folder, kept, origin.source, origin.licence)
     checked = Manifest.from_table(table, folder, folder / "manifest.csv").table
-    table = table.assign(oa=["" if value < 0 else str(value) for value in checked["oa"]])
+    table = table.assign(**{COARSE: ["" if value < 0 else str(value) for value in checked[COARSE]]})
     report = {
         "importer": origin.importer,
         "oahier": _version(),
@@ -190,8 +191,7 @@ def counts(table: pd.DataFrame, left_out: Sequence[LeftOut]) -> dict[str, Any]:
         "knees": len(table),
         "subjects": int(table["subject"].nunique()),
         "cartilage": int((table["cartilage"] != "").sum()),
-        "kl": labels("kl"),
-        "oa": labels("oa"),
+        **{level: labels(level) for level in DEFAULT_HIERARCHY.levels},
         **{
             name: dict(sorted(Counter(value or "unknown" for value in table[name]).items()))
             for name in ("side", "visit", "split")

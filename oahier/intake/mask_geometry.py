@@ -1,4 +1,4 @@
-"""Putting a label map without usable geometry on the grid of its image, by what the image shows.
+"""Registration of a label map without usable geometry to its image, over exchanged and reversed axes.
 
 Label maps that lost their geometry fit their image voxel by voxel, once the right axes are exchanged and
 reversed. Anatomy decides the axis that leads from tibia to femur. The rest is decided by the image: where
@@ -146,7 +146,7 @@ def find_turn(
 
 
 def interfaces(labels: UInt8[np.ndarray, "a b c"]) -> tuple[Int[np.ndarray, "3 n"], Int[np.ndarray, "3 n"]]:
-    """Where bone meets its cartilage: a voxel of bone and one of cartilage, each the second from the border.
+    """Interfaces of bone and its cartilage: a voxel of each, both the second from the border.
 
     The voxels at the border itself mix both tissues. All six directions are looked at.
     """

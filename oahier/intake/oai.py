@@ -1,4 +1,4 @@
-"""The Osteoarthritis Initiative: DICOM series of any visit, with the central readings of the radiographs."""
+"""Importer of the Osteoarthritis Initiative: DICOM series of any visit, with centrally read grades."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def knee_of(one: OaiSeries, source: Path, readings: Readings | None, details: Co
 
 
 def grade_notes(candidates: Sequence[Candidate], readings: Readings, given: Sequence[str]) -> list[str]:
-    """How many knees have no grade, and why."""
+    """Numbers of knees without a grade, by reason."""
     if not given:
         return ["no tables of grades were given: every knee is without one"] if candidates else []
     reasons: Counter[str] = Counter()

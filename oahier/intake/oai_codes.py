@@ -1,4 +1,4 @@
-"""How the Osteoarthritis Initiative writes subjects, visits, sides and missing values."""
+"""Codes of the Osteoarthritis Initiative for subjects, visits, sides and missing values."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def side_list(option: str, given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def code_of(cell: str) -> str:
-    """What a cell such as ``"1: Right"`` or ``"2.0"`` codes, without its meaning."""
+    """The code in a cell such as ``"1: Right"`` or ``"2.0"``, without its meaning."""
     return cell.partition(":")[0].strip().removesuffix(".0")
 
 

@@ -12,7 +12,7 @@ from oahier.intake.oai_packed import ARCHIVE, state_of, unpack
 
 
 def series_faults(folder: Path) -> str:
-    """Why a folder is not one whole volume, empty if it is."""
+    """Errors that keep a folder from being one whole volume, empty if there are none."""
     try:
         found = find_series(folder, recursive=False)
     except UnreadableImage as error:
@@ -23,7 +23,7 @@ def series_faults(folder: Path) -> str:
 
 
 def packed_faults(archive: Path, known: FileFacts) -> str:
-    """Why an archive is not one whole volume, empty if it is.
+    """Errors that keep an archive from being one whole volume, empty if there are none.
 
     Args:
         archive: a packed series.

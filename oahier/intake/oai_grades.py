@@ -169,7 +169,7 @@ def _refuse_visit(table: LabelTable, unknown: Mapping[str, Sequence[int]]) -> No
 
 
 def _passed_over(table: LabelTable, unknown: Mapping[str, Sequence[int]], known: int) -> list[str]:
-    """How many rows are of no known visit, what stands there, and where."""
+    """Note on rows of unknown visits: their number, cells and first rows."""
     if not unknown:
         return []
     count = sum(map(len, unknown.values()))
@@ -206,7 +206,7 @@ def _chosen(rows: Sequence[_Row], notes: Sequence[str]) -> Readings:
 
 
 def _projects(groups: Mapping[Knee, Sequence[_Row]]) -> list[str]:
-    """How many knees were read in several projects."""
+    """Note on knees that were read in several projects."""
     several = [
         {row.grade for row in group} - {None}
         for group in groups.values()

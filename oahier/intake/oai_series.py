@@ -22,7 +22,7 @@ SERIES = "SAG_3D_DESS"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which series are imported."""
+    """Visits, sides and description of the series to import."""
 
     visits: tuple[str, ...]
     sides: WantedSides
@@ -108,7 +108,7 @@ class SeriesFinder:
         elif not side:
             self._leave(item, knee, subject, f"no side in the description {item.description!r} or the header")
         elif not visit:
-            reason = "no folder tells the visit (such as 00m or 0.C.2); name it: visits"
+            reason = "no folder tells the visit (such as 00m or 0.C.2); name it (--visits)"
             self._leave(item, knee, subject, reason)
         elif visit not in self.wanted.visits:
             self._others[f"visit {visit}"] += 1
@@ -147,7 +147,7 @@ class SeriesFinder:
         return best
 
     def _faults(self, group: Sequence[OaiSeries]) -> dict[OaiSeries, str]:
-        """Why series are not one whole volume; archives are opened unless they lie unpacked beside."""
+        """Errors that keep series from being one whole volume; archives unpacked beside are not opened."""
         faults = {one: series_faults(self.source / one.item.path) for one in group if not one.item.packed}
         whole = {one.item.path for one, fault in faults.items() if not fault}
         with closing(FileFacts(self.destination / FOLDER / "packed-faults.jsonl", {"format": 1})) as known:
@@ -158,7 +158,7 @@ class SeriesFinder:
         return faults
 
     def notes(self) -> list[str]:
-        """What was passed over without a reason each."""
+        """Numbers of series that were passed over."""
         return [f"{count} series of {name} were passed over" for name, count in sorted(self._others.items())]
 
 

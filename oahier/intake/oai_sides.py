@@ -1,4 +1,4 @@
-"""Which knees are asked for: sides for everybody, or a list of people and sides."""
+"""Choice of knees by side, or by a list of subjects and sides."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WantedSides:
         return self.file or ",".join(self.sides)
 
     def passed_over(self, subject: str, side: str) -> str:
-        """What a knee is counted as that is not asked for, ``""`` if it is."""
+        """Kind of knee in words if it is not to be imported, ``""`` if it is."""
         if self.file:
             return "" if side in self.listed.get(subject, ()) else f"knees that {self.file} does not list"
         return "" if side in self.sides else f"{side} knees"

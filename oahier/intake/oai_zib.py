@@ -1,4 +1,4 @@
-"""OAI-ZIB: label maps of the Zuse Institute Berlin on baseline DESS images of the OAI."""
+"""Importer of OAI-ZIB: label maps of the Zuse Institute Berlin on baseline DESS images of the OAI."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _listed(
     if first and not folders:
         raise ValueError(
             f"{tree}: expected the series that {PATHS} lists, such as {first}, found none of {len(missing)}; "
-            f"give the folder that holds {first.split('/')[0]}: images"
+            f"give the folder that holds {first.split('/')[0]} (--images)"
         )
     return folders, missing
 
@@ -190,7 +190,9 @@ def _paired(
             kept += group
         elif group:
             knees = " and ".join(one.side for one in group)
-            reason = f"series of the {knees} knee, and no {PATHS} that tells which it is of; choose: sides"
+            reason = (
+                f"series of the {knees} knee, and no {PATHS} that tells which it is of; choose one (--sides)"
+            )
             out.append(LeftOut(name, "", subject, reason))
         else:
             reason = missing.get(subject, "no baseline DESS series of this subject that can be used")

@@ -1,4 +1,4 @@
-"""OAIZIB-CM: 507 baseline knees of the Osteoarthritis Initiative with label maps (CartiMorph)."""
+"""Importer of OAIZIB-CM: 507 baseline knees of the OAI with label maps (CartiMorph)."""
 
 from __future__ import annotations
 

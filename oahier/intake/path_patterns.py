@@ -57,7 +57,7 @@ class Template:
         return self.root / found[0]
 
     def values(self, column: str) -> set[str]:
-        """What stands in the place of a column in the names of files that exist; digits only."""
+        """Values of a column in the names of existing files; digits only."""
         parts = _PLACEHOLDER.split(self.pattern)
         expression, seen = "", False
         for number, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""What a path in somebody's table leads to: an image file, or a folder of DICOM series."""
+"""Choice of one DICOM series in a folder."""
 
 from __future__ import annotations
 

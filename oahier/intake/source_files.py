@@ -13,7 +13,7 @@ _IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr", ".dcm", ".zip")
 
 
 class SourceFiles:
-    """What lies in a source; hidden files, links to folders and the destination are passed over.
+    """Files of a source; hidden ones, links to folders and the destination are passed over.
 
     Args:
         source: folder or ``.zip`` file. A folder's own files come before those of archives in it.

@@ -14,7 +14,7 @@ from oahier.data.manifest.columns import BLANK, row_number
 
 _SEPARATORS = ",;\t|"
 _SPELT = {"tab": "\t", "\\t": "\t"}
-"""What people write for characters that a shell does not let through."""
+"""Names for characters that are hard to type in a shell."""
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _GRADES = ("0", "1", "2", "3", "4")
 

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from oahier.data.manifest.columns import BLANK, COLUMNS, SPLITS
+from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
 from oahier.intake.manifest_files import PROVENANCE
 from oahier.intake.spreadsheets import LabelTable, parse_grade
 
+_COARSE_OF_GRADE = DEFAULT_HIERARCHY.parents(FINE, COARSE)
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which column of a table is which.
+    """Names of the columns of a table.
 
     Args:
         named: the table's column for a manifest's column or a covariate.
@@ -62,7 +64,7 @@ class TableRow:
         cell = self.get("side")
         if cell and cell.lower() not in _SIDES:
             raise ValueError(
-                f"side: expected left or right, got {cell!r}; say what it means: side.{cell}=right"
+                f"side: expected left or right, got {cell!r}; map it: --values side.{cell}=right"
             )
         return _SIDES.get(cell.lower(), "")
 
@@ -90,7 +92,8 @@ class TableRow:
         cell = self.get("split").lower()
         if cell not in ("", *SPLITS):
             raise ValueError(
-                f"split: expected one of {', '.join(SPLITS)}, got {cell!r}; say split.{cell}=train"
+                f"split: expected one of {', '.join(SPLITS)}, got {cell!r}; map it: "
+                f"--values split.{cell}=train"
             )
         return cell
 
@@ -110,12 +113,12 @@ class TableRow:
                 f"column {self.columns.named['subject']!r}: expected a subject, got an empty cell"
             )
         kl, oa = self.kl, self.oa
-        if kl is not None and oa is not None and oa != int(kl >= 2):
-            raise ValueError(f"OA {oa} contradicts KL {kl}, which means {int(kl >= 2)}")
+        if kl is not None and oa is not None and oa != (implied := _COARSE_OF_GRADE[kl]):
+            raise ValueError(f"OA {oa} contradicts KL {kl}, which means {implied}")
 
 
 def table_columns(table: LabelTable, given: Mapping[str, str], covariates: str) -> TableColumns:
-    """Which column is which: as given, else by the manifest's own names.
+    """Names of the columns: as given, else the manifest's own.
 
     Raises:
         ValueError: a column that does not exist, a missing subject, or unknown covariates.
@@ -129,12 +132,12 @@ def table_columns(table: LabelTable, given: Mapping[str, str], covariates: str) 
             named[ours] = same[0]
     if "subject" not in named:
         raise ValueError(
-            f"{table.path}: expected a column with the subject (columns: subject=...), got "
+            f"{table.path}: expected a column with the subject (--columns subject=...), got "
             f"{', '.join(names)}; knees of one person must stay in one split, so it cannot be guessed"
         )
     others = [ours for ours in named if ours not in COLUMNS]
     if taken := [name for name in others if name.lower() in PROVENANCE]:
-        raise ValueError(f"columns: {taken[0]!r} is written by the import; give the covariate another name")
+        raise ValueError(f"--columns: {taken[0]!r} is written by the import; give the covariate another name")
     free = [
         name for name in names if name not in {*named.values(), *others} and name.lower() not in PROVENANCE
     ]
@@ -185,5 +188,5 @@ def check_grades(table: LabelTable, rows: list[TableRow]) -> None:
             problems.append(f"{table.path}, row {row.number}, {error}")
     if problems and len(problems) == len(known):
         raise ValueError(
-            f"{problems[0]}, and none of {len(known)} grades can be read; translate them: values kl..."
+            f"{problems[0]}, and none of {len(known)} grades can be read; map them: --values kl.CODE=GRADE"
         )

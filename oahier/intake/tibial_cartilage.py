@@ -1,4 +1,4 @@
-"""Medial and lateral tibial cartilage, told apart in label maps that have one id for both."""
+"""Separation of medial and lateral tibial cartilage in label maps that have one id for both."""
 
 from __future__ import annotations
 

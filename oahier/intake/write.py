@@ -47,7 +47,7 @@ def finish_import(
         destination: folder for ``manifest.csv``, ``left-out.csv``, ``import.json`` and ``data.yaml``; made
             if missing.
         candidates: knees that the source promises.
-        left_out: what the source holds and the importer could not use.
+        left_out: entries of the source that the importer could not use.
         importer: its name, ``oaizib-cm`` for example.
         source: the folder, archive or table that was imported.
         licence: terms that the data came under.
@@ -56,10 +56,10 @@ def finish_import(
         workers: processes that open images; 0 opens them in this one.
         convert: also write every image as NIfTI under ``destination/images``.
         progress: show a bar on standard error.
-        notes: what the importer had to decide, for the record.
+        notes: decisions of the importer, for the record.
 
     Returns:
-        the manifest and what is not in it.
+        the manifest, and the entries that are not in it.
 
     Raises:
         ValueError: nothing could be imported, the knees contradict each other as a table, or the folder

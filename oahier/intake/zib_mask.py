@@ -1,4 +1,4 @@
-"""Label maps of the Zuse Institute Berlin made into ours."""
+"""Conversion of label maps of the Zuse Institute Berlin to this library's grid and ids."""
 
 from __future__ import annotations
 

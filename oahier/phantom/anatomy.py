@@ -40,7 +40,7 @@ class Anatomy:
     fat_thickness: float = _drawn(6.0, 2.0, 1.8)
     muscle_bulk: float = _drawn(1.0, 0.06)
     lesion_offset: float = _drawn(0.0, 4.0, 1.8)
-    """Where along the medial condyle the focal lesion sits (mm, anterior positive)."""
+    """Position of the focal lesion along the medial condyle (mm, anterior positive)."""
     lateral_share: float = _drawn(0.3, 0.08)
     """Disease of the lateral compartment relative to the medial one."""
     relief_seed: int = 0

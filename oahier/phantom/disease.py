@@ -35,7 +35,7 @@ class Disease:
     effusion: float
     """Thickness of the fluid in the recesses, in mm on top of the resting fluid."""
     extrusion: float
-    """How far the medial meniscus is pushed out, in mm."""
+    """Extrusion of the medial meniscus, in mm."""
     sclerosis: float
     """Additional thickness of the medial subchondral plate in mm."""
 

@@ -130,7 +130,8 @@ class PhantomPlan:
             raise ValueError(f"oa_from: expected 'observed' or 'true', got {self.oa_from!r}")
         if self.oa_from == "true" and crosses_oa(self.matrix):
             raise ValueError(
-                "oa_from='true': reader_noise moves knees across the OA threshold (between KL 1 and 2), so "
+                "oa_from='true': reader_noise moves knees across the OA threshold (between KL "
+                f"{OA_FROM_GRADE - 1} and {OA_FROM_GRADE}), so "
                 "that OA would contradict the observed grade; use oa_from='observed' or reader_noise='block'"
             )
         weights = np.asarray(self.grade_weights, dtype=np.float64)

@@ -93,7 +93,7 @@ def test_grades_by_patient_side_and_date(export: Path, tmp_path: Path) -> None:
     assert result.report["notes"] == [
         "2 patients of grades.csv had lost leading zeros, which were put back",
         "1 rows of grades.csv have no date and were used for several examinations; give it a column with the "
-        "date (columns: date=...) unless the grade holds for all of them",
+        "date (--columns date=...) unless the grade holds for all of them",
     ]  # fmt: skip
 
 
@@ -187,8 +187,8 @@ def test_rows_that_cannot_be_told_apart(tmp_path: Path) -> None:
     result = run(tmp_path / "export", tmp_path / "dest", labels=labels)
     assert list(knees(result)) == ["B-right-20240105"]  # rows that agree are one
     assert result.left_out[0].reason == (
-        "rows 2, 3 of l.csv fit this series and differ; give the table columns for side and date (columns: "
-        "side=..., date=...)"
+        "rows 2, 3 of l.csv fit this series and differ; give the table columns for side and date (--columns "
+        "side=...,date=...)"
     )
 
 
@@ -218,7 +218,7 @@ def test_anonymised_headers(tmp_path: Path) -> None:
     """No PatientID, and dates that were overwritten."""
     for name in ("x1", "x2"):
         write(tmp_path / f"export/{name}/s", "", StudyDate="00010101")
-    with pytest.raises(ValueError, match=r"no PatientID in its header, and .*patients=folder"):
+    with pytest.raises(ValueError, match=r"no PatientID in its header, and .*--patients folder"):
         run(tmp_path / "export", tmp_path / "dest")
     labels = table(tmp_path / "l.csv", "patient,kl", "x1,1", "x2,2")
     result = run(tmp_path / "export", tmp_path / "dest", patients="folder", labels=labels)

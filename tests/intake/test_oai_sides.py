@@ -74,7 +74,7 @@ def test_the_list_tells_which_knee_a_label_map_is_of(tmp_path: Path) -> None:
         write_image(place(tmp_path, "V00", person, "10000001"), knee(0.3, side))
         write_image(place(tmp_path, "V00", person, "10000002"), knee(0.3, other))
         write_mask(masks / f"{person}.segmentation_masks.mhd", knee(0.3, side).label_map)
-    with pytest.raises(ValueError, match="choose: sides"):
+    with pytest.raises(ValueError, match=r"choose one \(--sides\)"):
         import_oai_zib(masks, tmp_path / "a", images=images, progress=False)
     path = tmp_path / "sides.csv"
     path.write_text("9001104,RIGHT\n9001400,LEFT\n")

@@ -94,7 +94,8 @@ def test_without_the_list_of_paths(source: Path, tmp_path: Path) -> None:
     assert result.manifest.table["subject"].tolist() == ["9001104", "9002316", "9002430"]
     reasons = {item.subject: item.reason for item in result.left_out}
     assert reasons["9001400"] == (
-        "series of the left and right knee, and no oai_mri_paths.txt that tells which it is of; choose: sides"
+        "series of the left and right knee, and no oai_mri_paths.txt that tells which it is of; choose one "
+        "(--sides)"
     )
     assert reasons["9003316"] == "no baseline DESS series of this subject that can be used"
     result = run(tmp_path / "masks", tmp_path / "b", images=source / "results/00m", sides="left")
@@ -105,7 +106,7 @@ def test_a_tree_without_any_listed_series(source: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
         match=r"9001104: expected the series that oai_mri_paths.txt lists, such as "
-        r"0.C.2/9001104/20041111/10000001, found none of 7; give the folder that holds 0.C.2: images",
+        r"0.C.2/9001104/20041111/10000001, found none of 7; give the folder that holds 0.C.2 \(--images\)",
     ):
         run(source, tmp_path / "dest", images=source / "results/00m/0.C.2/9001104")
 

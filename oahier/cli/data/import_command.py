@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.options import INTERRUPTED
+from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.intake.archives import size_words
 from oahier.intake.candidate import ImportResult, LeftOut
 
@@ -107,8 +108,9 @@ def report(result: ImportResult, console: Console) -> None:
     )
     _line(console, subjects)
     table = Table(show_header=False)
-    label = "kl" if set(counts["kl"]) != {"unknown"} or set(counts["oa"]) == {"unknown"} else "oa"
-    for title, name in ((label.upper(), label), ("side", "side"), ("visit", "visit"), ("split", "split")):
+    known = [level for level in DEFAULT_HIERARCHY.levels if set(counts[level]) != {"unknown"}]
+    label = known[0] if known else FINE
+    for title, name in ((head_label(label), label), ("side", "side"), ("visit", "visit"), ("split", "split")):
         if set(counts[name]) != {"unknown"} or name == label:
             table.add_row(title, ", ".join(f"{escape(key)}: {value}" for key, value in counts[name].items()))
     console.print(table)
