@@ -1,11 +1,11 @@
-# `make demo` runs the main job, `make test` the tests; both need Python >= 3.10 and make only.
+# `make demo` runs the main job, `make test` the tests; both need Python >= 3.11 and make only.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo install test test-fast lint docs clean
+.PHONY: help demo install test test-fast test-lowest lint docs clean
 
 help:
 	@echo "make demo   make the environment, then train, test and explain a model on phantom knees"
@@ -24,6 +24,20 @@ install: $(VENV)/.installed-dev
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
+# The lowest versions that pyproject.toml allows, in an environment of their own, with the tests of the core.
+# Shapes are not checked (an older torch cannot export through the checks), and warnings of old packages are let be.
+LOWEST ?= .venv-lowest
+CORE := heads losses model encoders metrics latent saliency statistics data images
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python --extra test \
+		pyproject.toml --output-file $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --requirement $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --no-deps --editable .
+	JAXTYPING_DISABLE=1 $(LOWEST)/bin/python -m pytest -m "not slow" -o filterwarnings=default \
+		$(addprefix tests/,$(CORE)) $(wildcard tests/test_*.py)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +48,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict --site-dir build/site
 
 $(VENV)/.created:
-	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 10) else 'oahier needs Python 3.10 or newer, this is ' + sys.version.split()[0])"
+	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'oahier needs Python 3.11 or newer, this is ' + sys.version.split()[0])"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NotRequired, TypedDict
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from typing_extensions import NotRequired, TypedDict
 
 MISSING = -1
 """The label of a knee that has none; such rows are left out of losses and metrics."""

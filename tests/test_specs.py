@@ -59,7 +59,7 @@ class Named(Specified):
         self.names = cls, spec
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 

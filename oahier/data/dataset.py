@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
-from typing_extensions import NotRequired, TypedDict
 
 from oahier.data.buffers import BufferPool
 from oahier.data.cache.entry import read_entry

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from oahier.specs import MissingClassError, SpecError, Specified, describe, import_class, is_spec
 from oahier.specs.class_paths import import_function
+from oahier.specs.recorded import constructor_signature
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def describe_arguments(made: Specified) -> tuple[dict[str, Any], tuple[str, ...]
 
     Defaults that have a serial form are among them.
     """
-    parameters = inspect.signature(type(made)).parameters.values()
+    parameters = constructor_signature(type(made)).parameters.values()
     defaults = {item.name: item.default for item in parameters if item.default is not inspect.Parameter.empty}
     by_default, without = described(defaults)
     found, forgotten = described(made._init_arguments)

@@ -30,9 +30,22 @@ class Specified:
         return instance
 
 
+def constructor_signature(cls: type) -> inspect.Signature:
+    """Signature of a constructor, without ``self``.
+
+    Early releases of Python 3.11 take that of ``Specified.__new__`` for that of a class that inherits its
+    ``__init__``.
+
+    >>> str(constructor_signature(type("Ball", (Specified,), {"__init__": lambda self, radius: None})))
+    '(radius)'
+    """
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     try:
-        bound = inspect.signature(cls).bind_partial(*args, **kwargs)
+        bound = constructor_signature(cls).bind_partial(*args, **kwargs)
     except TypeError:
         return {}  # wrong arguments: the constructor itself reports them, better than we could
     arguments: dict[str, Any] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from oahier.data import KneeMRIDataModule
 from oahier.model import HierarchicalClassifier
 from oahier.specs import current_paths, import_class, nearest
+from oahier.specs.recorded import constructor_signature
 from oahier.specs.trust import in_words, restrict_parsers
 from oahier.study.overrides import PlanError, arguments_of
 
@@ -96,7 +96,7 @@ def _import_classes(value: Any) -> None:
         if isinstance(value.get("class_path"), str):
             made = import_class(value["class_path"])
             try:
-                inspect.signature(made).bind_partial(**(value.get("init_args") or {}))
+                constructor_signature(made).bind_partial(**(value.get("init_args") or {}))
             except TypeError as error:
                 raise PlanError(f"{value['class_path']}: {error}") from error
         value = list(value.values())
