@@ -83,8 +83,8 @@ class BestCheckpoint(ModelCheckpoint):
         return (
             f"BestCheckpoint: {self.monitor} {what}: a metric is NaN where the validation knees do not "
             "define it (a grade or class without knees, a head without labels) or the loss has diverged. "
-            f"Monitor a value that is defined ({', '.join(finite) or 'none is'}), or give the validation split "
-            "such knees"
+            f"Monitor a value that is defined ({', '.join(finite) or 'none is'}), or give the validation "
+            "split such knees"
         )
 
     @override
