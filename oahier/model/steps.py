@@ -122,7 +122,14 @@ class SteppingModule(LossLogging):
             subject=list(batch["subject"]),
             epoch=self.current_epoch,
         )
-        return {name: term(step) for name, term in self._terms().items()}
+        values = {name: term(step) for name, term in self._terms().items()}
+        for name, value in values.items():
+            if value.ndim:
+                raise ValueError(
+                    f"terms[{name!r}]: {type(self.terms[name]).__name__}.forward: expected a scalar, "
+                    f"got shape {tuple(value.shape)}"
+                )
+        return values
 
     def joined(self, losses: Mapping[str, Tensor], shared: Tensor | None = None) -> Tensor:
         """The weighted losses of heads and terms, and those of probes beside them."""

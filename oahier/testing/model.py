@@ -10,7 +10,8 @@ import lightning as L
 from torch import nn
 
 from oahier.encoders import StagedEncoder
-from oahier.heads import BinaryHead, SoftmaxHead
+from oahier.heads import BinaryHead, Head, SoftmaxHead
+from oahier.hierarchy import DEFAULT_HIERARCHY
 from oahier.model import HierarchicalClassifier
 
 
@@ -40,14 +41,19 @@ class TinyEncoder(StagedEncoder):
         return [self.first, self.second]
 
 
+def tiny_heads(names: Iterable[str]) -> dict[str, Head]:
+    """New heads by name: binary where the level has two classes, softmax over the grades otherwise."""
+    binary = {level for level in DEFAULT_HIERARCHY.levels if DEFAULT_HIERARCHY.num_classes(level) == 2}
+    return {name: BinaryHead() if name in binary else SoftmaxHead() for name in names}
+
+
 def tiny_model(heads: Iterable[str] = ("oa", "kl"), **arguments: Any) -> HierarchicalClassifier:
     """A model of :class:`TinyEncoder` and the named heads (``"oa"`` binary, ``"kl"`` softmax).
 
     >>> sorted(tiny_model().heads)
     ['kl', 'oa']
     """
-    made = {name: BinaryHead() if name == "oa" else SoftmaxHead() for name in heads}
-    return HierarchicalClassifier(TinyEncoder(), made, **arguments)
+    return HierarchicalClassifier(TinyEncoder(), tiny_heads(heads), **arguments)
 
 
 def tiny_trainer(folder: Path | str, **options: Any) -> L.Trainer:
