@@ -1,4 +1,4 @@
-"""Whether an exported model says what the model says."""
+"""Comparison of an exported model with the model it was made from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Outputs = Mapping[str, Tensor]
 
 
 class ExportError(ValueError):
-    """A model cannot be exported, or says something else afterwards; the message says what to do."""
+    """A model that cannot be exported, or gives other outputs afterwards; the message says what to do."""
 
 
 @dataclass(frozen=True)

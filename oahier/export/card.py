@@ -1,4 +1,4 @@
-"""The model card: what was trained on what, how well it does, and what it is not for."""
+"""Model card: model, data, results and limits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ import oahier
 from oahier.export.agreement import Agreement
 from oahier.export.data_section import data_section
 from oahier.files import write_atomically
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
+from oahier.metrics import find_metrics
 from oahier.prediction.trained import TrainedModel
-
-_NAMES = {
-    "accuracy": "accuracy", "auc": "AUC", "average_precision": "average precision", "brier": "Brier score",
-    "f1": "F1", "mae": "mean absolute error (grades)", "macro_auc": "macro AUC", "macro_f1": "macro F1",
-    "qwk": "QWK", "rps": "ranked probability score", "sensitivity": "sensitivity",
-    "spearman": "Spearman correlation", "specificity": "specificity",
-}  # fmt: skip
 
 
 def write_card(path: Path, trained: TrainedModel, agreements: Mapping[str, Agreement]) -> Path:
@@ -37,12 +32,20 @@ def _head(trained: TrainedModel) -> str:
         "---\nlibrary_name: oahier\npipeline_tag: image-classification\n"
         "tags: [knee, osteoarthritis, MRI, Kellgren-Lawrence]\n---\n\n"
         f"# Knee-osteoarthritis model `{trained.path.stem}`\n\n"
-        "**For research only; not a medical device.** From a knee MRI it estimates whether there is "
-        "radiographic osteoarthritis (OA, KL >= 2) and the Kellgren-Lawrence (KL) grade that readers of the "
-        "radiograph would give. Trained and exported with "
-        f"oahier {oahier.__version__}. Add a licence before you publish "
+        f"**For research only; not a medical device.** From a knee MRI it estimates {_targets(trained)}. "
+        f"Trained and exported with oahier {oahier.__version__}. Add a licence before you publish "
         "it: weights trained on a data set are bound by the terms of that data set."
     )
+
+
+def _targets(trained: TrainedModel) -> str:
+    """Labels that the heads estimate, in words."""
+    known = {
+        COARSE: f"whether there is radiographic osteoarthritis (OA, KL >= {OA_FROM_GRADE})",
+        FINE: "the Kellgren-Lawrence (KL) grade that readers of the radiograph would give",
+    }
+    targets = dict.fromkeys(trained.model.target_of(head) for head in trained.model.heads)
+    return " and ".join(known.get(target, f"`{target}`") for target in targets)
 
 
 def _model(trained: TrainedModel) -> str:
@@ -91,15 +94,16 @@ def _figures(trained: TrainedModel) -> str:
     intervals = content.get("intervals", {})
     rows = []
     for key, value in sorted(values.items()):
-        _, head, measure = key.split("/")
-        if measure in _NAMES and isinstance(value, (int, float)):
+        _, head, metric = key.split("/")
+        known = find_metrics(metric)
+        if known and known[0].compared and isinstance(value, (int, float)):
             low_high = intervals.get(key)
-            known = low_high and None not in low_high
-            interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if known else ""
-            rows.append(f"| {head} | {_NAMES[measure]} | {value:.3f} | {interval} |")
+            defined = low_high and None not in low_high
+            interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if defined else ""
+            rows.append(f"| {head} | {known[0].title} | {value:.3f} | {interval} |")
     header = (
         f"## Figures\n\nOn {content.get('knees', 'the')} test knees of the run, intervals by resampling "
-        "subjects.\n\n| head | measure | value | 95 % interval |\n|---|---|---|---|\n"
+        "subjects.\n\n| head | metric | value | 95 % interval |\n|---|---|---|---|\n"
     )
     return header + "\n".join(rows)
 

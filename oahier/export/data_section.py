@@ -1,4 +1,4 @@
-"""The part of a model card that says what the model was trained on."""
+"""Section of a model card on the training data."""
 
 from __future__ import annotations
 

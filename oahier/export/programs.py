@@ -17,7 +17,7 @@ from oahier.export.inference import Inference
 
 PROGRAM, ONNX = "model.pt2", "model.onnx"
 ONNX_BYTES = 2**31 - 1
-"""What protobuf, in which ONNX is written, can hold."""
+"""Limit of protobuf, in which ONNX is written."""
 
 
 def trace(inference: Inference, example: Tensor) -> Any:

@@ -142,7 +142,7 @@ def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
     parts.data.setup("test")
     shown = test_knees(parts.data, cell.settings["knees"])
     own: list[L.Callback] = [OrdinalMetrics(), SeverityAxis(), PredictionWriter(), RunLog()]
-    for head in teaching_heads(parts.model):
+    for head in supervising_heads(parts.model):
         own += [
             CartilageSaliency(
                 head,
@@ -182,7 +182,7 @@ def _trainer(
     return L.Trainer(**configured)
 
 
-def teaching_heads(model: Any) -> list[str]:
+def supervising_heads(model: Any) -> list[str]:
     """Names of the heads that supervise the encoder."""
     return [name for name in model.heads if name not in model.probes]
 

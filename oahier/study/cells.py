@@ -73,7 +73,7 @@ class Cell:
 
     @property
     def state(self) -> State:
-        """What has become of the cell: decided by its files and by whether a process holds its lock."""
+        """State of the cell, which follows from its files and from its lock."""
         if (self.folder / "metrics.json").is_file():
             return "finished"
         if is_locked(self.folder):

@@ -1,4 +1,4 @@
-"""Volumes of a few test knees, for the pictures of a report."""
+"""Volumes of a few test knees, for the slices of a report."""
 
 from __future__ import annotations
 

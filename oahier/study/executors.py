@@ -1,4 +1,4 @@
-"""Where cells run: in this process, in a pool of processes, or as jobs of a cluster."""
+"""Executors of cells: this process, a pool of processes, or jobs of a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells of a study are compared with which, and rows of tables."""
+"""Pairs of conditions that are compared, and rows of tables."""
 
 from __future__ import annotations
 

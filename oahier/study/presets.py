@@ -46,7 +46,7 @@ SUPERVISIONS: dict[str, Supervision] = {
     "dual": Supervision({COARSE: _OA, FINE: _KL}),
     "dual-published": Supervision({COARSE: _OA_FROM_KL, FINE: _KL}, topology=[COARSE]),
 }
-"""Which labels supervise the encoder. The other head is a probe: it reads the detached embedding, so every
+"""Named supervisions of the encoder. The other head is a probe: it reads the detached embedding, so every
 cell reports the same metrics. ``dual-published`` has the topology of the published code, an OA head that
 reads the five KL logits."""
 

@@ -1,4 +1,4 @@
-"""What a study has on disk."""
+"""A study as it lies on disk."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def methods(cell: Cell) -> list[str]:
 
 
 def saliency(cell: Cell, method: str) -> pd.DataFrame:
-    """Measures of every test knee, by knee."""
+    """Overlap metrics of every test knee, by knee."""
     path = cell.folder / "saliency" / f"{method}.csv"
     return pd.read_csv(path, dtype={"knee": str, "subject": str}).set_index("knee")
 
@@ -58,7 +58,7 @@ def _rows(condition: Condition, resamples: int, seed: int) -> Iterator[dict[str,
 
 
 def _controls(measure: str) -> dict[str, str]:
-    """Columns with what the measure would be elsewhere, or at best."""
+    """Columns with what the metric would be elsewhere, or at best."""
     other = {"mass_in_cartilage": "mass_in_other_cartilage", "enrichment": "enrichment_in_other_cartilage"}
     return {
         "other_cartilage": other.get(measure, ""),
@@ -91,7 +91,7 @@ def saliency_comparisons(study: Study, resamples: int, seed: int) -> Iterator[tu
             first = sides[0][0]
             if any(not table.index.equals(first.index) for side in sides for table in side):
                 raise ValueError(
-                    f"saliency of {method!r} was measured on different knees in {cells[0].folder.parent}"
+                    f"saliency of {method!r} was computed for different knees in {cells[0].folder.parent}"
                 )
             for measure in MEASURES:
                 a, b = (

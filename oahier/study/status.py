@@ -1,4 +1,4 @@
-"""What has become of the cells of a study, as a table."""
+"""Table of the states of a study's cells."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_only_the_tested_checkpoint_gets_the_figures(
         options = {"ckpt_path": tested, "weights_only": True, "verbose": False}
         (values,) = trainer_in(checkpoints.parent).test(model, data, **options)
         claimed = figures(card(tested, tmp_path / tested.stem))
-        assert f"| kl | mean absolute error (grades) | {values['test/kl/mae']:.3f} |" in claimed
+        assert f"| kl | MAE | {values['test/kl/mae']:.3f} |" in claimed
         assert f"On {len(data.manifest.subset('test'))} test knees of the run" in claimed
         refused = figures(card(other, tmp_path / other.stem))
         assert "This checkpoint was not tested" in refused

@@ -34,7 +34,7 @@ class AxisPanel:
         knees: ids.
         projection: coordinate along the axis.
         grades: KL, ``MISSING`` where unknown.
-        summary: measures, as printed.
+        summary: metrics, as printed.
     """
 
     cell: str

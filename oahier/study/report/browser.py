@@ -1,6 +1,6 @@
 """Slices of a few test knees with saliency, packed for the page.
 
-A volume is one picture: its sagittal slices side by side, columns along superior, rows along anterior. The
+A volume is one image: its sagittal slices side by side, columns along superior, rows along anterior. The
 page's script takes it apart and cuts the other planes from it.
 """
 
@@ -29,7 +29,7 @@ from oahier.study.report.names import method_name
 from oahier.types import MISSING
 
 _LARGEST_PICTURE = 15_000_000
-"""Pixels of a picture that every browser can take apart."""
+"""Pixels of an image that every browser can take apart."""
 _LOSSLESS = 400_000
 """Voxels of all knees up to which slices are kept without loss."""
 _MAP_VOXELS = 12_000_000
@@ -151,7 +151,7 @@ def _on_grid(path: Path, volume: Volume) -> Array:
 
 
 def _covers(shape: Sequence[int], across: Array, output: Sequence[int]) -> bool:
-    """Whether all voxels asked for lie within half a voxel of an image's outermost ones."""
+    """True where all voxels asked for lie within half a voxel of an image's outermost ones."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in output])).reshape(3, -1)
     places = across[:3, :3] @ corners + across[:3, 3:]
     return bool((places > -0.75).all() and (places < np.array(shape)[:, None] - 0.25).all())
@@ -203,7 +203,7 @@ def _start(cartilage: Array) -> list[int]:
 
 
 def _picture(values: Array, block: Sequence[int], *, lossless: bool) -> dict[str, Any]:
-    """Sagittal slices as tiles of one grey picture; tiles of JPEGs start at its blocks of eight."""
+    """Sagittal slices as tiles of one grey image; tiles of JPEGs start at its blocks of eight."""
     from PIL import Image
 
     slices, rows, columns = values.shape

@@ -1,4 +1,4 @@
-"""What lies in a study's folder, read once; nothing is computed from it here."""
+"""A study and its tables, read once; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Contents:
         return table.loc[places.sort_values(list(axes), kind="stable").index] if len(axes) else table
 
     def without_head(self, levels: Mapping[str, Any], head: str) -> bool:
-        """Whether the models of a condition lack a head, so that its measures come from another one."""
+        """True where the models of a condition lack a head, so that its metrics come from another one."""
         cells = [
             cell
             for cell in self.finished

@@ -91,7 +91,7 @@ def _comparison_note(table: pd.DataFrame) -> str:
 
 
 def axis_view(contents: Contents, kinds: Iterable[str] | None = None) -> View | None:
-    """Measures of the severity axis of every cell.
+    """Metrics of the severity axis of every cell.
 
     Args:
         contents: the study.
@@ -117,7 +117,7 @@ def axis_view(contents: Contents, kinds: Iterable[str] | None = None) -> View | 
     columns = [*axes, *(() if one_kind else ("axis",)), *map(metric_name, shown)]
     return View(
         "axis",
-        "Measures of the severity axis",
+        "Metrics of the severity axis",
         note,
         columns,
         rows,
@@ -130,7 +130,7 @@ def _axis_entry(value: Any, key: str) -> Entry:
 
 
 def saliency_view(contents: Contents) -> View | None:
-    """Every measure of saliency with its chance level and controls."""
+    """Every overlap metric with its chance level and controls."""
     table = contents.tables.get("saliency")
     if table is None:
         return None
@@ -147,13 +147,13 @@ def saliency_view(contents: Contents) -> View | None:
                 *(value_entry(line[key], 3) for key in ("chance", "other_cartilage", "randomised", "bound")),
             ]
         )
-    columns = [*axes, "method", "measure", "value", "chance", "other knees", "random weights", "bound"]
+    columns = [*axes, "method", "metric", "value", "chance", "other knees", "random weights", "bound"]
     align = alignment(len(axes) + 2, 5)
     return View("saliency", "Saliency and cartilage", _SALIENCY_NOTE, columns, rows, align)
 
 
 def saliency_summary(contents: Contents) -> View | None:
-    """The main measures of saliency beside their controls, a row a condition and method."""
+    """The main overlap metrics beside their controls, a row a condition and method."""
     table = contents.tables.get("saliency")
     if table is None:
         return None
@@ -189,7 +189,7 @@ _SUMMARY = (
     ("pointing", "value", "pointing game"),
     ("pointing", "chance", "by chance"),
 )
-"""Measure, column of the table, heading."""
+"""Metric, column of the table, heading."""
 
 
 def _estimate(line: Mapping[Any, Any]) -> Entry:

@@ -22,7 +22,7 @@ _DRAWN: Mapping[str, tuple[str, ...]] = {
     "kind": ("pca",), "measure": ("enrichment",),
     "metric": ("spearman_kl", "spearman_oa", "probe_auc", "straightness", "monotonicity", "separation"),
 }  # fmt: skip
-"""What forest plots show of the comparisons of axes and saliency."""
+"""Values of columns that forest plots of axes and saliency are limited to."""
 
 
 @dataclass(frozen=True)

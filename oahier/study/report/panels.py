@@ -1,4 +1,4 @@
-"""What figures show of predictions, seeds and saliency; the same data for the page and for files."""
+"""Data of the figures of predictions, seeds and saliency."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _curve(rows: Rows) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class SaliencyRow:
-    """A measure of one condition with its controls; NaN where there is none."""
+    """An overlap metric of one condition with its controls; NaN where there is none."""
 
     condition: str
     style: Style
@@ -195,7 +195,7 @@ class SaliencyPanel:
 
 
 def saliency_panels(contents: Contents, measure: str = "enrichment") -> list[SaliencyPanel]:
-    """A measure of saliency beside chance, other knees' cartilage and random weights, by method."""
+    """A metric of saliency beside chance, other knees' cartilage and random weights, by method."""
     table = contents.tables.get("saliency")
     if table is None:
         return []

@@ -57,7 +57,7 @@ class View:
     align: str
 
     def starts_group(self, place: int) -> bool:
-        """Whether a row is the first with its first word, where several rows have the same."""
+        """True for a row that is the first with its first word, where several rows have the same."""
         first = [row[0].text for row in self.rows]
         return place > 0 and first[place] != first[place - 1] and len(set(first)) < len(first)
 

@@ -248,7 +248,7 @@ def test_a_failed_cell_is_listed_with_its_error(html, tables):
         ({}, "There is one seed only, so its spread is unknown", "seeds"),
         ({"waiting": ("resnet3d_dual_0",)}, "resnet3d_dual_0 : waiting", "run"),
         ({"tables": ()}, "There is no table of results", "headline"),
-        ({"tables": ()}, "There is no table of axis measures", "axis"),
+        ({"tables": ()}, "There is no table of axis metrics", "axis"),
         ({"failed": ("resnet3d_dual_0", "resnet3d_single-kl_0")}, "No cell has finished", "methods"),
     ],
 )
