@@ -27,7 +27,7 @@ def test_held_out_phantoms_are_graded(tmp_path: Path) -> None:
         max_epochs=14,
         accelerator="cpu",
         default_root_dir=tmp_path / "run",
-        callbacks=[oh.OrdinalMetrics(picture_every_n_epochs=0), oh.SeverityAxis()],
+        callbacks=[oh.OrdinalMetrics(figure_every_n_epochs=0), oh.SeverityAxis()],
         logger=False,
         enable_progress_bar=False,
         enable_checkpointing=False,

@@ -17,6 +17,7 @@ from typing_extensions import override
 from oahier.callbacks.files import knee_file, write_atomically, write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
+from oahier.callbacks.regions import Region, Regions
 from oahier.callbacks.saliency_columns import SaliencyColumns, summary, with_other_masks
 from oahier.callbacks.saliency_figure import KneePicture, cut_planes, saliency_picture
 from oahier.callbacks.step_recorder import StepRecorder
@@ -56,12 +57,12 @@ class CartilageSaliency(StepRecorder):
         stage: feature map to explain; -1 is the coarsest, earlier ones resolve more.
         labels: ids of the label map that count as cartilage.
         dilation: millimetres by which the cartilage is grown (slow).
-        pictures: number of knees in the picture, the first by knee id.
+        figures: number of knees in the figure, the first by knee id.
         randomised: also compute the randomised-weights control.
         save_maps: also write the saliency of every knee, or of those named, to ``{name}/{knee}.nii.gz``.
         name: of what is logged and written, so that several of these callbacks can stand side by side, for
             example ``"saliency/smoothgrad"``.
-        picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
+        figure_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
             and prediction pictures are always drawn.
 
     Raises:
@@ -78,24 +79,24 @@ class CartilageSaliency(StepRecorder):
         stage: int = -1,
         labels: Sequence[int] = CARTILAGE_LABELS,
         dilation: float = 0.0,
-        pictures: int = 3,
+        figures: int = 3,
         randomised: bool = False,
         save_maps: bool | Sequence[str] = False,
         name: str = "saliency",
-        picture_every_n_epochs: int = 5,
+        figure_every_n_epochs: int = 5,
     ) -> None:
-        super().__init__(name=name, figure_every_n_epochs=picture_every_n_epochs)
-        if dilation < 0 or pictures < 0:
+        super().__init__(name=name, figure_every_n_epochs=figure_every_n_epochs)
+        if dilation < 0 or figures < 0:
             raise ValueError(
-                "CartilageSaliency: expected dilation >= 0 and pictures >= 0, "
-                f"got dilation={dilation} and pictures={pictures}"
+                "CartilageSaliency: expected dilation >= 0 and figures >= 0, "
+                f"got dilation={dilation} and figures={figures}"
             )
         parts = name.split("/")
         if not all(part and not part.startswith(".") and "\\" not in part for part in parts):
             raise ValueError(f"CartilageSaliency: name: expected a relative path, got {name!r}")
         self.head, self.score, self.method, self.stage = head, score, method, stage
-        self.pictures, self.randomised, self.save_maps = pictures, randomised, save_maps
-        self._columns = SaliencyColumns(labels, dilation)
+        self.figures, self.randomised, self.save_maps = figures, randomised, save_maps
+        self._columns, self._regions = SaliencyColumns(), Regions(labels, dilation)
         self._pictures: dict[str, KneePicture] = {}
         self._noticed = False
 
@@ -104,6 +105,7 @@ class CartilageSaliency(StepRecorder):
         super().setup(trainer, pl_module, stage)
         head_to_explain(_heads(pl_module), self.head)
         self._pictures = {}
+        self._regions.clear()
 
     @override
     def collect(
@@ -112,13 +114,15 @@ class CartilageSaliency(StepRecorder):
         if self.method != "smoothgrad" and not self._has_grid(output["features"], trainer):
             return {}
         with torch.no_grad(), torch.autocast(output["embedding"].device.type, enabled=False):
-            maps = self._explain(pl_module, output, batch)
-            cartilage = self._columns.cartilage(batch)
-            volume, columns = self._columns.measure(maps, cartilage, output["knee"])
+            maps, shape = self._explain(pl_module, output, batch), batch["mri"].shape[2:]
+            grid = maps.shape[1:]
+            footprints = self._columns.has_control(grid)
+            regions = self._regions(batch, output["knee"], grid, footprints=footprints)
+            volume, columns = self._columns.measure(maps, regions, shape)
             if self.randomised:
                 control = self._explain(pl_module, output, batch, random_seed=_SEED)
-                columns |= self._columns.randomised(control, cartilage)
-        self._keep_pictures(output, batch, volume, cartilage, columns)
+                columns |= self._columns.randomised(control, regions, shape)
+        self._keep_pictures(output, batch, volume, regions, columns)
         if self.save_maps:
             scale = columns["peak"].view(-1, 1, 1, 1)
             self._save(trainer, output["knee"], volume * scale, batch["affine"])
@@ -177,18 +181,18 @@ class CartilageSaliency(StepRecorder):
         output: StepOutput,
         batch: Mapping[str, Any],
         volume: Tensor,
-        cartilage: Tensor,
+        regions: Sequence[Region],
         columns: Mapping[str, Tensor],
     ) -> None:
         """Cut slices of the knees that are among the first by id so far."""
-        wanted = sorted({*self._pictures, *output["knee"]})[: self.pictures]
+        wanted = sorted({*self._pictures, *output["knee"]})[: self.figures]
         for row, knee in enumerate(output["knee"]):
             if knee in wanted:
                 parts = (
                     batch["mri"][row, 0].float(),
                     volume[row].float(),
-                    cartilage[row],
-                    batch["affine"][row],
+                    regions[row].mask(volume.shape[1:]),
+                    batch["affine"][row].double(),
                 )
                 planes = cut_planes(*(part.cpu().numpy() for part in parts))
                 self._pictures[knee] = KneePicture(knee, _caption(knee, row, output, columns), planes)
@@ -201,7 +205,7 @@ class CartilageSaliency(StepRecorder):
             parts: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, kept)
             kept = {knee: picture for part in parts for knee, picture in part.items()}
-        return [kept[knee] for knee in sorted(kept)[: self.pictures]]
+        return [kept[knee] for knee in sorted(kept)[: self.figures]]
 
     def _save(self, trainer: L.Trainer, knees: Sequence[str], volume: Tensor, affine: Tensor) -> None:
         import nibabel as nib

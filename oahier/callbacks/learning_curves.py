@@ -27,24 +27,24 @@ class LearningCurves(L.Callback):
 
     Args:
         measures: measures to draw for each head, where they exist. All logged values are in the table.
-        picture_every_n_epochs: draw in every n-th epoch and at the end; 0 draws none.
+        figure_every_n_epochs: draw in every n-th epoch and at the end; 0 draws none.
 
     Raises:
-        ValueError: ``picture_every_n_epochs`` is negative.
+        ValueError: ``figure_every_n_epochs`` is negative.
     """
 
     def __init__(
         self,
         measures: Sequence[str] = ("qwk", "macro_auc", "auc", "accuracy"),
-        picture_every_n_epochs: int = 5,
+        figure_every_n_epochs: int = 5,
     ) -> None:
         super().__init__()
-        if picture_every_n_epochs < 0:
+        if figure_every_n_epochs < 0:
             raise ValueError(
-                f"LearningCurves: picture_every_n_epochs must be 0 or more, got {picture_every_n_epochs}"
+                f"LearningCurves: figure_every_n_epochs must be 0 or more, got {figure_every_n_epochs}"
             )
         self.measures = tuple(measures)
-        self.picture_every_n_epochs = picture_every_n_epochs
+        self.figure_every_n_epochs = figure_every_n_epochs
         self.rows: list[Row] = []
         self._drawn: Row = {}
 
@@ -74,13 +74,13 @@ class LearningCurves(L.Callback):
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._record(trainer, "train/")
-        every = self.picture_every_n_epochs
+        every = self.figure_every_n_epochs
         if every and trainer.current_epoch % every == 0:
             self._draw(trainer)
 
     @override
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.picture_every_n_epochs:
+        if self.figure_every_n_epochs:
             self._draw(trainer)
 
     def _record(self, trainer: L.Trainer, prefix: str) -> None:

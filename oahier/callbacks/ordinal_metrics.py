@@ -39,24 +39,24 @@ class OrdinalMetrics(StepRecorder):
     ``pictures/{head}_confusion_matrix.png`` and ``pictures/{head}_reliability.png``.
 
     Args:
-        picture_every_n_epochs: during training, draw in every n-th epoch and at the end (pictures cost more
+        figure_every_n_epochs: during training, draw in every n-th epoch and at the end (pictures cost more
             time than everything else here); 0 draws none. Test pictures are always drawn.
         metrics: further metrics, beside those of :func:`oahier.metrics.registered`.
 
     Raises:
-        ValueError: ``picture_every_n_epochs`` is negative; two metrics of one kind, or a head and a group of
+        ValueError: ``figure_every_n_epochs`` is negative; two metrics of one kind, or a head and a group of
             the hierarchy, share a name; probabilities or labels that are none; several dataloaders.
         TypeError: ``metrics`` holds something else, or the steps do not return a
             :class:`~oahier.types.StepOutput`.
     """
 
-    def __init__(self, picture_every_n_epochs: int = 5, metrics: Sequence[Metric] = ()) -> None:
+    def __init__(self, figure_every_n_epochs: int = 5, metrics: Sequence[Metric] = ()) -> None:
         super().__init__()
-        if picture_every_n_epochs < 0:
+        if figure_every_n_epochs < 0:
             raise ValueError(
-                f"OrdinalMetrics: picture_every_n_epochs must be 0 or more, got {picture_every_n_epochs}"
+                f"OrdinalMetrics: figure_every_n_epochs must be 0 or more, got {figure_every_n_epochs}"
             )
-        self.picture_every_n_epochs = picture_every_n_epochs
+        self.figure_every_n_epochs = figure_every_n_epochs
         self._metrics = with_metrics(metrics)
         self._heads: list[HeadTable] = []
         self._undrawn = False
@@ -105,13 +105,13 @@ class OrdinalMetrics(StepRecorder):
 
     @override
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._undrawn and self.picture_every_n_epochs:
+        if self._undrawn and self.figure_every_n_epochs:
             self._draw(trainer, "val")
 
     def _draws_now(self, trainer: L.Trainer) -> bool:
         if trainer.state.fn != TrainerFn.FITTING:
             return True
-        return self.picture_every_n_epochs > 0 and trainer.current_epoch % self.picture_every_n_epochs == 0
+        return self.figure_every_n_epochs > 0 and trainer.current_epoch % self.figure_every_n_epochs == 0
 
     def _draw(self, trainer: L.Trainer, stage: Stage) -> None:
         self._undrawn = False

@@ -60,7 +60,7 @@ class SeverityAxis(StepRecorder):
             measure the axis itself; costs a pass over the split. Needs a data module with
             ``evaluation_dataloader``.
         keep_embeddings: keep the embeddings beside checkpoints.
-        picture_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
+        figure_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
             figures are always drawn.
     """
 
@@ -71,9 +71,9 @@ class SeverityAxis(StepRecorder):
         name: str = "axis",
         embed_every_epoch: bool = False,
         keep_embeddings: bool = True,
-        picture_every_n_epochs: int = 5,
+        figure_every_n_epochs: int = 5,
     ) -> None:
-        super().__init__(name=name, figure_every_n_epochs=picture_every_n_epochs)
+        super().__init__(name=name, figure_every_n_epochs=figure_every_n_epochs)
         self.kind = kind
         self.embed_every_epoch = embed_every_epoch
         self.keep_embeddings = keep_embeddings

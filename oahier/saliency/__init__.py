@@ -4,7 +4,7 @@ from oahier.saliency.cam import CAM_METHODS, CamMethod, class_activation_map, ta
 from oahier.saliency.controls import mass_in_other_masks, randomised_parameters
 from oahier.saliency.gradients import smoothgrad_times_input
 from oahier.saliency.interpolation import mask_footprint, resample
-from oahier.saliency.overlap import dilate, iou_bound, saliency_overlap
+from oahier.saliency.overlap import dilate, iou_bound, region_overlap, saliency_overlap
 
 __all__ = [
     "CAM_METHODS",
@@ -15,6 +15,7 @@ __all__ = [
     "mask_footprint",
     "mass_in_other_masks",
     "randomised_parameters",
+    "region_overlap",
     "resample",
     "saliency_overlap",
     "smoothgrad_times_input",

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TOP_PERCENT = (1.0, 5.0, 10.0)
-_LEVELS = 1 << 16
-_OFF_DYADIC = 0.618034
-"""Keeps the borders of levels off the values that interpolation makes of round numbers."""
+_EQUAL_BITS = 6
+"""Lowest of the 23 bits of a mantissa that do not count: values within 4e-6 of each other are tied."""
+_FINE_BITS = 9
+"""Further bits that are told apart only where a rank falls: all of them would need 16 million counters."""
+_LEVELS = (0x3F800000 >> (_EQUAL_BITS + _FINE_BITS)) + 1
+"""Coarse levels of values from 0 to 1; a positive float32 is ordered as its bits are."""
 
 
 def saliency_overlap(
@@ -30,10 +33,10 @@ def saliency_overlap(
 ) -> dict[str, Float[Tensor, " batch"]]:
     r"""Agreement of saliency with the cartilage (or any other region), per knee.
 
-    The *salient* voxels are the ``n`` most salient ones, never one of zero saliency. Ranking has 65,536
-    levels up to the maximum of a map, so that rounding does not decide between voxels that interpolation
-    makes equal; voxels tied with the ``n``-th share the places that are left (hits are expected values under
-    random order). Every measure stays the same when a map is multiplied by a number.
+    The *salient* voxels are the ``n`` most salient ones, never one of zero saliency. Voxels within 4e-6 of
+    each other, as a share of their value, are tied, so that rounding does not decide between those that
+    interpolation makes equal; voxels tied with the ``n``-th share the ranks that are left (hits are expected
+    values under random order). Every metric stays the same when a map is multiplied by a number.
 
     Args:
         saliency: ``(batch, i, j, k)``, at least zero (negative values count as zero).
@@ -69,36 +72,49 @@ def saliency_overlap(
             f"expected saliency and cartilage of one shape, got {tuple(saliency.shape)} "
             f"and {tuple(cartilage.shape)}"
         )
+    indices = [row.nonzero()[:, 0] for row in cartilage.flatten(1)]
+    return region_overlap(saliency.flatten(1), indices, top_percent=top_percent)
+
+
+def region_overlap(
+    values: Float[Tensor, "batch voxels"],
+    indices: Sequence[Int[Tensor, " _"]],
+    *,
+    top_percent: Sequence[float | int] = TOP_PERCENT,
+) -> dict[str, Float[Tensor, " batch"]]:
+    """As :func:`saliency_overlap`, of regions that are known by the indices of their voxels.
+
+    Raises:
+        ValueError: a percentage outside (0, 100].
+    """
     if any(not 0 < percent <= 100 for percent in top_percent):
         raise ValueError(f"top_percent: expected percentages in (0, 100], got {list(top_percent)}")
-    values, region = saliency.flatten(1), cartilage.flatten(1)
     if not bool(values.amin() >= 0):
         values = values.clamp(min=0)
     voxels = values.shape[1]
-    places = [row.nonzero()[:, 0] for row in region]
-    size = torch.tensor([len(place) for place in places], device=values.device)
+    size = torch.tensor([len(region) for region in indices], device=values.device)
     counts = [max(1, math.ceil(voxels * percent / 100)) for percent in top_percent]
     ranks = torch.stack(
         [torch.ones_like(size), size, *(torch.full_like(size, count) for count in counts)], dim=1
     )
-    hits, selected = _hits(values, places, ranks)
     share = size.double() / voxels
-    mass = _mass(values, places)
-    measures = {
+    mass = _mass(values, indices)
+    known = mass.isfinite() & (size > 0) & (size < voxels)
+    hits, selected = _hits(values, indices, ranks, known)
+    metrics = {
         "iou": _iou(hits[:, 1], selected[:, 1], size),
         "dice": 2 * hits[:, 1] / (selected[:, 1] + size),
     }
     for column, percent in enumerate(top_percent, start=2):
-        measures[f"iou_top_{percent:g}"] = _iou(hits[:, column], selected[:, column], size)
-        measures[f"precision_top_{percent:g}"] = hits[:, column] / selected[:, column]
-    measures |= {
+        metrics[f"iou_top_{percent:g}"] = _iou(hits[:, column], selected[:, column], size)
+        metrics[f"precision_top_{percent:g}"] = hits[:, column] / selected[:, column]
+    metrics |= {
         "mass_in_cartilage": mass,
         "enrichment": mass / share,
         "pointing": hits[:, 0],
     }
-    undefined = mass.isnan() | (size == 0) | (size == voxels)
-    measures = {name: value.masked_fill(undefined, math.nan) for name, value in measures.items()}
-    return measures | {"cartilage_share": share.masked_fill(size == 0, math.nan)}
+    metrics = {name: value.masked_fill(~known, math.nan) for name, value in metrics.items()}
+    return metrics | {"cartilage_share": share.masked_fill(size == 0, math.nan)}
 
 
 def iou_bound(cartilage: Bool[Tensor, "batch i j k"], grid: Sequence[int]) -> Float[Tensor, " batch"]:
@@ -146,43 +162,76 @@ def _iou(hits: Tensor, selected: Tensor, size: Tensor) -> Tensor:
     return hits / (selected + size - hits)
 
 
-def _mass(values: Tensor, places: Sequence[Tensor]) -> Tensor:
+def _mass(values: Tensor, indices: Sequence[Tensor]) -> Tensor:
     """Share of the values that lies inside; NaN when there are none or a value is not finite."""
     total = torch.stack([row.sum(dtype=torch.float64) for row in values])
     inside = torch.stack(
-        [row[place].sum(dtype=torch.float64) for row, place in zip(values, places, strict=True)]
+        [row[region].sum(dtype=torch.float64) for row, region in zip(values, indices, strict=True)]
     )
     return torch.where(total.isfinite() & (total > 0), inside / total, math.nan)
 
 
 def _hits(
     values: Float[Tensor, "batch voxels"],
-    places: Sequence[Int[Tensor, " _"]],
+    indices: Sequence[Int[Tensor, " _"]],
     ranks: Int[Tensor, "batch ranks"],
+    known: Bool[Tensor, " batch"],
 ) -> tuple[Float[Tensor, "batch ranks"], Float[Tensor, "batch ranks"]]:
     """Expected number of region voxels among the most salient ``ranks``, and how many were selected.
 
-    Counting voxels a level replaces sorting them. ``places`` holds the indices of each region's voxels. Knee
-    by knee, since memory for what is computed on the way is expensive beyond a few megabytes.
+    Exact selection without sorting: voxels are counted by the leading bits of their values, and where a rank
+    falls by the next bits. Knee by knee, since memory for what is computed on the way is expensive beyond a
+    few megabytes.
     """
-    counts = []
-    for row, place in zip(values, places, strict=True):
-        depth = _depth(row)
-        counts.append([torch.bincount(part, minlength=_LEVELS + 1)[:-1] for part in (depth, depth[place])])
-    there, hits_there = (torch.stack(part) for part in zip(*counts, strict=True))
-    reached, hits_reached = there.cumsum(dim=1), hits_there.cumsum(dim=1)  # at each depth or above
-    selected = torch.minimum(ranks, reached[:, -1:])
-    last = torch.searchsorted(reached, selected.clamp(min=1)).clamp(max=_LEVELS - 1)
-    there, hits_there, reached, hits_reached = (
-        count.gather(1, last) for count in (there, hits_there, reached, hits_reached)
+    hits = torch.full(ranks.shape, math.nan, dtype=torch.float64)
+    selected = hits.clone()
+    for knee in known.nonzero()[:, 0].tolist():
+        order = _order(values[knee])
+        inside = order[indices[knee]]
+        found = _hits_of_knee(order, inside, ranks[knee].tolist())
+        hits[knee], selected[knee] = (torch.tensor(numbers) for numbers in zip(*found, strict=True))
+    return hits.to(values.device), selected.to(values.device)
+
+
+def _order(values: Float[Tensor, " voxels"]) -> Int[Tensor, " voxels"]:
+    """Values as whole numbers in the same order, equal where they are tied; 0 for none."""
+    wide = values if values.dtype == torch.float64 else values.float()
+    share = (wide / wide.amax()).float()
+    return share.view(torch.int32).add(1 << (_EQUAL_BITS - 1)).bitwise_right_shift_(_EQUAL_BITS)
+
+
+def _hits_of_knee(order: Tensor, inside: Tensor, ranks: Sequence[int]) -> list[tuple[float, float]]:
+    """Hits and number of selected voxels for each rank."""
+    coarse = order >> _FINE_BITS
+    there, hits = (
+        torch.bincount(level, minlength=_LEVELS).flip(0) for level in (coarse, inside >> _FINE_BITS)
     )
-    shared = (selected - (reached - there)).double() / there.clamp(min=1)
-    return hits_reached - hits_there + shared * hits_there, selected.double()
+    there[-1] = hits[-1] = 0  # no saliency
+    reached, hits_reached = there.cumsum(0), hits.cumsum(0)
+    wanted = [min(rank, int(reached[-1])) for rank in ranks]
+    last = torch.searchsorted(reached, torch.tensor(wanted, device=reached.device)).clamp(max=_LEVELS - 1)
+    salient = order[coarse >= _LEVELS - 1 - int(last.max())]
+    found = []
+    for count, index in zip(wanted, last.tolist(), strict=True):
+        before = int(reached[index] - there[index])
+        before_hits = float(hits_reached[index] - hits[index])
+        level = _LEVELS - 1 - index
+        within = _hits_within(salient, inside, level, count - before)
+        found.append((before_hits + within, float(count)))
+    return found
 
 
-def _depth(values: Float[Tensor, " voxels"]) -> Int[Tensor, " voxels"]:
-    """Values as whole numbers, from 0 for the largest to the number of levels for none."""
-    peak = values.amax()
-    scale = torch.where(peak.isfinite() & (peak > 0), (_LEVELS - 0.5) / peak, 0.0)
-    level = (values * scale).add_(_OFF_DYADIC).to(torch.int32).clamp_(0, _LEVELS)
-    return level.neg_().add_(_LEVELS)
+def _hits_within(order: Tensor, inside: Tensor, level: int, count: int) -> float:
+    """Expected hits among the ``count`` most salient voxels of a coarse level."""
+    if count <= 0:
+        return 0.0
+    size = 1 << _FINE_BITS
+    there, hits = (
+        torch.bincount(voxels[voxels >> _FINE_BITS == level] & (size - 1), minlength=size).flip(0)
+        for voxels in (order, inside)
+    )
+    reached = there.cumsum(0)
+    last = int(torch.searchsorted(reached, count))
+    tied = int(there[last])
+    share = (count - int(reached[last]) + tied) / max(tied, 1)
+    return float(hits[:last].sum()) + share * float(hits[last])

@@ -35,16 +35,29 @@ OLD_PATHS = {
 """The first version wrote the file of each class; files may move, so public paths are written since."""
 
 
+OLD_ARGUMENTS = {
+    "picture_every_n_epochs": "figure_every_n_epochs",
+    "pictures": "figures",
+}
+"""Arguments of callbacks that have another name since."""
+
+
 def current_paths(value: Any) -> Any:
-    """A configuration with the old class paths in it replaced, wherever they stand.
+    """A configuration with the old class paths and arguments in it replaced, wherever they stand.
 
     >>> current_paths({"kl": {"class_path": "oahier.heads.softmax.SoftmaxHead"}})
     {'kl': {'class_path': 'oahier.SoftmaxHead'}}
+    >>> current_paths({"class_path": "oahier.CartilageSaliency", "init_args": {"pictures": 2}})
+    {'class_path': 'oahier.CartilageSaliency', 'init_args': {'figures': 2}}
     """
     if isinstance(value, str):
         return OLD_PATHS.get(value, value)
     if isinstance(value, Mapping):
-        return {name: current_paths(item) for name, item in value.items()}
+        current = {name: current_paths(item) for name, item in value.items()}
+        arguments = current.get("init_args")
+        if str(current.get("class_path", "")).startswith("oahier.") and isinstance(arguments, dict):
+            current["init_args"] = {OLD_ARGUMENTS.get(name, name): item for name, item in arguments.items()}
+        return current
     if isinstance(value, list):
         return [current_paths(item) for item in value]
     return value

@@ -108,9 +108,9 @@ def _fit(cell: Cell, parts: Parts) -> Path:
     """Train to the end; returns the checkpoint to test."""
     monitor = cell.settings["monitor"]
     own: list[L.Callback] = [
-        OrdinalMetrics(picture_every_n_epochs=0),
-        SeverityAxis(picture_every_n_epochs=0, keep_embeddings=False),  # the test makes them
-        LearningCurves(picture_every_n_epochs=0),
+        OrdinalMetrics(figure_every_n_epochs=0),
+        SeverityAxis(figure_every_n_epochs=0, keep_embeddings=False),  # the test makes them
+        LearningCurves(figure_every_n_epochs=0),
         RunLog(),
         ResumableRandomness(),
         BestCheckpoint(monitor, cell.settings["mode"]) if monitor else _last_only(cell),
@@ -148,7 +148,7 @@ def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
                 head,
                 method=method,
                 randomised=True,
-                pictures=min(3, len(shown)),
+                figures=min(3, len(shown)),
                 save_maps=shown,
                 name=f"saliency/{method}-{head}",
             )

@@ -5,6 +5,7 @@ import logging
 import math
 
 import jaxtyping
+import lightning as L
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import oahier as oh
+from oahier.callbacks import regions
 from oahier.callbacks.saliency_figure import KneePicture, cut_planes, saliency_picture
 from oahier.saliency import class_activation_map, iou_bound, resample, saliency_overlap
 from oahier.saliency.tail import TailExplainer
@@ -41,7 +43,7 @@ def make_model(heads=("oa", "kl"), **arguments):
 
 
 def evaluate(model, batches, folder, stage="test", **options):
-    callback, trainer_options = options.pop("callback", oh.CartilageSaliency(pictures=0)), options
+    callback, trainer_options = options.pop("callback", oh.CartilageSaliency(figures=0)), options
     trainer = tiny_trainer(folder, callbacks=[callback], **trainer_options)
     getattr(trainer, stage)(model, tiny_dataloader(batches), verbose=False)
     subfolder = {"test": ".", "validate": "validation"}[stage]
@@ -52,7 +54,7 @@ def cartilage_of(batch):
     return torch.isin(batch["cartilage"][:, 0], torch.tensor(CARTILAGE_LABELS, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("options", [{}, {"stage": 0, "score": "true", "randomised": True, "pictures": 0}])
+@pytest.mark.parametrize("options", [{}, {"stage": 0, "score": "true", "randomised": True, "figures": 0}])
 def test_contract(shapes_unchecked, options):
     check_callback(lambda: oh.CartilageSaliency(**options))
 
@@ -61,8 +63,8 @@ def test_two_of_them_under_their_own_names(tmp_path):
     batches = tiny_batches(2, 3, shape=(16, 20, 24))
     wanted = [batches[0]["knee"][1], batches[1]["knee"][0]]
     callbacks = [
-        oh.CartilageSaliency("kl", pictures=0, name="saliency/kl", save_maps=wanted),
-        oh.CartilageSaliency("oa", pictures=1, name="saliency/oa"),
+        oh.CartilageSaliency("kl", figures=0, name="saliency/kl", save_maps=wanted),
+        oh.CartilageSaliency("oa", figures=1, name="saliency/oa"),
     ]
     trainer = tiny_trainer(tmp_path, callbacks=callbacks)
     trainer.test(make_model(), tiny_dataloader(batches), verbose=False)
@@ -123,7 +125,7 @@ def test_fit_validate_and_test_agree(tmp_path):
     model.encoder.apply(lambda part: isinstance(part, nn.BatchNorm3d) and setattr(part, "momentum", 0.0))
     batches = tiny_batches(2, 3)
     trainer = tiny_trainer(
-        tmp_path / "fit", callbacks=[oh.CartilageSaliency(pictures=0)], accumulate_grad_batches=2
+        tmp_path / "fit", callbacks=[oh.CartilageSaliency(figures=0)], accumulate_grad_batches=2
     )
     trainer.fit(model, tiny_dataloader(tiny_batches(4, 2, seed=5)), tiny_dataloader(batches))
     tables = [pd.read_csv(tmp_path / "fit" / "validation" / "saliency.csv")]
@@ -243,17 +245,17 @@ def test_probes_and_heads_that_read_heads_are_explained(tmp_path):
     )
     assert expected.max() > 0
     torch.testing.assert_close(saliency.float(), expected, rtol=1e-4, atol=1e-7)
-    table, _ = evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency("oa", pictures=0))
+    table, _ = evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency("oa", figures=0))
     assert table["peak"].to_numpy() == pytest.approx(expected.flatten(1).amax(dim=1).numpy(), rel=1e-4)
 
 
 def test_randomised_weights_are_a_control(tmp_path):
     model, batches = make_model(), tiny_batches(3, 3)
     table, logged = evaluate(
-        model, batches, tmp_path / "a", callback=oh.CartilageSaliency(randomised=True, pictures=0)
+        model, batches, tmp_path / "a", callback=oh.CartilageSaliency(randomised=True, figures=0)
     )
     again, _ = evaluate(
-        model, batches, tmp_path / "b", callback=oh.CartilageSaliency(randomised=True, pictures=0)
+        model, batches, tmp_path / "b", callback=oh.CartilageSaliency(randomised=True, figures=0)
     )
     pd.testing.assert_frame_equal(table, again)
     assert "test/saliency/enrichment_randomised" in logged
@@ -265,7 +267,7 @@ def test_saved_maps_lie_on_the_volume(tmp_path):
     batch["knee"] = ["a/1", "b"]
     batch["affine"][:, 0, 0], batch["affine"][:, 1, 3] = 0.7, -30
     model = make_model()
-    evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency(save_maps=True, pictures=0))
+    evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency(save_maps=True, figures=0))
     expected = resample(explain(model, batch).float(), (16, 20, 24))
     for row, name in enumerate(("a%2F1", "b")):
         image = nib.load(tmp_path / "saliency" / f"{name}.nii.gz")
@@ -276,11 +278,11 @@ def test_saved_maps_lie_on_the_volume(tmp_path):
 def test_smoothgrad_reads_the_volume(tmp_path):
     model, batches = make_model(), tiny_batches(1, 3, shape=(8, 8, 8))
     table, logged = evaluate(
-        model, batches, tmp_path / "a", callback=oh.CartilageSaliency(method="smoothgrad", pictures=0)
+        model, batches, tmp_path / "a", callback=oh.CartilageSaliency(method="smoothgrad", figures=0)
     )
     rows = [_row(batches[0], row) for row in range(3)]
     single, _ = evaluate(
-        model, rows, tmp_path / "b", callback=oh.CartilageSaliency(method="smoothgrad", pictures=0)
+        model, rows, tmp_path / "b", callback=oh.CartilageSaliency(method="smoothgrad", figures=0)
     )
     pd.testing.assert_frame_equal(table, single, rtol=1e-4)  # noise belongs to the knee, not to the batch
     assert table["iou"].notna().all()
@@ -297,13 +299,13 @@ def test_pictures_show_the_first_knees_by_id(tmp_path, monkeypatch):
 
     monkeypatch.setattr("oahier.callbacks.cartilage_saliency.saliency_picture", remember)
     batches = tiny_batches(3, 2)
-    evaluate(make_model(), batches[::-1], tmp_path, callback=oh.CartilageSaliency(pictures=3))
+    evaluate(make_model(), batches[::-1], tmp_path, callback=oh.CartilageSaliency(figures=3))
     assert shown == [["knee000", "knee001", "knee002"]]
-    options = {"max_epochs": 3, "callbacks": [oh.CartilageSaliency(picture_every_n_epochs=2, pictures=1)]}
+    options = {"max_epochs": 3, "callbacks": [oh.CartilageSaliency(figure_every_n_epochs=2, figures=1)]}
     loaders = tiny_dataloader(batches), tiny_dataloader(batches)
     tiny_trainer(tmp_path / "every", **options).fit(make_model(), *loaders)
     assert len(shown) == 3  # epochs 0 and 2
-    options["callbacks"] = [oh.CartilageSaliency(picture_every_n_epochs=5, pictures=1)]
+    options["callbacks"] = [oh.CartilageSaliency(figure_every_n_epochs=5, figures=1)]
     tiny_trainer(tmp_path / "last", **options).fit(make_model(), *loaders)
     assert len(shown) == 5  # epoch 0 and the end
 
@@ -375,10 +377,10 @@ def test_errors_come_before_anything_is_computed(tmp_path):
     trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency("knee_pain")])
     with pytest.raises(ValueError, match=r"head: expected one of \['kl', 'oa'\], got 'knee_pain'"):
         trainer.test(make_model(), tiny_dataloader(tiny_batches(1)), verbose=False)
-    with pytest.raises(ValueError, match=r"got dilation=-1\.0 and pictures=3"):
+    with pytest.raises(ValueError, match=r"got dilation=-1\.0 and figures=3"):
         oh.CartilageSaliency(dilation=-1.0)
     with pytest.raises(ValueError, match="figure_every_n_epochs must be 0 or more, got -1"):
-        oh.CartilageSaliency(picture_every_n_epochs=-1)
+        oh.CartilageSaliency(figure_every_n_epochs=-1)
     trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency(stage=5)])
     with pytest.raises(ValueError, match="stage: the encoder has 2 feature maps"):
         trainer.test(make_model(), tiny_dataloader(tiny_batches(1)), verbose=False)
@@ -390,3 +392,53 @@ def test_a_model_in_training_mode_is_refused():
     model.encoder.train()
     with pytest.raises(RuntimeError, match=r"\['encoder'\] are in training mode"):
         TailExplainer(model, "kl")(features, batch["targets"]["kl"], batch["mri"], batch["knee"])
+
+
+def count_calls(monkeypatch, name):
+    """Calls of a function of the module from now on, as a list that grows."""
+    calls, original = [], getattr(regions, name)
+    monkeypatch.setattr(regions, name, lambda *a, **k: calls.append(a) or original(*a, **k))
+    return calls
+
+
+def test_kept_regions_give_the_same_table_and_their_memory_is_bounded(tmp_path, monkeypatch, caplog):
+    held_out = tiny_batches(4, 3, seed=2)
+    tables = {}
+    for limit in (regions.KEPT_BYTES, 1500, 0):
+        callback = oh.CartilageSaliency(figure_every_n_epochs=0)
+        callback._regions.limit = limit
+        made = count_calls(monkeypatch, "_region")
+        trainer = tiny_trainer(tmp_path / f"{limit}", callbacks=[callback], max_epochs=3)
+        with caplog.at_level(logging.INFO, "oahier"):
+            L.seed_everything(0, verbose=False)
+            trainer.fit(make_model(), tiny_dataloader(tiny_batches(1)), tiny_dataloader(held_out))
+        tables[limit] = (tmp_path / f"{limit}" / "validation" / "saliency.csv").read_text()
+        assert callback._regions.nbytes <= limit
+        assert len(made) == {regions.KEPT_BYTES: 12, 0: 36}.get(limit, len(made))
+        monkeypatch.undo()
+    assert len(set(tables.values())) == 1
+    assert "further knees is made anew in each epoch" in caplog.text
+
+
+def test_a_knee_whose_label_map_changes_is_measured_anew(tmp_path):
+    callback = oh.CartilageSaliency()
+    trainer = tiny_trainer(tmp_path, callbacks=[callback])
+    batch = tiny_batches(1, 3, seed=2)[0]
+    shares = []
+    for shift in (0, 1):
+        moved = {**batch, "cartilage": batch["cartilage"].clone()}
+        moved["cartilage"][:, :, : 8 * shift] = 0
+        callback._regions.clear = lambda: None  # not even a new run forgets by itself here
+        trainer.test(make_model(), tiny_dataloader([moved]), verbose=False)
+        shares.append(pd.read_csv(tmp_path / "saliency.csv")["cartilage_share"].tolist())
+    assert shares[0] != shares[1]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_half_precision_models_are_explained_and_drawn(tmp_path, precision):
+    callback = oh.CartilageSaliency(dilation=1.0, save_maps=True, randomised=True)
+    trainer = tiny_trainer(tmp_path, callbacks=[callback], precision=precision)
+    trainer.test(make_model(), tiny_dataloader(tiny_batches(2, 2, seed=4)), verbose=False)
+    table = pd.read_csv(tmp_path / "saliency.csv")
+    assert np.isfinite(table["cartilage_share"]).all()
+    assert (tmp_path / "pictures" / "saliency.png").is_file()

@@ -28,7 +28,7 @@ def test_one_row_an_epoch_with_training_and_validation_values(tmp_path, tiny_mod
 
 def test_mid_epoch_validations_have_rows_of_their_own(tmp_path, tiny_model, loader, trainer):
     runner = trainer(
-        LearningCurves(picture_every_n_epochs=0), OrdinalMetrics(0), val_check_interval=0.5, max_epochs=2
+        LearningCurves(figure_every_n_epochs=0), OrdinalMetrics(0), val_check_interval=0.5, max_epochs=2
     )
     runner.fit(tiny_model(), loader(64), loader(10))
     table = _table(tmp_path)
@@ -44,7 +44,7 @@ def test_the_picture_is_drawn_on_schedule_and_once_at_the_end(tiny_model, loader
         learning_curves, "log_picture", lambda trainer, *_: drawn.append(trainer.current_epoch)
     )
     for epochs in (3, 4):
-        trainer(LearningCurves(picture_every_n_epochs=2), max_epochs=epochs).fit(
+        trainer(LearningCurves(figure_every_n_epochs=2), max_epochs=epochs).fit(
             tiny_model(), loader(8), loader(8)
         )
     assert drawn == [0, 2, 0, 2, 4]
@@ -57,7 +57,7 @@ def test_without_validation(tmp_path, tiny_model, loader, trainer):
 
 def test_a_resumed_run_continues_its_curves(tmp_path, tiny_model, loader, trainer):
     def run(epochs, folder, checkpoint=None):
-        curves = LearningCurves(picture_every_n_epochs=0)
+        curves = LearningCurves(figure_every_n_epochs=0)
         runner = trainer(curves, max_epochs=epochs, default_root_dir=folder)
         runner.fit(tiny_model(), loader(40), loader(20), ckpt_path=checkpoint, weights_only=True)
         runner.save_checkpoint(folder / "last.ckpt")
@@ -73,7 +73,7 @@ def test_a_resumed_run_continues_its_curves(tmp_path, tiny_model, loader, traine
 
 
 def test_a_second_fit_starts_anew(tmp_path, tiny_model, loader, trainer):
-    curves = LearningCurves(picture_every_n_epochs=0)
+    curves = LearningCurves(figure_every_n_epochs=0)
     for epochs in (3, 1):
         trainer(curves, max_epochs=epochs).fit(tiny_model(), loader(16), loader(8))
     assert _table(tmp_path)["epoch"].tolist() == [1]
@@ -105,5 +105,5 @@ def test_several_rows_an_epoch_run_over_steps():
 
 def test_checkpoint_keys_differ_by_what_is_drawn():
     assert LearningCurves(["qwk"]).state_key != LearningCurves(["auc"]).state_key
-    with pytest.raises(ValueError, match="picture_every_n_epochs must be 0 or more, got -2"):
-        LearningCurves(picture_every_n_epochs=-2)
+    with pytest.raises(ValueError, match="figure_every_n_epochs must be 0 or more, got -2"):
+        LearningCurves(figure_every_n_epochs=-2)

@@ -201,7 +201,7 @@ def test_pictures_are_drawn_on_schedule_and_at_the_end(tmp_path, tiny_model, loa
             super()._draw(trainer, stage)
 
     model = tiny_model()
-    runner = trainer(Watched(picture_every_n_epochs=3), max_epochs=5)
+    runner = trainer(Watched(figure_every_n_epochs=3), max_epochs=5)
     runner.fit(model, loader(16), loader(12))
     assert drawn == [("val", 0), ("val", 3), ("val", 5)]
     runner.test(model, loader(12), verbose=False)
@@ -213,11 +213,11 @@ def test_pictures_are_drawn_on_schedule_and_at_the_end(tmp_path, tiny_model, loa
 
 
 def test_no_pictures_in_training_on_request(tmp_path, tiny_model, loader, trainer):
-    trainer(OrdinalMetrics(picture_every_n_epochs=0)).fit(tiny_model(), loader(8), loader(8))
+    trainer(OrdinalMetrics(figure_every_n_epochs=0)).fit(tiny_model(), loader(8), loader(8))
     assert (tmp_path / "validation" / "metrics.json").is_file()
     assert not (tmp_path / "validation" / "pictures").exists()
-    with pytest.raises(ValueError, match="picture_every_n_epochs must be 0 or more, got -1"):
-        OrdinalMetrics(picture_every_n_epochs=-1)
+    with pytest.raises(ValueError, match="figure_every_n_epochs must be 0 or more, got -1"):
+        OrdinalMetrics(figure_every_n_epochs=-1)
 
 
 @pytest.mark.parametrize("head", ["oa", "kl"])
@@ -277,7 +277,7 @@ def test_training_is_bit_equal_with_and_without_callbacks(tmp_path, tiny_model, 
         )
 
     plain = train()
-    watched = train(OrdinalMetrics(picture_every_n_epochs=1), PredictionWriter(), LearningCurves())
+    watched = train(OrdinalMetrics(figure_every_n_epochs=1), PredictionWriter(), LearningCurves())
 
     for one, other in zip(plain[0].values(), watched[0].values(), strict=True):
         assert torch.equal(one, other)
@@ -299,7 +299,7 @@ def test_gradients_waiting_to_be_accumulated_are_left_alone(tiny_model, loader, 
         trainer(*callbacks, **settings).fit(model, loader(40), loader(8))
         return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
-    quick = {"picture_every_n_epochs": 0}
+    quick = {"figure_every_n_epochs": 0}
     assert torch.equal(train(), train(OrdinalMetrics(**quick), PredictionWriter(), LearningCurves(**quick)))
 
 

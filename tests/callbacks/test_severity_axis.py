@@ -95,7 +95,7 @@ def test_fits_on_training_knees_and_measures_held_out_ones(tmp_path, kind):
 
 
 def test_mid_epoch_validation_adds_the_knees_of_the_epoch_before(tmp_path):
-    callback = oh.SeverityAxis(picture_every_n_epochs=0)
+    callback = oh.SeverityAxis(figure_every_n_epochs=0)
     fits = Fits(callback)
     trainer = tiny_trainer(tmp_path, callbacks=[callback, fits], max_epochs=2, val_check_interval=2)
     trainer.fit(still_model(), tiny_dataloader(tiny_batches(4, 3)), tiny_dataloader(tiny_batches(2, 3)))
@@ -245,7 +245,7 @@ def test_weights_and_random_states_do_not_notice_the_passes(tmp_path, every, sha
     for with_axis in (True, False):
         L.seed_everything(4, verbose=False)
         data, model, watch = Knees(), tiny_model(), Watch()
-        callbacks = [oh.SeverityAxis(embed_every_epoch=every, picture_every_n_epochs=0)] * with_axis
+        callbacks = [oh.SeverityAxis(embed_every_epoch=every, figure_every_n_epochs=0)] * with_axis
         best = BestCheckpoint("val/loss", "min")
         trainer = tiny_trainer(
             tmp_path / f"{with_axis}", callbacks=[*callbacks, best, watch], max_epochs=2,

@@ -41,7 +41,7 @@ def main(folder: str, processes: int) -> None:
         callbacks=[
             OrdinalMetrics(0),
             PredictionWriter(),
-            LearningCurves(picture_every_n_epochs=0),
+            LearningCurves(figure_every_n_epochs=0),
             UnequalRows(),
         ],
         accelerator="cpu",

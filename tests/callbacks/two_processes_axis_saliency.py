@@ -40,9 +40,9 @@ def main(folder: str, processes: int) -> None:
         folder,
         callbacks=[
             oh.SeverityAxis(),
-            oh.CartilageSaliency(pictures=2, save_maps=True),
+            oh.CartilageSaliency(figures=2, save_maps=True),
             oh.OrdinalMetrics(0),
-            oh.LearningCurves(picture_every_n_epochs=0),
+            oh.LearningCurves(figure_every_n_epochs=0),
         ],
         devices=processes,
         strategy="ddp" if processes > 1 else "auto",

@@ -124,7 +124,7 @@ def test_fit_keeps_its_knees_for_prediction(
     """With SeverityAxis, new knees have a place among the training knees, seen as prediction sees them."""
     axis = [
         "--trainer.callbacks+=oahier.callbacks.SeverityAxis",
-        "--trainer.callbacks.picture_every_n_epochs=0",
+        "--trainer.callbacks.figure_every_n_epochs=0",
     ]
     assert main(["fit", f"--config={config}", *axis]) == 0
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"

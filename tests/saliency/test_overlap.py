@@ -213,3 +213,58 @@ def test_dilation_is_measured_in_millimetres():
     assert not grown[0, 3, 3, 4]  # sqrt(4 + 1) millimetres away
     assert not grown[1].any()
     assert dilate(region, torch.ones(2, 3), 0.0) is region
+
+
+def _smooth(seed=0, shape=(12, 14, 10)):
+    generator = torch.Generator().manual_seed(seed)
+    saliency = resample(torch.rand(2, 3, 4, 3, generator=generator), shape)
+    return saliency, torch.rand(2, *shape, generator=generator) < 0.2
+
+
+def test_one_voxel_that_is_a_million_times_larger_changes_no_rank():
+    saliency, cartilage = _smooth()
+    expected = saliency_overlap(saliency, cartilage)
+    top = saliency.flatten(1).argmax(dim=1)
+    saliency.view(2, -1)[torch.arange(2), top] = 1e6
+    found = saliency_overlap(saliency, cartilage)
+    for name in ("iou", "iou_top_5", "precision_top_1", "precision_top_10"):
+        assert found[name].tolist() == expected[name].tolist(), name
+    assert (found["precision_top_10"] > 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 3.0, 1e30])
+def test_metrics_do_not_depend_on_the_scale_of_a_map_however_small(scale):
+    saliency, cartilage = _smooth(1)
+    expected = saliency_overlap(saliency, cartilage)
+    found = saliency_overlap((saliency.double() * scale), cartilage)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-6, msg=name)
+    if scale > 1e-40:
+        return
+    found = saliency_overlap((saliency.double() * scale).float(), cartilage)  # a few hundred denormal levels
+    assert (found["iou"] - expected["iou"]).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_maps_are_ranked_as_they_are(dtype):
+    saliency, cartilage = _smooth(2)
+    half = saliency.to(dtype)
+    expected, found = saliency_overlap(half.double(), cartilage), saliency_overlap(half, cartilage)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, msg=name)
+    assert (found["iou"] > 0).all()
+
+
+def test_ranks_equal_those_of_a_sort():
+    generator = torch.Generator().manual_seed(3)
+    saliency = torch.rand(3, 20, 30, 10, generator=generator) ** 8
+    cartilage = torch.rand(3, 20, 30, 10, generator=generator) < 0.1
+    found = saliency_overlap(saliency, cartilage, top_percent=[0.5, 2, 33])
+    for knee in range(3):
+        order = saliency[knee].flatten().argsort(descending=True)
+        inside = cartilage[knee].flatten()[order].double().cumsum(0)
+        for percent in (0.5, 2, 33):
+            count = int(np.ceil(6000 * percent / 100))
+            assert found[f"precision_top_{percent:g}"][knee] == pytest.approx(
+                inside[count - 1].item() / count, abs=1e-3
+            )
