@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 _MODULES = {
     "BestCheckpoint": "best_checkpoint",
     "CartilageSaliency": "cartilage_saliency",
+    "EmbeddingFigure": "embedding_figure",
     "LearningCurves": "learning_curves",
     "OrdinalMetrics": "ordinal_metrics",
     "PredictionWriter": "prediction_writer",
@@ -22,6 +23,7 @@ _MODULES = {
 if TYPE_CHECKING:
     from oahier.callbacks.best_checkpoint import BestCheckpoint as BestCheckpoint
     from oahier.callbacks.cartilage_saliency import CartilageSaliency as CartilageSaliency
+    from oahier.callbacks.embedding_figure import EmbeddingFigure as EmbeddingFigure
     from oahier.callbacks.learning_curves import LearningCurves as LearningCurves
     from oahier.callbacks.ordinal_metrics import OrdinalMetrics as OrdinalMetrics
     from oahier.callbacks.prediction_writer import PredictionWriter as PredictionWriter

@@ -1,4 +1,4 @@
-"""The picture of a severity axis."""
+"""Figures of the severity axis and of the embedding."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KL_COLOURS = ("#0d0887", "#7e03a8", "#cc4778", "#f07f4f", "#f5b40e")
-"""One colour a grade, from dark to light, the same in every picture; unknown grades are grey."""
+"""One colour a grade, from dark to light, the same in every figure; unknown grades are grey."""
 
 
-def axis_picture(
-    plane: npt.NDArray[Any], kl: npt.NDArray[Any], title: str, measures: Mapping[str, float]
+def axis_figure(
+    plane: npt.NDArray[Any], kl: npt.NDArray[Any], title: str, metrics: Mapping[str, float]
 ) -> Figure:
     """Held-out knees along the axis, a row a grade, and in the plane with the second component.
 
@@ -28,7 +28,7 @@ def axis_picture(
         plane: ``(2, knees)`` coordinates along the axis and along the second component.
         kl: ``(knees,)`` grades, ``MISSING`` where unknown.
         title: heading; the number of knees is added.
-        measures: from :func:`oahier.latent.axis_metrics`; some are printed.
+        metrics: from :func:`oahier.latent.axis_measures`; some are printed.
     """
     from matplotlib.figure import Figure
 
@@ -44,7 +44,31 @@ def axis_picture(
         axes.tick_params(labelsize=9, colors=INK)
         axes.margins(x=0.06)
     figure.suptitle(f"{title}, {len(kl)} knees", fontsize=10, y=0.975)
-    figure.text(0.5, 0.885, _summary(measures), fontsize=8.5, ha="center", color=INK)
+    figure.text(0.5, 0.885, _summary(metrics), fontsize=8.5, ha="center", color=INK)
+    return figure
+
+
+def embedding_figure(points: npt.NDArray[Any], grades: npt.NDArray[Any], title: str) -> Figure:
+    """Knees in two coordinates that have no meaning of their own, coloured by grade.
+
+    Args:
+        points: ``(knees, 2)``.
+        grades: ``(knees,)``, ``MISSING`` where unknown.
+        title: heading; the number of knees is added.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 4.6), dpi=DOTS_PER_INCH, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for grade in (MISSING, *range(KL_GRADES)):
+        shown = points[grades == grade]
+        if len(shown):
+            colour, label = _colour(grade), _name(grade)
+            axes.scatter(shown[:, 0], shown[:, 1], s=15, color=colour, alpha=0.75, linewidths=0, label=label)
+    axes.set(xticks=[], yticks=[], xlabel="distances between far points mean nothing")
+    axes.spines[:].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title(f"{title}, {len(points)} knees", fontsize=10, color=INK)
     return figure
 
 
@@ -89,7 +113,7 @@ def _draw_plane(axes: Axes, plane: npt.NDArray[Any], kl: npt.NDArray[Any], prese
     axes.legend(fontsize=8, framealpha=0.75, edgecolor="none", handletextpad=0.2, borderaxespad=0.1)
 
 
-def _summary(measures: Mapping[str, float]) -> str:
+def _summary(metrics: Mapping[str, float]) -> str:
     parts = {
         "|Spearman| with KL": "spearman_kl",
         "AUC of the OA probe": "probe_auc",
@@ -98,9 +122,9 @@ def _summary(measures: Mapping[str, float]) -> str:
         "variance explained": "explained_variance",
     }
     return "   ".join(
-        f"{label} {measures[name]:.2f}"
+        f"{label} {metrics[name]:.2f}"
         for label, name in parts.items()
-        if np.isfinite(measures.get(name, np.nan))
+        if np.isfinite(metrics.get(name, np.nan))
     )
 
 

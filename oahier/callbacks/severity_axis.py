@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from oahier.callbacks.axis_figure import axis_picture
+from oahier.callbacks.axis_figure import axis_figure
 from oahier.callbacks.evaluation_pass import evaluated_table, remember_loaders, weights_of
 from oahier.callbacks.files import write_figure, write_rows
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
@@ -20,6 +20,7 @@ from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.step_recorder import StepRecorder
 from oahier.callbacks.training_steps import TrainingSteps
 from oahier.gathering import EpochTable
+from oahier.hierarchy import COARSE, FINE
 from oahier.latent import (
     AxisDirection,
     EmbeddingReference,
@@ -32,7 +33,7 @@ from oahier.model.checkpoints import checkpoint_hash
 from oahier.types import MISSING
 
 _log = logging.getLogger("oahier.severity_axis")
-_COLUMNS = ("knee", "subject", "projection", "second", "kl", "oa", "split")
+_COLUMNS = ("knee", "subject", "projection", "second", FINE, COARSE, "split")
 
 
 class SeverityAxis(StepRecorder):
@@ -162,7 +163,11 @@ class SeverityAxis(StepRecorder):
         if not (trainer.is_global_zero and checkpoint.is_file()):
             return
         reference = EmbeddingReference.fit(
-            train["embedding"], train.labels("kl"), train.labels("oa"), held_out["embedding"], kind=self.kind
+            train["embedding"],
+            train.labels(FINE),
+            train.labels(COARSE),
+            held_out["embedding"],
+            kind=self.kind,
         )
         try:
             write_reference(checkpoint, checkpoint_hash(checkpoint), reference)
@@ -170,7 +175,7 @@ class SeverityAxis(StepRecorder):
             _log.warning("SeverityAxis: embeddings are not kept beside %s: %s", checkpoint, error)
 
     def _fitted(self, train: EpochTable) -> SeverityAxisFit:
-        return fit_severity_axis(train["embedding"], train.labels("kl"), train.labels("oa"), kind=self.kind)
+        return fit_severity_axis(train["embedding"], train.labels(FINE), train.labels(COARSE), kind=self.kind)
 
     def _undefined(self, trainer: L.Trainer, table: EpochTable) -> SeverityAxisFit:
         """An axis that is all NaN, with a message."""
@@ -179,7 +184,7 @@ class SeverityAxis(StepRecorder):
                 "SeverityAxis: no training knees to fit the axis on; its metrics are NaN. Give a data module "
                 "with the training split, or a checkpoint with its .reference.pt beside it"
             )
-        return fit_severity_axis(table["embedding"][:0], table.labels("kl")[:0], kind=self.kind)
+        return fit_severity_axis(table["embedding"][:0], table.labels(FINE)[:0], kind=self.kind)
 
     def _write(
         self,
@@ -205,7 +210,7 @@ class SeverityAxis(StepRecorder):
                 [fit.project(held_out["embedding"]), fit.project_second(held_out["embedding"])]
             )
             title = f"Severity axis ({fit.kind}, fitted on {fit.knees} training knees), {stage}"
-            figure = axis_picture(plane.numpy(), held_out.labels("kl").numpy(), title, metrics)
+            figure = axis_figure(plane.numpy(), held_out.labels(FINE).numpy(), title, metrics)
             path = write_figure(folder / "pictures" / f"{name}.png", figure)
             log_picture(trainer, metric_key(stage, self.name, name), path)
 
@@ -213,13 +218,13 @@ class SeverityAxis(StepRecorder):
 
 
 def _metrics(fit: SeverityAxisFit, table: EpochTable) -> dict[str, float]:
-    return axis_measures(fit, table["embedding"], table.labels("kl"), table.labels("oa"))
+    return axis_measures(fit, table["embedding"], table.labels(FINE), table.labels(COARSE))
 
 
 def _rows(fit: SeverityAxisFit, table: EpochTable, split: str) -> list[tuple[object, ...]]:
     along = [project(table["embedding"]).tolist() for project in (fit.project, fit.project_second)]
     labels = [
         [None if label == MISSING else label for label in table.labels(column).tolist()]
-        for column in ("kl", "oa")
+        for column in (FINE, COARSE)
     ]
     return [(*values, split) for values in zip(table.knee, table.subject, *along, *labels, strict=True)]

@@ -136,7 +136,9 @@ def _table(rows: list[dict[str, Any]], width: int) -> Table:
 
 
 def _title(name: str) -> str:
-    return name.upper() if name in ("kl", "oa") else name
+    from oahier.hierarchy import DEFAULT_HIERARCHY
+
+    return name.upper() if name in DEFAULT_HIERARCHY.levels else name
 
 
 def _cell(value: Any) -> str:

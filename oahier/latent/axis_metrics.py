@@ -81,7 +81,7 @@ def umap_embedding(
     min_distance: float = 0.1,
     seed: int = 0,
 ) -> Float[Tensor, "knees 2"]:
-    """Two UMAP coordinates a knee, for pictures only (McInnes et al. 2018, arXiv:1802.03426).
+    """Two UMAP coordinates a knee, for figures only (McInnes et al. 2018, arXiv:1802.03426).
 
     The first call of a process takes half a minute to import and compile. Distances between far points
     mean nothing: read numbers from :func:`axis_measures`.
@@ -89,7 +89,7 @@ def umap_embedding(
     Args:
         embeddings: ``(knees, features)``, for instance ``fit.standardise(embeddings)``.
         neighbours: size of the neighbourhood, cut to the number of other knees.
-        min_distance: least distance of points in the picture.
+        min_distance: least distance of points in the figure.
         seed: fixes the layout.
 
     Raises:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oahier.data.manifest.columns import row_number
 from oahier.data.manifest.manifest import Manifest, read_cells
+from oahier.hierarchy import COARSE, FINE
 from oahier.images import UnreadableImage, image_files
 from oahier.problems import ManifestError, Problem
 from oahier.types import MISSING
@@ -133,7 +134,7 @@ def manifest_scan(manifest: Manifest, position: int) -> list[Scan]:
     mri = manifest.file(position, "mri")
     if mri is None:
         return []
-    labels = {name: int(row[name]) for name in ("kl", "oa") if row[name] != MISSING}
+    labels = {name: int(row[name]) for name in (FINE, COARSE) if row[name] != MISSING}
     source, cartilage = f"{manifest.name}: {row['mri']}", manifest.file(position, "cartilage")
     return [Scan(row["knee"], source, mri, row["subject"], row["side"], row["visit"], cartilage, labels)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oahier.files import write_atomically
-from oahier.hierarchy import OA_FROM_GRADE
+from oahier.hierarchy import DEFAULT_HIERARCHY, OA_FROM_GRADE
 from oahier.pages import render
 from oahier.prediction.axis_rows import axis_view
 from oahier.prediction.finished import Record
@@ -114,7 +114,7 @@ def _side(row: Row) -> str:
 
 
 def _title(name: str) -> str:
-    return name.upper() if name in ("kl", "oa") else name
+    return name.upper() if name in DEFAULT_HIERARCHY.levels else name
 
 
 def _ordered(trained: TrainedModel, row: Row) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from oahier.hierarchy import OA_FROM_GRADE, oa_probability_from_kl
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, oa_probability_from_kl
 from oahier.latent.training_knees import EmbeddingReference
 from oahier.prediction.geometry import cell_grid, middle_of, on_grid, to_millimetres
 from oahier.prediction.loading import LoadedScan
@@ -157,8 +157,8 @@ def _predicted(model: HierarchicalClassifier, output: StepOutput, labels: Mappin
 def _disagreements(model: HierarchicalClassifier, row: Row) -> list[str]:
     """Probabilities of the grades that add up to another OA decision than the OA head's."""
     named = {name: model.target_of(name) for name in model.heads}
-    grades = [grade_columns(row, name) for name, target in named.items() if target == "kl"]
-    binary = [float(str(row[f"prob_{name}"])) for name, target in named.items() if target == "oa"]
+    grades = [grade_columns(row, name) for name, target in named.items() if target == FINE]
+    binary = [float(str(row[f"prob_{name}"])) for name, target in named.items() if target == COARSE]
     if not grades or not binary:
         return []
     above = float(oa_probability_from_kl(torch.tensor(grades[:1]))[0])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from oahier.data.arguments import require_sides
 from oahier.data.manifest.manifest import Manifest, read_manifest
+from oahier.hierarchy import COARSE, FINE
 from oahier.latent import AxisDirection
 from oahier.latent.reference_file import write_reference
 from oahier.latent.training_knees import EmbeddingReference
@@ -109,7 +110,7 @@ def _embedded(trained: TrainedModel, scans: Sequence[Scan], workers: int, progre
         with torch.inference_mode():
             embedding = trained.model.encoder(as_batch(loaded, device)["mri"]).flatten(1)
         rows.append(embedding.float().cpu().clone())
-        labels.append([scan.labels.get(name, MISSING) for name in ("kl", "oa")])
+        labels.append([scan.labels.get(name, MISSING) for name in (FINE, COARSE)])
     if not rows:
         raise ValueError("reference: not one of the knees of a split could be read; see the warnings above")
     with torch.inference_mode(False):

@@ -211,3 +211,27 @@ def test_umap_gives_the_same_picture_twice():
     picture = umap_embedding(train, seed=1)
     assert picture.shape == (30, 2)
     assert torch.equal(picture, umap_embedding(train, seed=1))
+
+
+def test_equal_means_of_neighbouring_grades_are_no_increase():
+    one = torch.ones(1, dtype=torch.float64)
+    fit = SeverityAxisFit("pca", 0 * one, one, one, 0 * one, 1.0, 1.0, 0.0, 4)
+    embeddings = torch.tensor([[1.0], [3.0], [2.0], [5.0]])
+    assert axis_measures(fit, embeddings, torch.tensor([0, 0, 1, 2]))["monotonicity"] == 0.5
+
+
+def test_the_discriminant_shrinks_as_ledoit_and_wolf_say():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.preprocessing import StandardScaler
+
+    train, kl = knees(30, 40, seed=6)
+    train = train @ torch.randn(40, 40, generator=torch.Generator().manual_seed(0)).double().to(train.dtype)
+    standard = StandardScaler().fit_transform(train.double().numpy())
+
+    def cosine(shrinkage):
+        other = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage).fit(standard, kl.numpy())
+        direction = other.scalings_[:, 0] / np.linalg.norm(other.scalings_[:, 0])
+        return abs(float(direction @ fit_severity_axis(train, kl, kind="lda").direction.numpy()))
+
+    assert cosine("auto") == pytest.approx(1, abs=1e-6)
+    assert cosine(0.9) < 0.999

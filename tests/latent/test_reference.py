@@ -140,3 +140,7 @@ def test_wrong_widths_are_refused() -> None:
         EmbeddingReference(found.embeddings, found.kl, found.oa, torch.zeros(3, 12), found.axis)
     with pytest.raises(ValueError, match="two knees or more"):
         MahalanobisDistance.fit(torch.zeros(1, 4))
+
+
+def test_a_held_out_knee_as_far_away_counts() -> None:
+    assert conformal_p(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0])).tolist() == [0.75, 0.5]
