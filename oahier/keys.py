@@ -1,4 +1,4 @@
-"""Names of logged values, ``stage/head/metric``, and of the columns of predictions."""
+"""Names of logged values, made in one place: ``stage/head/metric``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,3 @@ def metric_key(stage: str, *parts: str) -> str:
     'train/loss'
     """
     return "/".join((stage, *parts))
-
-
-def prediction_columns(head: str, num_classes: int) -> list[str]:
-    """Columns of a head in ``predictions.csv``.
-
-    >>> prediction_columns("oa", 2)
-    ['label_oa', 'prob_oa', 'pred_oa']
-    >>> prediction_columns("kl", 3)
-    ['label_kl', 'prob_kl_0', 'prob_kl_1', 'prob_kl_2', 'pred_kl', 'severity_kl']
-    """
-    if num_classes == 2:
-        return [f"label_{head}", f"prob_{head}", f"pred_{head}"]
-    grades = [f"prob_{head}_{grade}" for grade in range(num_classes)]
-    return [f"label_{head}", *grades, f"pred_{head}", f"severity_{head}"]

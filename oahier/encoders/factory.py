@@ -1,4 +1,4 @@
-"""Whatever a user gives as an encoder, made into one."""
+"""Conversion of names, serial forms and plain modules to encoders."""
 
 from __future__ import annotations
 

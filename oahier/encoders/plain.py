@@ -40,7 +40,7 @@ class PlainEncoder(Encoder):
 
 
 def as_feature_maps(output: object, source: str) -> tuple[Tensor, ...]:
-    """Understand what a module returned as feature maps; an embedding becomes a one-voxel map.
+    """Feature maps from what a module returned; an embedding becomes a one-voxel map.
 
     Raises:
         ValueError: the output is neither a map, nor several maps, nor an embedding.

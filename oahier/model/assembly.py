@@ -11,8 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from oahier.heads import Head
 from oahier.losses import FixedWeights, LossWeighting, Term
-from oahier.model.names import check_columns, check_name
+from oahier.model.names import check_name
 from oahier.specs import build, build_factory, build_nested, is_spec
+from oahier.statistics.columns import probability_columns, require_own_columns
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
@@ -39,7 +40,7 @@ def as_heads(heads: Any) -> dict[str, Head]:
         check_name("heads", name)
         if head.in_features is not None:
             raise ValueError(f"heads[{name!r}]: this head already belongs to another model; make a new one")
-    check_columns({name: head.num_classes for name, head in made.items()})
+    require_own_columns({name: probability_columns(name, head.num_classes) for name, head in made.items()})
     return made
 
 

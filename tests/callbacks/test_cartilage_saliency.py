@@ -21,7 +21,7 @@ from oahier.saliency import class_activation_map, iou_bound, resample, saliency_
 from oahier.saliency.tail import TailExplainer
 from oahier.testing import check_callback
 from oahier.testing.batches import tiny_batch, tiny_batches, tiny_dataloader
-from oahier.testing.model import tiny_model, tiny_trainer
+from oahier.testing.model import TinyEncoder, tiny_model, tiny_trainer
 from oahier.types import CARTILAGE_LABELS
 
 
@@ -213,6 +213,34 @@ def test_a_saturated_head_is_explained_in_double_precision_or_counted(tmp_path, 
         assert (saliency == 0).all()
         assert math.isnan(table["iou"][1])
         assert logged["test/saliency/zero_maps"] == 2
+
+
+class MarginalHead(oh.Head):
+    reads_as = "log_probabilities"
+
+    def __init__(self) -> None:
+        super().__init__(2, reads="kl")
+
+    def build(self, in_features):
+        pass
+
+    def forward(self, embedding):
+        return torch.stack([embedding[:, :2].logsumexp(dim=1), embedding[:, 2:].logsumexp(dim=1)], dim=1)
+
+    def log_probabilities(self, logits):
+        return logits.log_softmax(dim=1)
+
+    def row_losses(self, logits, labels):
+        return torch.nn.functional.nll_loss(self.log_probabilities(logits), labels, reduction="none")
+
+
+def test_a_head_that_reads_log_probabilities_is_explained_as_the_model_computes_it():
+    model = oh.HierarchicalClassifier(TinyEncoder(), {"kl": oh.SoftmaxHead(), "oa": MarginalHead()}).eval()
+    batch = tiny_batch((0, 4))
+    embedding = model.encoder(batch["mri"])
+    read = TailExplainer(model, "oa")._logits("oa", embedding)
+    torch.testing.assert_close(read, model.logits_from_embedding(embedding)["oa"])
+    assert (explain(model, batch, "oa").flatten(1).amax(dim=1) > 0).all()
 
 
 def test_the_score_can_be_a_class():
