@@ -1,7 +1,7 @@
 """The order of drawing and the rounding of the published evaluation, for repeating it to the last digit.
 
 Order: one generator draws new resamples for OA AUC, accuracy and F1, then for KL macro AUC, accuracy and
-macro F1. Each metric so has its own block of the stream, whichever other measures a pair of files has;
+macro F1. Each metric so has its own block of the stream, whichever other metrics a pair of files has;
 further metrics take the blocks after these.
 
 Rounding: the area by the trapezoid rule in floating point, as scikit-learn computes it, differs from the
