@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oahier.data.manifest.columns import BLANK, SPLITS
+from oahier.data.manifest.columns import BLANK, LEVELS, SPLITS
 from oahier.data.manifest.manifest import Manifest
-from oahier.types import KL_GRADES
 
 _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _ENOUGH = 2
@@ -37,7 +36,7 @@ def summary_of(manifest: Manifest) -> dict[str, Any]:
 def _part(table: pd.DataFrame) -> dict[str, Any]:
     people = table.drop_duplicates("subject")
     found: dict[str, Any] = {"knees": len(table), "subjects": len(people)}
-    for name, classes in (("kl", KL_GRADES), ("oa", 2)):
+    for name, classes in reversed(LEVELS.items()):
         found[name] = [int((table[name] == value).sum()) for value in range(classes)]
     if sexes := _sexes(people):
         found["sex"] = sexes

@@ -108,17 +108,13 @@ def _fields(path: Path, packed: bytes) -> tuple[dict[str, str], int]:
     last = re.search(rb"^\s*ElementDataFile\s*=([^\r\n]*)(\r?\n|\r|$)", packed[:_HEADER], re.MULTILINE)
     if last is None:
         raise _not_meta(path, "no line 'ElementDataFile = ...' in its header")
-    try:
-        lines = packed[: last.end()].decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise _not_meta(path, "its header is no text") from error
     fields: dict[str, str] = {}
-    for line in lines:
+    for line in payload.header_lines(packed[: last.end()]):
         if not line.strip():
             continue
         name, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or name in fields or not name.isprintable():
-            raise _not_meta(path, f"impossible or repeated header line {line[:80]!r}")
+        if not equals or (name in fields and name != "Comment") or not name.isprintable():
+            raise _not_meta(path, payload.unexpected_line(name, equals))
         fields[name] = value
     return fields, last.end()
 
@@ -157,10 +153,10 @@ def _check_kind(path: Path, fields: dict[str, str]) -> None:
         got = fields["ElementNumberOfChannels"]
         raise UnreadableImage(f"{path}: expected one number per voxel, got {got}")
     for name, neutral in (
-        ("ElementToIntensityFunctionSlope", "1"),
-        ("ElementToIntensityFunctionOffset", "0"),
+        ("ElementToIntensityFunctionSlope", 1),
+        ("ElementToIntensityFunctionOffset", 0),
     ):
-        if fields.get(name, neutral) not in (neutral, neutral + ".0"):
+        if _numbers(path, fields, (name,), str(neutral), 1)[0] != neutral:
             raise UnreadableImage(f"{path}: {name} is not supported; save the image as .nii.gz")
     data_file = fields["ElementDataFile"]
     if data_file.upper().startswith("LIST") or "%" in data_file:

@@ -148,18 +148,14 @@ def _fields(path: Path, packed: bytes) -> tuple[dict[str, str], int]:
         raise _not_nrrd(path, f"it starts with the bytes {packed[:8].hex(' ')}")
     blank = re.search(rb"\n\r?\n", packed[:_HEADER])
     end = blank.end() if blank else len(packed)
-    try:
-        lines = packed[: min(end, _HEADER)].decode("utf-8").splitlines()[1:]
-    except UnicodeDecodeError as error:
-        raise _not_nrrd(path, "its header is no text") from error
     fields: dict[str, str] = {}
-    for line in lines:
+    for line in payload.header_lines(packed[: min(end, _HEADER)])[1:]:
         if not line.strip() or line.startswith("#") or ":=" in line:
             continue
         name, colon, value = (part.strip() for part in line.partition(":"))
         name = name.lower()
         if not colon or name not in _USED | _IGNORED or name in fields:
-            raise _not_nrrd(path, f"unknown or repeated header line {line[:80]!r}")
+            raise _not_nrrd(path, payload.unexpected_line(name, colon))
         fields[name] = value
     if blank is None and not {"data file", "datafile"} & set(fields):
         raise payload.damaged(path, "the header has no end")

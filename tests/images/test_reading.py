@@ -311,3 +311,55 @@ def test_real_dicom_equals_its_nifti_sibling(shared_data: Path) -> None:
     assert dicom.grid.same_as(nifti.grid)
     correlation = np.corrcoef(dicom.data.ravel().astype(float), nifti.data.ravel().astype(float))[0, 1]
     assert correlation > 0.95
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+@pytest.mark.parametrize("letters", [b"M\xfcller \x85", "Müller".encode()], ids=["latin-1", "utf-8"])
+def test_comments_in_any_encoding(tmp_path: Path, volume: np.ndarray, name: str, letters: bytes) -> None:
+    import SimpleITK as sitk
+
+    path = tmp_path / name
+    sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
+    expected = read_image(path)
+    content = path.read_bytes()
+    if name == "a.nrrd":
+        content = content.replace(b"\n", b"\n# " + letters + b"\nwho:=" + letters + b"\n", 1)
+    else:
+        content = content.replace(b"\n", b"\nComment = " + letters + b"\nComment = " + letters + b"\n", 1)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(path).data, expected.data)
+    np.testing.assert_array_equal(read_grid(path).affine, expected.grid.affine)
+
+
+@pytest.mark.parametrize(
+    "line", ["PatientName{} INVENTED^NAME 1900-01-01", "INVENTED NAME", "INVENTED 1900{} 1"]
+)
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_no_value_of_a_header_is_quoted(tmp_path: Path, volume: np.ndarray, name: str, line: str) -> None:
+    import SimpleITK as sitk
+
+    path = tmp_path / name
+    sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
+    words = line.format(":" if name == "a.nrrd" else " =").encode()
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n" + words + b"\n" + words + b"\n", 1))
+    for read in (read_image, read_grid):
+        with pytest.raises(UnreadableImage, match=r"(?i)repeated field 'pat|is no field") as caught:
+            read(path)
+        assert "INVENTED" not in str(caught.value)
+        assert ("patientname" in str(caught.value).lower()) == line.startswith("Pat")
+
+
+@pytest.mark.parametrize("slope", ["1.000000", "1e0", "2"])
+def test_slopes_of_metaimage(tmp_path: Path, volume: np.ndarray, slope: str) -> None:
+    import SimpleITK as sitk
+
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
+    expected = read_image(path).data
+    line = f"\nElementToIntensityFunctionSlope = {slope}\n".encode()
+    path.write_bytes(path.read_bytes().replace(b"\n", line, 1))
+    if float(slope) == 1:
+        np.testing.assert_array_equal(read_image(path).data, expected)
+    else:
+        with pytest.raises(UnreadableImage, match="ElementToIntensityFunctionSlope is not supported"):
+            read_image(path)

@@ -12,12 +12,12 @@ from typing import get_args
 import pandas as pd
 import torch
 
-from oahier.hierarchy import contradicts, oa_from_kl
+from oahier.hierarchy import DEFAULT_HIERARCHY, contradicts, oa_from_kl
 from oahier.problems import Problem
-from oahier.types import KL_GRADES, MISSING, Split
+from oahier.types import MISSING, Split
 
-LEVELS = {"oa": 2, "kl": KL_GRADES}
-"""Columns of the label hierarchy, and their numbers of classes."""
+LEVELS = {name: DEFAULT_HIERARCHY.num_classes(name) for name in reversed(DEFAULT_HIERARCHY.levels)}
+"""Columns of the label hierarchy, coarse to fine, and their numbers of classes."""
 REQUIRED = ("knee", "subject", "mri")
 COLUMNS = ("knee", "subject", "side", "visit", "mri", "cartilage", "kl", "oa", "split")
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from oahier.data.manifest.columns import SPLITS
 from oahier.data.splitting.strata import values_of
+from oahier.hierarchy import DEFAULT_HIERARCHY
 from oahier.types import MISSING
 
 
@@ -58,9 +59,9 @@ class Balance:
     @property
     def missing(self) -> list[Deviation]:
         """Classes that are in the manifest but not in a part: grades, or OA where no grade is known."""
-        values = self.table["value"]
-        grades = self.table[(self.table["group"] == "kl") & values.str.isdigit()]
-        rows = grades if len(grades) else self.table[(self.table["group"] == "oa") & values.str.isdigit()]
+        known = self.table[self.table["value"].str.isdigit()]
+        found = (known[known["group"] == name] for name in DEFAULT_HIERARCHY.levels)
+        rows = next((rows for rows in found if len(rows)), known[:0])
         return [gap for gap in self._deviations(rows) if gap.knees == 0]
 
     @property
@@ -118,9 +119,9 @@ def balance_of(
 
 
 def class_column(table: pd.DataFrame) -> str:
-    """The column that holds the classes: ``kl``, or ``oa`` where that is all that is known."""
-    graded, decided = (bool((table[name] != MISSING).any()) for name in ("kl", "oa"))
-    return "oa" if decided and not graded else "kl"
+    """The finest level that is known of any knee; the finest of all where nothing is known."""
+    levels = DEFAULT_HIERARCHY.levels
+    return next((name for name in levels if (table[name] != MISSING).any()), levels[0])
 
 
 def category_name(group: str, value: str) -> str:
@@ -133,7 +134,7 @@ def category_name(group: str, value: str) -> str:
         return group
     if value.startswith("no grade"):
         return value
-    return f"{group.upper() if group in ('kl', 'oa') else group} {value}"
+    return f"{group.upper() if group in DEFAULT_HIERARCHY.levels else group} {value}"
 
 
 def _row(group: str, value: str, table: pd.DataFrame, parts: Sequence[str]) -> list[object]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from oahier.hierarchy import DEFAULT_HIERARCHY
 from oahier.types import MISSING
 
 BINS = 4
@@ -94,7 +95,7 @@ def values_of(table: pd.DataFrame, name: str) -> pd.Series:
         known = ", ".join(str(column) for column in table)
         raise ValueError(f"stratify: expected columns of the manifest, got {name!r}; it has {known}")
     values = table[name]
-    if name in ("kl", "oa"):
+    if name in DEFAULT_HIERARCHY.levels:
         return _labels(table, name)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > _FEW:
         numbers, edges = pd.qcut(values, BINS, labels=False, retbins=True, duplicates="drop")
