@@ -54,7 +54,7 @@ class FactStore:
             ProcessKilled: a process was killed.
             OSError: a file is not there.
         """
-        keys = [_key(files) for files in knees]
+        keys = [files_key(files) for files in knees]
         known = {key: self._read(key) for key in keys}
         jobs = {key: files for key, files in zip(keys, knees, strict=True) if known[key] is None}
         found = process_map(_examined, list(jobs.values()), workers, name=lambda files: files[0])
@@ -67,7 +67,7 @@ class FactStore:
 
     def picture(self, files: Files) -> bytes:
         """The picture (JPEG) of a knee whose facts are known; empty if there is none."""
-        record = self._known.get(_key(files))
+        record = self._known.get(files_key(files))
         return base64.b64decode(record["picture"]) if record else b""
 
     def _read(self, key: str) -> KneeFacts | None:
@@ -82,7 +82,7 @@ class FactStore:
         return KneeFacts.from_dict(record)
 
 
-def _key(files: Files) -> str:
+def files_key(files: Files) -> str:
     """Paths, sizes and time stamps of the files of a knee."""
     return "; ".join(f"{file.absolute()} {file_signature(file)}" for file in files if file is not None)
 

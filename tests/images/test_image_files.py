@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from oahier.audit.facts_store import FactStore
+from oahier.audit.facts_store import files_key
 from oahier.data import KneeCache, read_manifest
 from oahier.data.cache.entry import read_entry
 from oahier.data.preprocessing import Preprocessing
@@ -80,21 +80,19 @@ def test_equal_headers_are_different_knees(tmp_path: Path, name: str) -> None:
     assert not np.array_equal(read_entry(first).mri, read_entry(second).mri)
     again = KneeCache(tmp_path / "cache").plan(manifest, SMALL)
     assert again.jobs == []
-    assert FactStore(tmp_path / "facts").path((images[0], None)) != FactStore(tmp_path / "facts").path(
-        (images[1], None)
-    )
+    assert files_key((images[0], None)) != files_key((images[1], None))
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_replaced_voxels_are_another_image(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / "a", name, 0)
-    manifest, store = read_manifest(table(tmp_path, [path])), FactStore(tmp_path / "facts")
-    old, facts = KneeCache(tmp_path / "cache").build(manifest, SMALL), store.path((path, None))
+    manifest = read_manifest(table(tmp_path, [path]))
+    old, facts = KneeCache(tmp_path / "cache").build(manifest, SMALL), files_key((path, None))
     voxels = image_files(path)[1]
     voxels.write_bytes(voxels.read_bytes()[::-1])
     os.utime(voxels, ns=(0, voxels.stat().st_mtime_ns + 1_000_000))
     assert KneeCache(tmp_path / "cache").build(manifest, SMALL) != old
-    assert store.path((path, None)) != facts
+    assert files_key((path, None)) != facts
     assert set(Scan("a", str(path), path, cartilage=path).files) == {path, voxels}
 
 
