@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from oahier.images import payload
+from oahier.images import payload, text_header
 from oahier.images.errors import UnreadableImage, reason
 from oahier.images.grid import Affine, Grid
-from oahier.images.image import Image, three_axes, turned_grid, turned_to_ras
-
-_HEADER = 1 << 20
-"""Bytes within which a header must end."""
+from oahier.images.image import Image, three_axes, turned_grid
 
 _TYPES = {
     "MET_CHAR": "int8",
@@ -59,15 +56,13 @@ def read_metaimage(path: Path) -> Image:
     fields, end = _fields(path, packed)
     layout = _layout(path, fields)
     separate = _data_file(path, layout.data_file)
-    stored = memoryview(packed)[end:] if separate is None else payload.file_bytes(separate)
-    raw = _raw(path, stored, layout)
-    data = payload.in_single(payload.voxels(path, raw, layout.dtype, layout.shape))
-    return turned_to_ras(path, data, layout.affine)
+    raw = _raw(path, text_header.stored_bytes(packed, end, separate), layout)
+    return text_header.image_of(path, raw, layout.dtype, layout.shape, layout.affine)
 
 
 def read_metaimage_grid(path: Path) -> Grid:
     """Grid after the axes are turned to RAS+, from the header alone."""
-    packed = payload.first_bytes(path, _HEADER)
+    packed = payload.first_bytes(path, text_header.LONGEST)
     layout = _layout(path, _fields(path, packed)[0])
     return turned_grid(path, layout.shape, layout.affine)
 
@@ -97,24 +92,23 @@ def _raw(path: Path, stored: bytes | memoryview, layout: _Layout) -> Any:
             raise payload.damaged(path, why)
         gzip = payload.is_gzip(bytes(stored[:2]))
         return payload.unpacked(path, stored, count, payload.GZIP if gzip else payload.ZLIB)
-    if layout.skip < 0:
-        payload.check_size(path, count, len(stored))
-        return stored[len(stored) - count :]
-    return stored[layout.skip :]
+    return text_header.uncompressed(path, stored, count, layout.skip)
 
 
 def _fields(path: Path, packed: bytes) -> tuple[dict[str, str], int]:
     """Fields of the header, and the byte where local data start; ``ElementDataFile`` is the last."""
-    last = re.search(rb"^\s*ElementDataFile\s*=([^\r\n]*)(\r?\n|\r|$)", packed[:_HEADER], re.MULTILINE)
+    last = re.search(
+        rb"^\s*ElementDataFile\s*=([^\r\n]*)(\r?\n|\r|$)", packed[: text_header.LONGEST], re.MULTILINE
+    )
     if last is None:
         raise _not_meta(path, "no line 'ElementDataFile = ...' in its header")
     fields: dict[str, str] = {}
-    for line in payload.header_lines(packed[: last.end()]):
+    for line in text_header.header_lines(packed[: last.end()]):
         if not line.strip():
             continue
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or (name in fields and name != "Comment") or not name.isprintable():
-            raise _not_meta(path, payload.unexpected_line(name, equals))
+            raise _not_meta(path, text_header.unexpected_line(name, equals))
         fields[name] = value
     return fields, last.end()
 

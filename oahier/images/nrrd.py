@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from oahier.images import payload
+from oahier.images import payload, text_header
 from oahier.images.errors import UnreadableImage, reason
 from oahier.images.grid import Affine, Grid
-from oahier.images.image import Image, three_axes, turned_grid, turned_to_ras
-
-_HEADER = 1 << 20
-"""Bytes within which a header must end."""
+from oahier.images.image import Image, three_axes, turned_grid
 
 _TYPES = {
     "int8": "int8, signed char, int8_t",
@@ -80,22 +77,20 @@ def read_nrrd(path: Path) -> Image:
     layout = _layout(path, fields)
     shape = three_axes(path, layout.shape)
     separate = _data_file(path, fields)
-    stored = memoryview(packed)[end:] if separate is None else payload.file_bytes(separate)
-    raw = _raw(path, stored, layout)
-    data = payload.in_single(payload.voxels(path, raw, layout.dtype, shape))
-    return turned_to_ras(path, data, layout.affine)
+    raw = _raw(path, text_header.stored_bytes(packed, end, separate), layout)
+    return text_header.image_of(path, raw, layout.dtype, shape, layout.affine)
 
 
 def read_nrrd_grid(path: Path) -> Grid:
     """Grid after the axes are turned to RAS+, from the header alone."""
-    packed = payload.first_bytes(path, _HEADER)
+    packed = payload.first_bytes(path, text_header.LONGEST)
     layout = _layout(path, _fields(path, packed)[0])
     return turned_grid(path, three_axes(path, layout.shape), layout.affine)
 
 
 def nrrd_says_orientation(path: Path) -> bool:
     """False where the header names no space: ITK's is then assumed."""
-    return "space" in _fields(path, payload.first_bytes(path, _HEADER))[0]
+    return "space" in _fields(path, payload.first_bytes(path, text_header.LONGEST))[0]
 
 
 def nrrd_data_file(path: Path, start: bytes) -> Path | None:
@@ -119,10 +114,7 @@ def _data_file(path: Path, fields: dict[str, str]) -> Path | None:
 def _raw(path: Path, stored: bytes | memoryview, layout: _Layout) -> Any:
     count = math.prod(layout.shape) * layout.dtype.itemsize
     if layout.encoding == "raw":
-        if layout.skip < 0:
-            payload.check_size(path, count, len(stored))
-            return stored[len(stored) - count :]
-        return stored[layout.skip :]
+        return text_header.uncompressed(path, stored, count, layout.skip)
     if layout.skip:
         raise UnreadableImage(
             f"{path}: a byte skip in compressed data is not supported; save the image again"
@@ -146,16 +138,16 @@ def _fields(path: Path, packed: bytes) -> tuple[dict[str, str], int]:
     """Fields of the header in lower case, and the byte where attached data start."""
     if not re.match(rb"NRRD000[1-5]\r?\n", packed):
         raise _not_nrrd(path, f"it starts with the bytes {packed[:8].hex(' ')}")
-    blank = re.search(rb"\n\r?\n", packed[:_HEADER])
+    blank = re.search(rb"\n\r?\n", packed[: text_header.LONGEST])
     end = blank.end() if blank else len(packed)
     fields: dict[str, str] = {}
-    for line in payload.header_lines(packed[: min(end, _HEADER)])[1:]:
+    for line in text_header.header_lines(packed[: min(end, text_header.LONGEST)])[1:]:
         if not line.strip() or line.startswith("#") or ":=" in line:
             continue
         name, colon, value = (part.strip() for part in line.partition(":"))
         name = name.lower()
         if not colon or name not in _USED | _IGNORED or name in fields:
-            raise _not_nrrd(path, payload.unexpected_line(name, colon))
+            raise _not_nrrd(path, text_header.unexpected_line(name, colon))
         fields[name] = value
     if blank is None and not {"data file", "datafile"} & set(fields):
         raise payload.damaged(path, "the header has no end")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -58,26 +57,6 @@ def first_bytes(path: Path, count: int) -> bytes:
 def damaged(path: Path, why: str) -> UnreadableImage:
     """The error of a file that was whole once."""
     return UnreadableImage(f"{path} is truncated or damaged: {why}; copy it again from its source")
-
-
-def header_lines(content: bytes) -> list[str]:
-    """Lines of a text header: UTF-8, else Latin-1, in which comments of older programs are written."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    return re.split(r"\r\n|\r|\n", text)
-
-
-def unexpected_line(name: str, mark: str) -> str:
-    """Why a header is refused, without quoting what may tell who a person is.
-
-    >>> unexpected_line("PatientName", "="), unexpected_line("Doe 1950", "")
-    ("unknown or repeated field 'PatientName' in its header", 'a line of its header is no field')
-    """
-    if mark and re.fullmatch(r"[A-Za-z][A-Za-z_ -]{0,39}", name):
-        return f"unknown or repeated field {name!r} in its header"
-    return "a line of its header is no field"
 
 
 def is_gzip(content: bytes) -> bool:
