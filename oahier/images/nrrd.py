@@ -44,6 +44,7 @@ _SPACES = {
 }
 """Signs that turn coordinates of a space to right, anterior, superior."""
 
+_DATA_FILE = ("data file", "datafile")
 _IGNORED = {
     "content", "number", "old min", "oldmin", "old max", "oldmax", "min", "max", "thicknesses", "axis mins",
     "axismins", "axis maxs", "axismaxs", "centers", "centerings", "labels", "units", "space units",
@@ -148,8 +149,10 @@ def _fields(path: Path, packed: bytes) -> tuple[dict[str, str], int]:
         name = name.lower()
         if not colon or name not in _USED | _IGNORED or name in fields:
             raise _not_nrrd(path, text_header.unexpected_line(name, colon))
+        if name in _DATA_FILE and (value.upper().startswith("LIST") or "%" in value):
+            raise UnreadableImage(f"{path}: voxels in several files are not supported; save it as .nii.gz")
         fields[name] = value
-    if blank is None and not {"data file", "datafile"} & set(fields):
+    if blank is None and not set(_DATA_FILE) & set(fields):
         raise payload.damaged(path, "the header has no end")
     return fields, end
 

@@ -349,6 +349,17 @@ def test_no_value_of_a_header_is_quoted(tmp_path: Path, volume: np.ndarray, name
         assert ("patientname" in str(caught.value).lower()) == line.startswith("Pat")
 
 
+@pytest.mark.parametrize("files", ["LIST\na/001.raw\na/002.raw", "slice%03d.raw 1 14 1"])
+def test_voxels_in_several_files_are_refused(tmp_path: Path, volume: np.ndarray, files: str) -> None:
+    import SimpleITK as sitk
+
+    path = tmp_path / "a.nhdr"
+    sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
+    path.write_text(path.read_text().replace("a.raw", files))
+    with pytest.raises(UnreadableImage, match=r"a.nhdr: voxels in several files are not supported"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("slope", ["1.000000", "1e0", "2"])
 def test_slopes_of_metaimage(tmp_path: Path, volume: np.ndarray, slope: str) -> None:
     import SimpleITK as sitk
