@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.utils.data import DataLoader
 
-from oahier.hierarchy import oa_from_kl
+from oahier.hierarchy import DEFAULT_HIERARCHY
 from oahier.types import CARTILAGE_LABELS, KL_GRADES, MISSING, Batch
 
 
@@ -39,9 +39,11 @@ def tiny_batch(
     inner = tuple(slice(size // 4, max(size // 4 + 1, 3 * size // 4)) for size in shape)
     mri[(slice(None), slice(None), *inner)] += (grades.clamp(min=0) - 2.0)[:, None, None, None, None]
     numbers = range(first, first + len(grades))
+    finest = DEFAULT_HIERARCHY.finest
+    coarse = {level: DEFAULT_HIERARCHY.coarsen(grades, finest, level) for level in DEFAULT_HIERARCHY.coarser}
     batch = Batch(
         mri=mri,
-        targets={"oa": oa_from_kl(grades), "kl": grades},
+        targets={**coarse, finest: grades},
         knee=[f"knee{number:03d}" for number in numbers],
         subject=[f"subject{number // 2:03d}" for number in numbers],
         affine=torch.eye(4, dtype=torch.float64).expand(len(grades), 4, 4).clone(),
