@@ -34,8 +34,8 @@ class LossWeighting(Specified, nn.Module, ABC):
             losses: of each head that had a labelled knee, and of each term.
             shared: the embedding ``(batch, num_features)`` with its graph, that the losses have in common:
                 ``torch.autograd.grad(loss, shared, retain_graph=True)`` is the gradient of a task that
-                GradNorm, MGDA and PCGrad compare. Without a graph in validation and test steps; None where the
-                mean losses of an epoch are joined.
+                GradNorm, MGDA and PCGrad compare. Without a graph in validation and test steps; None where
+                the mean losses of an epoch are joined.
         """
 
 
