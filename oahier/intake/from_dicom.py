@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+import pandas as pd
 
 from oahier.files import write_atomically
 from oahier.intake.candidate import ImportResult, LeftOut
@@ -169,15 +169,11 @@ def _write_found(
     labels: DicomLabels,
     dated: bool,
 ) -> None:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    used = set(map(id, wanted))
-    for one in found:
-        date = one.study_date if dated else ""
-        chosen = "yes" if id(one) in used and not one.problems else "no"
-        table.writerow(
-            [shown(one, source), labels.subject(one.patient), date, one.description, one.protocol, one.part,
-             one.modality, one.laterality, one.count, chosen, "; ".join(one.problems)]
-        )  # fmt: skip
-    write_atomically(path, stream.getvalue())
+    used = {id(one) for one in wanted if not one.problems}
+    rows = [
+        (shown(one, source), labels.subject(one.patient), one.study_date if dated else "", one.description,
+         one.protocol, one.part, one.modality, one.laterality, one.count, "yes" if id(one) in used else "no",
+         "; ".join(one.problems))
+        for one in found
+    ]  # fmt: skip
+    write_atomically(path, pd.DataFrame(rows, columns=_COLUMNS).to_csv(index=False, lineterminator="\n"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections import Counter
@@ -69,8 +67,8 @@ def manifest_table(
                 "subject": candidate.subject,
                 "side": candidate.side or record.side,
                 "visit": candidate.visit,
-                "mri": _mri(folder, candidate, record),
-                "cartilage": _cartilage(folder, candidate, record),
+                "mri": _path(folder, record, f"images/{candidate.knee}.nii.gz", candidate.mri),
+                "cartilage": _path(folder, record, f"cartilage/{candidate.knee}.nii.gz", candidate.cartilage),
                 "kl": "" if candidate.kl is None else str(candidate.kl),
                 "oa": "" if candidate.oa is None else str(candidate.oa),
                 "split": candidate.split,
@@ -83,16 +81,11 @@ def manifest_table(
     return pd.DataFrame(rows, columns=[*COLUMNS, *names, *PROVENANCE], dtype=str)
 
 
-def _mri(folder: Path, candidate: Candidate, record: Record) -> str:
-    name = f"images/{candidate.knee}.nii.gz"
-    return name if name in record.written else relative(candidate.mri, folder)
-
-
-def _cartilage(folder: Path, candidate: Candidate, record: Record) -> str:
-    name = f"cartilage/{candidate.knee}.nii.gz"
-    if name in record.written:
-        return name
-    return "" if candidate.cartilage is None else relative(candidate.cartilage, folder)
+def _path(folder: Path, record: Record, written: str, original: Path | None) -> str:
+    """A file of the import if it wrote one, else the original."""
+    if written in record.written:
+        return written
+    return "" if original is None else relative(original, folder)
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -210,11 +203,8 @@ def _write_changed(path: Path, text: str) -> None:
 
 
 def _left_out_csv(left_out: Sequence[LeftOut]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["source", "knee", "subject", "reason"])
-    writer.writerows([item.source, item.knee, item.subject, item.reason] for item in left_out)
-    return stream.getvalue()
+    table = pd.DataFrame(left_out, columns=["source", "knee", "subject", "reason"])
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def _nothing(folder: Path, source: Path, left_out: Sequence[LeftOut]) -> str:

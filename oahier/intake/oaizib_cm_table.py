@@ -8,31 +8,34 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oahier.data.manifest.columns import BLANK
 from oahier.intake.candidate import Candidate, LeftOut
 from oahier.intake.source_files import SourceFiles
-from oahier.intake.spreadsheets import LabelTable, parse_grade, read_table
+from oahier.intake.spreadsheets import LabelTable, read_table
+from oahier.intake.table_rows import TableColumns, TableRow, table_rows
 
 _TABLE = re.compile(r"subinfo_(train|test)\.(xlsx|csv)")
 _CASE = re.compile(r"(?:oaizib_)?0*(\d+)(?:_0000)?(?:\.nii(?:\.gz)?)?", re.IGNORECASE)
-_SIDES = {"1": "right", "2": "left", "right": "right", "left": "left"}
-_SEXES = {"1": "M", "2": "F", "m": "M", "f": "F"}
+_CODES = {"side.1": "right", "side.2": "left", "sex.1": "M", "sex.2": "F", "sex.m": "M", "sex.f": "F"}
 _BARCODE = 12
 """Digits of an MR barcode, the first of which is 0."""
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(TableRow):
     """One row of a table, and where it stands."""
 
     table: str
-    number: int
-    split: str
-    cells: dict[str, str]
+    split_of_table: str
 
     @property
     def place(self) -> str:
+        """Table and row number in words."""
         return f"{self.table} row {self.number}"
+
+    @property
+    def subject(self) -> str:
+        """SubjectID."""
+        return self.get("subject")
 
 
 def knee_name(case: int) -> str:
@@ -64,15 +67,18 @@ def read_rows(files: SourceFiles, notes: list[str]) -> Iterator[Row]:
         table = read_table(files.path(names[0]), content=files.read(names[0]))
         notes += table.notes
         columns = _columns(table)
-        for number, cells in table.rows():
-            yield Row(names[0], number, split, {key: cells[name] for key, name in columns.items() if name})
+        codes = {code: value for code, value in _CODES.items() if code.partition(".")[0] in columns.named}
+        for row in table_rows(table, columns, codes):
+            yield Row(row.number, row.cells, columns, names[0], split)
 
 
-def _columns(table: LabelTable) -> dict[str, str | None]:
+def _columns(table: LabelTable) -> TableColumns:
     required = {"subject": "SubjectID", "case": "CMT-ID", "side": "KneeSide", "kl": "KLGrade"}
     others = {"sex": "Gender", "age": "Age", "bmi": "BMI", "mr_barcode": "MRBarCode", "oai_path": "Path"}
     found = {key: table.column(name, name.replace("-", "_")) for key, name in required.items()}
-    return found | {key: table.column(name, required=False) for key, name in others.items()}
+    found |= {key: table.column(name, required=False) for key, name in others.items()}
+    named = {key: name for key, name in found.items() if name}
+    return TableColumns(named, tuple(map(str, table.cells)), tuple(others))
 
 
 def candidates_of(
@@ -83,21 +89,21 @@ def candidates_of(
     counted = Counter(case for case in cases.values() if case is not None)
     splits: dict[str, set[str]] = {}
     for row in rows:
-        splits.setdefault(row.cells["subject"], set()).add(row.split)
+        splits.setdefault(row.subject, set()).add(row.split_of_table)
     _check_grades(rows)
     candidates, left_out = [], []
     for row in rows:
-        case, subject = cases[row.place], row.cells["subject"]
+        case, subject = cases[row.place], row.subject
         knee = "" if case is None else knee_name(case)
         try:
             if case is None:
-                raise ValueError(f"CMT-ID: expected oaizib_ and a number, got {row.cells['case']!r}")
+                raise ValueError(f"CMT-ID: expected oaizib_ and a number, got {row.get('case')!r}")
             if counted[case] > 1:
                 raise ValueError(
                     f"CMT-ID {knee} stands in {counted[case]} rows; which of them it is cannot be said"
                 )
             _check_subject(subject, splits[subject])
-            if row.split not in images.get(case, {}):
+            if row.split_of_table not in images.get(case, {}):
                 raise ValueError(_no_image(knee, row, images.get(case, {})))
             candidates.append(_candidate(knee, row, notes))
         except ValueError as error:
@@ -111,19 +117,19 @@ def candidates_of(
 
 
 def _case(row: Row) -> int | None:
-    match = _CASE.fullmatch(row.cells["case"])
+    match = _CASE.fullmatch(row.get("case"))
     return int(match[1]) if match else None
 
 
 def _check_grades(rows: list[Row]) -> None:
     """Refuse tables in which no grade can be read: the column holds something else."""
     problems = []
-    known = [row for row in rows if row.cells["kl"].lower() not in BLANK]
+    known = [row for row in rows if row.get("kl")]
     for row in known:
         try:
-            parse_grade(row.cells["kl"])
+            _ = row.kl
         except ValueError as error:
-            problems.append(f"{row.place}, column 'KLGrade': {error}")
+            problems.append(f"{row.place}, {error}")
     if problems and len(problems) == len(known):
         raise ValueError(f"{problems[0]}, and none of {len(known)} grades can be read")
 
@@ -137,54 +143,29 @@ def _check_subject(subject: str, splits: set[str]) -> None:
 
 def _no_image(knee: str, row: Row, elsewhere: Mapping[str, str]) -> str:
     if elsewhere:
-        return f"the table says {row.split}, the image is {', '.join(elsewhere.values())}"
-    folder = "imagesTr" if row.split == "train" else "imagesTs"
+        return f"the table says {row.split_of_table}, the image is {', '.join(elsewhere.values())}"
+    folder = "imagesTr" if row.split_of_table == "train" else "imagesTs"
     return f"there is no image {folder}/{knee}_0000.nii.gz"
 
 
 def _candidate(knee: str, row: Row, notes: list[str]) -> Candidate:
-    cells = row.cells
-    side = cells["side"].removesuffix(".0").lower()
-    if side not in _SIDES and side not in BLANK:
-        raise ValueError(f"KneeSide: expected 1 (right) or 2 (left), got {cells['side']!r}")
     try:
-        kl = parse_grade(cells["kl"])
+        side = row.side
     except ValueError as error:
-        raise ValueError(f"column 'KLGrade': {error}") from error
-    sex = cells.get("sex", "").removesuffix(".0").lower()
-    if sex not in _SEXES and sex not in BLANK:
-        notes.append(f"{row.place}: Gender {cells['sex']!r} is neither 1 (M) nor 2 (F), left empty")
-    covariates = {
-        "sex": _SEXES.get(sex, ""),
-        "age": _known(cells.get("age", "")),
-        "bmi": _bmi(cells.get("bmi", "")),
-    }
-    covariates["mr_barcode"] = _barcode(cells.get("mr_barcode", ""))
-    covariates["oai_path"] = cells.get("oai_path", "")
+        cell = row.get("side")
+        raise ValueError(f"KneeSide: expected 1 (right) or 2 (left), got {cell!r}") from error
+    kl, covariates = row.kl, row.covariates
+    if (sex := covariates["sex"]) not in ("", "M", "F"):
+        notes.append(f"{row.place}: Gender {sex!r} is neither 1 (M) nor 2 (F), left empty")
+        covariates["sex"] = ""
+    if re.fullmatch(r"0+(\.0*)?", covariates["bmi"]):  # written where it is missing
+        covariates["bmi"] = ""
+    covariates["mr_barcode"] = _barcode(covariates["mr_barcode"])
     return Candidate(
-        knee,
-        cells["subject"],
-        _SIDES.get(side, ""),
-        "V00",
-        Path(),
-        kl=kl,
-        split=row.split,
-        covariates=covariates,
+        knee, row.subject, side, "V00", Path(), kl=kl, split=row.split_of_table, covariates=covariates
     )
-
-
-def _known(cell: str) -> str:
-    return "" if cell.lower() in BLANK else cell
-
-
-def _bmi(cell: str) -> str:
-    """A body mass index; 0 means that it is missing."""
-    try:
-        return "" if float(cell) == 0 else _known(cell)
-    except ValueError:
-        return _known(cell)
 
 
 def _barcode(cell: str) -> str:
     """With the leading zero that a spreadsheet may have taken for part of a number."""
-    return cell.zfill(_BARCODE) if cell.isdecimal() and len(cell) == _BARCODE - 1 else _known(cell)
+    return cell.zfill(_BARCODE) if cell.isdecimal() and len(cell) == _BARCODE - 1 else cell
