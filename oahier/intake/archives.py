@@ -207,7 +207,7 @@ def _members(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, zipfi
         name = member.filename.replace("\\", "/")
         why = _unsafe(member, name)
         if not why and name in members:
-            why = "stands twice in it"
+            why = "occurs twice"
         if why:
             raise UnsafeArchive(f"{path}: the member {member.filename!r} {why}; nothing was extracted")
         if not name.endswith("/"):

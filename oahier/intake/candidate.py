@@ -41,7 +41,7 @@ class Candidate:
         split: train, val, test, or empty.
         covariates: further columns of the manifest.
         series: the DICOM series, if its folder holds others too; it is then written as NIfTI.
-        mask: how the label map becomes ours, if ids or geometry are others than ours.
+        mask: conversion of the label map, if its ids or geometry differ from this library's.
         source: where the image came from, if that is not ``mri`` (a member of an archive).
     """
 

@@ -14,7 +14,7 @@ from oahier.intake.candidate import Candidate
 from oahier.intake.journal import Record
 
 _FEW, _SHAPE = 12, 2
-"""Different values up to which a volume is no image; two are a shape, which somebody may learn from."""
+"""Different values up to which a volume is no image; two are a shape, which is allowed."""
 
 
 def examine(candidate: Candidate, destination: Path, convert: bool) -> Record:
@@ -80,7 +80,7 @@ def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list
 
 
 def _check_ids(path: Path, labels: np.ndarray) -> list[str]:
-    """Refuse ids that are not ours; what is only strange is a note."""
+    """Refuse ids that this library does not have; other findings are notes."""
     notes = []
     for finding in label_findings(path, labels):
         message = finding.message.replace(str(path), path.name)

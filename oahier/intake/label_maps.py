@@ -18,7 +18,7 @@ OAI_DESS_IDS: Mapping[int, int] = {1: 2, 2: 4, 3: 5, 4: 0, 5: 1, 6: 3, 7: 0, 8: 
 
 @dataclass(frozen=True)
 class LabelIds:
-    """A :data:`~oahier.intake.MaskStep` that gives labels our ids.
+    """A :data:`~oahier.intake.MaskStep` that maps labels to this library's ids.
 
     Args:
         ids: our id (0 background, 1 femur, 2 femoral cartilage, 3 tibia, 4 medial and 5 lateral tibial
@@ -28,7 +28,7 @@ class LabelIds:
             another grid is an error.
 
     Raises:
-        ValueError: an id that is not ours.
+        ValueError: an id that this library does not have.
 
     >>> LabelIds({1: 2, 2: 4, 3: 5})
     LabelIds(ids=((1, 2), (2, 4), (3, 5)), resample=False)

@@ -32,12 +32,12 @@ MANY_PLACES = 100_000
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Axes exchanged, then reversed: ``turned[i, j, k]`` has the axes ``order`` of the stored map.
+class Orientation:
+    """Axes exchanged, then reversed: ``reoriented[i, j, k]`` has the axes ``order`` of the stored map.
 
     >>> labels = np.arange(24).reshape(2, 3, 4)
-    >>> turn = Turn((2, 0, 1), (True, False, False))
-    >>> turn.apply(labels).shape, str(turn)
+    >>> orientation = Orientation((2, 0, 1), (True, False, False))
+    >>> orientation.apply(labels).shape, str(orientation)
     ((4, 2, 3), '-3 +1 +2')
     """
 
@@ -48,7 +48,7 @@ class Turn:
         """The map on the image's axes, as a view."""
         return labels.transpose(self.order)[tuple(slice(None, None, -1 if r else 1) for r in self.reversed)]
 
-    def places(
+    def indices(
         self, stored: Int[np.ndarray, "3 n"], shape: tuple[int, ...]
     ) -> tuple[Int[np.ndarray, " n"], ...]:
         """Indices on the image's axes, for an image of ``shape``, of voxels of the stored map."""
@@ -68,13 +68,13 @@ class Fit:
     """The orientation that was found, and how clearly.
 
     Args:
-        turn: how the axes of the map become those of the image.
+        orientation: how the axes of the map become those of the image.
         contrast: share of places where cartilage is brighter than the bone beneath it, 0.5 is chance.
         second: that share for the next best orientation, ``nan`` if there is no other.
         places: number of places.
     """
 
-    turn: Turn
+    orientation: Orientation
     contrast: float
     second: float
     places: int
@@ -84,15 +84,15 @@ class Fit:
         return f"cartilage brighter than bone at {self.contrast:.1%} of {self.places} places ({other})"
 
 
-def turns(stored: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Turn]:
+def orientations(stored: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Orientation]:
     """All ways to lay a map of the shape ``stored`` on an image of ``shape``, at most 48."""
     for order in permutations(range(3)):
         if tuple(stored[axis] for axis in order) == tuple(shape):
             for signs in product((False, True), repeat=3):
-                yield Turn(order, signs)  # type: ignore[arg-type]
+                yield Orientation(order, signs)  # type: ignore[arg-type]
 
 
-def find_turn(
+def find_orientation(
     name: str, labels: UInt8[np.ndarray, "a b c"], image: Shaped[np.ndarray, "i j k"], grid: Grid
 ) -> Fit:
     """Find how a map lies on the image.
@@ -107,14 +107,14 @@ def find_turn(
         UnreadableImage: the shapes do not fit, a bone or its cartilage is missing, no orientation fits, or
             several do.
     """
-    possible = list(turns(labels.shape, image.shape))
+    possible = list(orientations(labels.shape, image.shape))
     if not possible:
         raise UnreadableImage(
             f"{name}: expected the image's {_sizes(image.shape)} voxels in any order of axes, got "
             f"{_sizes(labels.shape)}; is it the map of another image?"
         )
     way = _way_up(name, labels)
-    upright = [turn for turn in possible if _is_upright(turn, way, grid)]
+    upright = [orientation for orientation in possible if _is_upright(orientation, way, grid)]
     if not upright:
         raise UnreadableImage(
             f"{name}: the femur lies above the tibia in no order of the axes that fits the image; is it the "
@@ -126,7 +126,10 @@ def find_turn(
             f"{name}: expected {FEW_PLACES} or more places where bone meets cartilage, got {bone.shape[1]}"
         )
     found = sorted(
-        ((contrast(image, turn, bone, cartilage), -number) for number, turn in enumerate(upright)),
+        (
+            (contrast(image, orientation, bone, cartilage), -number)
+            for number, orientation in enumerate(upright)
+        ),
         reverse=True,
     )
     best, number = found[0]
@@ -173,13 +176,13 @@ def interfaces(labels: UInt8[np.ndarray, "a b c"]) -> tuple[Int[np.ndarray, "3 n
 
 def contrast(
     image: Shaped[np.ndarray, "i j k"],
-    turn: Turn,
+    orientation: Orientation,
     bone: Int[np.ndarray, "3 n"],
     cartilage: Int[np.ndarray, "3 n"],
 ) -> float:
     """Share of places where cartilage is brighter than the bone beneath it; equal ones count half."""
-    lower = image[turn.places(bone, image.shape)].astype(np.float64)
-    upper = image[turn.places(cartilage, image.shape)].astype(np.float64)
+    lower = image[orientation.indices(bone, image.shape)].astype(np.float64)
+    upper = image[orientation.indices(cartilage, image.shape)].astype(np.float64)
     return float(np.mean((upper > lower) + 0.5 * (upper == lower)))
 
 
@@ -207,10 +210,10 @@ def _way_up(name: str, labels: UInt8[np.ndarray, "a b c"]) -> Float64[np.ndarray
     return way
 
 
-def _is_upright(turn: Turn, way: Float64[np.ndarray, "3"], grid: Grid) -> bool:
+def _is_upright(orientation: Orientation, way: Float64[np.ndarray, "3"], grid: Grid) -> bool:
     """True if the femur lies above the tibia, rather than beside or before it."""
-    turned = way[list(turn.order)] * np.where(turn.reversed, -1, 1)
-    millimetres = grid.affine[:3, :3] @ turned
+    reoriented = way[list(orientation.order)] * np.where(orientation.reversed, -1, 1)
+    millimetres = grid.affine[:3, :3] @ reoriented
     return bool(millimetres[2] > 0 and np.abs(millimetres).argmax() == 2)
 
 

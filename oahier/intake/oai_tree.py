@@ -35,7 +35,7 @@ class SeriesFolder:
         patient: PatientID.
         date: StudyDate, ``YYYYMMDD``.
         laterality: ``left``, ``right`` or empty, as the header says in its own fields, else in words.
-        fault: why its first files cannot be read, empty if they can.
+        fault: error of its first files, empty if they can be read.
         leaf: whether it holds files and nothing else, so that while it is unchanged nothing new is in it.
     """
 

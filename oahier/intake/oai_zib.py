@@ -45,10 +45,10 @@ def import_oai_zib(
 
     The maps carry no geometry. Each is put on the grid of its image by exchanging and reversing axes; which
     ones follows from the anatomy and from where cartilage is brighter than bone, and has to be clear. Their
-    one id of tibial cartilage is parted into medial (4) and lateral (5). What was found, and the share of the
-    map that lies in tissue, stands in ``import.json``; the maps are written to ``destination/cartilage``.
-    The image of a map is the one that ``doc/oai_mri_paths.txt`` names; without that file, the baseline DESS
-    series of the subject, if there is only one.
+    one id of tibial cartilage is split into medial (4) and lateral (5). The orientation found, and the share
+    of the map that lies in tissue, are recorded in ``import.json``; the maps are written to
+    ``destination/cartilage``. The image of a map is the one that ``doc/oai_mri_paths.txt`` names; without
+    that file, the baseline DESS series of the subject, if there is only one.
 
     Args:
         source: folder of the label maps as downloaded (with ``segmentation_masks`` in any depth).

@@ -22,7 +22,7 @@ _BARCODE = 12
 
 @dataclass(frozen=True)
 class Row(TableRow):
-    """One row of a table, and where it stands."""
+    """One row of a table, with the table and its split."""
 
     table: str
     split_of_table: str
@@ -99,9 +99,7 @@ def candidates_of(
             if case is None:
                 raise ValueError(f"CMT-ID: expected oaizib_ and a number, got {row.get('case')!r}")
             if counted[case] > 1:
-                raise ValueError(
-                    f"CMT-ID {knee} stands in {counted[case]} rows; which of them it is cannot be said"
-                )
+                raise ValueError(f"CMT-ID {knee} occurs in {counted[case]} rows; keep one")
             _check_subject(subject, splits[subject])
             if row.split_of_table not in images.get(case, {}):
                 raise ValueError(_no_image(knee, row, images.get(case, {})))
@@ -138,7 +136,7 @@ def _check_subject(subject: str, splits: set[str]) -> None:
     if not re.fullmatch(r"\d{7}", subject):
         raise ValueError(f"SubjectID: expected the 7 digits of the OAI, got {subject!r}")
     if len(splits) > 1:
-        raise ValueError(f"subject {subject} stands in both tables; training on it would spoil the test")
+        raise ValueError(f"subject {subject} is in both tables; a test subject must not be trained on")
 
 
 def _no_image(knee: str, row: Row, elsewhere: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ def read_pairs(option: str, given: Mapping[str, str] | str) -> dict[str, str]:
     """Pairs as a dictionary, whether they come as one or as text.
 
     Raises:
-        ValueError: a piece without ``=``, or a name that stands twice.
+        ValueError: a piece without ``=``, or a name that is given twice.
 
     >>> read_pairs("columns", "knee=ID, kl=KL grade")
     {'knee': 'ID', 'kl': 'KL grade'}
@@ -22,7 +22,7 @@ def read_pairs(option: str, given: Mapping[str, str] | str) -> dict[str, str]:
         if not equals or not name:
             raise ValueError(f"{option}: expected name=value pairs with commas between them, got {piece!r}")
         if name in pairs:
-            raise ValueError(f"{option}: {name!r} stands twice")
+            raise ValueError(f"{option}: {name!r} is given twice")
         pairs[name] = value
     return pairs
 

@@ -253,7 +253,7 @@ def _frame(path: Path, rows: Sequence[Sequence[str]]) -> pd.DataFrame:
     names = [name or f"column_{number}" for number, name in enumerate(names, start=1)]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
-        raise ValueError(f"{path}: column {doubled!r} stands {names.count(doubled)} times; keep one")
+        raise ValueError(f"{path}: column {doubled!r} occurs {names.count(doubled)} times; keep one")
     kept, index = [], []
     for number, row in enumerate(rows[first + 1 :], start=first + 2):
         cells = [cell.strip() for cell in row]

@@ -29,14 +29,14 @@ class TableColumns:
     covariates: tuple[str, ...]
 
     def check(self, name: str, what: str) -> None:
-        """Refuse a placeholder that is no column, neither by the table's name nor by ours."""
+        """Refuse a placeholder that names no column of the table or the manifest."""
         if name not in self.all and name not in self.named:
             raise ValueError(f"{what}: no column {name!r}; the columns are {', '.join(self.all)}")
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row; cells are found by the table's names and by ours, codes are replaced by what they mean."""
+    """One row; cells by the names of the table and of the manifest, with codes replaced by their values."""
 
     number: int
     cells: dict[str, str]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from oahier.images import Image, UnreadableImage, read_image
-from oahier.intake.mask_geometry import find_turn
+from oahier.intake.mask_geometry import find_orientation
 from oahier.intake.tibial_cartilage import part_tibial_cartilage
 
 LEAST_TISSUE = 0.95
@@ -44,8 +44,8 @@ class ZibMask:
                 f"cartilage, got {shown}"
             )
         stored = stored.astype(np.uint8)
-        fit = find_turn(str(path), stored, mri.data, mri.grid)
-        labels, parted = part_tibial_cartilage(str(path), fit.turn.apply(stored), self.side)
+        fit = find_orientation(str(path), stored, mri.data, mri.grid)
+        labels, parted = part_tibial_cartilage(str(path), fit.orientation.apply(stored), self.side)
         share = tissue_share(labels, mri)
         if share < LEAST_TISSUE:
             raise UnreadableImage(
@@ -53,7 +53,7 @@ class ZibMask:
                 "map of another image?"
             )
         return labels, [
-            f"axes of the map {fit.turn}: {fit}",
+            f"axes of the map {fit.orientation}: {fit}",
             parted,
             f"{share:.1%} of the map lies in tissue",
         ]

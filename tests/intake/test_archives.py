@@ -62,7 +62,7 @@ def test_doubled_members(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a/b", "1")
         archive.writestr("a/b", "2")
-    with pytest.raises(UnsafeArchive, match="'a/b' stands twice"):
+    with pytest.raises(UnsafeArchive, match="'a/b' occurs twice"):
         Archive(tmp_path / "a.zip")
 
 

@@ -10,7 +10,7 @@ import pytest
 from miniature.oai_zib import AS_PUBLISHED, knee, write_mask
 
 from oahier.images import Grid, Image, UnreadableImage, read_image, write_image
-from oahier.intake.mask_geometry import Turn, contrast, find_turn, interfaces, turns
+from oahier.intake.mask_geometry import Orientation, contrast, find_orientation, interfaces, orientations
 from oahier.intake.tibial_cartilage import part_tibial_cartilage
 from oahier.intake.zib_mask import ZibMask, tissue_share
 
@@ -32,7 +32,7 @@ def together(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == 5, 4, labels).astype(np.uint8)
 
 
-@pytest.mark.parametrize("turn", ALL, ids=lambda turn: str(Turn(*turn)))
+@pytest.mark.parametrize("turn", ALL, ids=lambda turn: str(Orientation(*turn)))
 def test_every_order_of_axes_is_found(phantom, mri: Image, turn, tmp_path: Path) -> None:
     path = write_mask(tmp_path / "9001104.segmentation_masks.mhd", phantom.label_map, turn)
     labels, notes = ZibMask("right")(path, mri)
@@ -70,19 +70,19 @@ def test_the_axes_of_the_image_do_not_matter(phantom, axes: str, tmp_path: Path)
 
 
 def test_odd_matrix_sizes_leave_fewer_orders() -> None:
-    assert len(list(turns((160, 384, 384), (160, 384, 384)))) == 16
-    assert len(list(turns((160, 384, 352), (352, 160, 384)))) == 8
-    assert len(list(turns((40, 40, 40), (40, 40, 40)))) == 48
-    assert not list(turns((159, 384, 384), (160, 384, 384)))
+    assert len(list(orientations((160, 384, 384), (160, 384, 384)))) == 16
+    assert len(list(orientations((160, 384, 352), (352, 160, 384)))) == 8
+    assert len(list(orientations((40, 40, 40), (40, 40, 40)))) == 48
+    assert not list(orientations((159, 384, 384), (160, 384, 384)))
 
 
 def test_turns_map_voxels_as_they_turn_arrays() -> None:
     labels = np.arange(24).reshape(2, 3, 4)
     for order, signs in ALL:
-        turn = Turn(order, signs)
+        turn = Orientation(order, signs)
         turned = turn.apply(labels)
         stored = np.array(np.nonzero(labels >= 0))
-        places = turn.places(stored, turned.shape)
+        places = turn.indices(stored, turned.shape)
         np.testing.assert_array_equal(turned[places], labels[tuple(stored)])
 
 
@@ -102,18 +102,18 @@ def test_the_map_of_another_knee_is_refused(mri: Image, number: int) -> None:
     other = together(knee(rng.uniform(0, 0.4), "left" if number % 2 else "right").label_map)
     other = np.roll(other, rng.integers(2, 5, 3) * rng.choice([-1, 1], 3), axis=(0, 1, 2))
     with pytest.raises(UnreadableImage, match=r"is it the map of another image\?|almost alike"):
-        find_turn("m", other, mri.data, mri.grid)
+        find_orientation("m", other, mri.data, mri.grid)
 
 
 def test_noise_and_symmetry_are_refused(phantom, mri: Image) -> None:
     labels = together(phantom.label_map)
     noise = np.random.default_rng(0).normal(size=labels.shape).astype(np.float32)
     with pytest.raises(UnreadableImage, match="it fits the image in no orientation: cartilage brighter than"):
-        find_turn("m", labels, noise, mri.grid)
+        find_orientation("m", labels, noise, mri.grid)
     twin = np.maximum(mri.data, mri.data[::-1])  # a knee that is its own mirror image
     both = np.where(labels > 0, labels, labels[::-1])
     with pytest.raises(UnreadableImage, match="two orientations fit the image almost alike"):
-        find_turn("m", both, twin, mri.grid)
+        find_orientation("m", both, twin, mri.grid)
 
 
 def test_maps_that_cannot_be_judged(phantom, mri: Image, tmp_path: Path) -> None:
@@ -121,17 +121,17 @@ def test_maps_that_cannot_be_judged(phantom, mri: Image, tmp_path: Path) -> None
     with pytest.raises(
         UnreadableImage, match=r"expected the image's 24x64x64 voxels in any order.*got 23x64x64"
     ):
-        find_turn("m", labels[1:], mri.data, mri.grid)
+        find_orientation("m", labels[1:], mri.data, mri.grid)
     with pytest.raises(UnreadableImage, match=r"no tibia \(id 3\) in it"):
-        find_turn("m", np.where(labels >= 3, 0, labels).astype(np.uint8), mri.data, mri.grid)
+        find_orientation("m", np.where(labels >= 3, 0, labels).astype(np.uint8), mri.data, mri.grid)
     with pytest.raises(
         UnreadableImage, match="expected 100 or more places where bone meets cartilage, got 0"
     ):
-        find_turn("m", np.where(labels % 2, labels, 0).astype(np.uint8), mri.data, mri.grid)
+        find_orientation("m", np.where(labels % 2, labels, 0).astype(np.uint8), mri.data, mri.grid)
     sideways = replace(mri, grid=Grid(mri.grid.shape, mri.grid.affine[:, [0, 2, 1, 3]]))
     lying = np.repeat(np.repeat(labels[:, :40], 2, axis=2), 2, axis=0)
     with pytest.raises(UnreadableImage, match="above the tibia in no order of the axes"):
-        find_turn("m", lying, np.zeros(lying.shape, np.float32), sideways.grid)
+        find_orientation("m", lying, np.zeros(lying.shape, np.float32), sideways.grid)
     write_mask(tmp_path / "m.mhd", phantom.label_map * 2)
     with pytest.raises(UnreadableImage, match=r"expected the ids 0 background, 1 femur.*got 0, 2, 4, 6, 8"):
         ZibMask("right")(tmp_path / "m.mhd", mri)
@@ -181,10 +181,10 @@ def test_real_mean_knee(shared_data: Path) -> None:
     """The mean of 103 DESS knees and its labels: all 16 orders are told apart, both plateaus exactly."""
     image = read_image(shared_data / "clair-template" / "template.nii.gz")
     true = read_image(shared_data / "clair-template" / "segmentation.nii.gz").data.astype(np.uint8)
-    for turn in turns(true.shape, true.shape):
+    for turn in orientations(true.shape, true.shape):
         stored = turn.apply(together(true))
-        fit = find_turn("m", stored, image.data, image.grid)
-        np.testing.assert_array_equal(fit.turn.apply(stored), together(true))
+        fit = find_orientation("m", stored, image.data, image.grid)
+        np.testing.assert_array_equal(fit.orientation.apply(stored), together(true))
         assert fit.contrast > 0.99
         assert fit.contrast - fit.second > 0.3
     np.testing.assert_array_equal(part_tibial_cartilage("m", together(true), "right")[0], true)
@@ -203,7 +203,9 @@ def test_real_cartilage_is_brighter_than_bone(shared_data: Path) -> None:
     labels[near & (k > top[:, :, None])] = 1
     labels[cartilage] = 2
     bone, inside = interfaces(labels)
-    shares = sorted(contrast(image.data, turn, bone, inside) for turn in turns(labels.shape, labels.shape))
-    assert shares[-1] == contrast(image.data, Turn((0, 1, 2), (False, False, False)), bone, inside)
+    shares = sorted(
+        contrast(image.data, turn, bone, inside) for turn in orientations(labels.shape, labels.shape)
+    )
+    assert shares[-1] == contrast(image.data, Orientation((0, 1, 2), (False, False, False)), bone, inside)
     assert shares[-1] > 0.95
     assert shares[-2] < 0.6

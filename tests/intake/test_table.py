@@ -248,7 +248,7 @@ def test_pairs() -> None:
     assert read_pairs("x", {"a": "b"}) == {"a": "b"}
     assert read_ids("x", {1: 2}) == {1: 2}
     assert read_ids("x", "") == {}
-    with pytest.raises(ValueError, match="x: 'a' stands twice"):
+    with pytest.raises(ValueError, match="x: 'a' is given twice"):
         read_pairs("x", "a=1,a=2")
 
 

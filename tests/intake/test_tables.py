@@ -71,7 +71,7 @@ def test_rows_keep_their_numbers(tmp_path: Path) -> None:
         (b"\n,,\n", "a.csv", "is empty"),
         ("a,b\n1,2\n3\n", "a.csv", "row 3: expected 2 cells as in the header, got 1"),
         ("a,b\n1,2,3\n", "a.csv", "row 2: expected 2 cells as in the header, got 3"),
-        ("a,a\n1,2\n", "a.csv", "column 'a' stands 2 times"),
+        ("a,a\n1,2\n", "a.csv", "column 'a' occurs 2 times"),
         ('a,b\n1,"2\n', "a.csv", "is no table separated by commas"),
         (b"a,b\n\x00\x01,2\n", "a.csv", "is not a text table: it holds bytes of value 0"),
         (b"\xff\xfea", "a.csv", "it starts as utf-16 text"),
