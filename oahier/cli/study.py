@@ -81,6 +81,7 @@ def _report_parser() -> ArgumentParser:
     parser.add_argument("folder", type=str, help="folder of the study")
     parser.add_argument("--resamples", type=int, default=10_000, help="bootstrap resamples")
     parser.add_argument("--seed", type=int, default=42, help="seed of the resampling")
+    parser.add_argument("--umap", action="store_true", help="draw UMAP of the embeddings as well")
     parser.add_argument("--correction", type=Literal["bh", "holm"], default="bh", help="of multiple testing")
     return parser
 
@@ -155,7 +156,7 @@ def _report(options: Any) -> int:
         raise PlanError(f"{options.folder}: no cell is finished; there is nothing to report")
     checked("--resamples", options.resamples, 1)
     write_tables(study, resamples=options.resamples, seed=options.seed, correction=options.correction)
-    page = write_report(study.folder)
+    page = write_report(study.folder, umap=options.umap)
     Console().print(f"{page}", soft_wrap=True, highlight=False)
     return 0 if _all_finished(study.cells) else 1
 

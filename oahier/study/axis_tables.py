@@ -31,6 +31,7 @@ class CellAxis:
         self.fit = fit_severity_axis(training.embedding, training.kl, training.oa, kind=kind)
         self.measures = axis_measures(self.fit, test.embedding, test.kl, test.oa)
         self.projection = self.fit.project(test.embedding).numpy().astype(np.float64)
+        self.standardised = self.fit.standardise(test.embedding)
         self.kl, self.oa = test.kl.numpy(), test.oa.numpy()
         self.knee, self.subject = test.knee, test.subject
 

@@ -28,8 +28,7 @@ class AxisPanel:
 
     Args:
         cell: its name.
-        condition: of the cell.
-        replicate: the level that repeats the condition, as ``seed 0``.
+        title: condition and replicate.
         style: how it is drawn.
         knees: ids.
         projection: coordinate along the axis.
@@ -38,18 +37,12 @@ class AxisPanel:
     """
 
     cell: str
-    condition: str
-    replicate: str
+    title: str
     style: Style
     knees: tuple[str, ...]
     projection: npt.NDArray[np.float64]
     grades: npt.NDArray[np.int64]
     summary: str
-
-    @property
-    def title(self) -> str:
-        """Condition and replicate."""
-        return ", ".join(part for part in (self.condition, self.replicate) if part)
 
 
 def axis_panels(contents: Contents) -> list[AxisPanel]:
@@ -65,25 +58,30 @@ def axis_panels(contents: Contents) -> list[AxisPanel]:
         table = _projected(cell) if table is None else table
         if table is None or not len(table):
             continue
-        replicate = contents.study.replicate
-        level = cell.factors.get(replicate)
         panels.append(
             AxisPanel(
-                cell.name, contents.condition(cell.factors), f"{replicate} {level}" if level else "",
-                contents.style(cell.factors), tuple(table["knee"]), table["projection"].to_numpy(dtype=float),
-                table["kl"].to_numpy(dtype=np.int64), _summary(contents.tables.get("axis"), cell.name),
+                cell.name, contents.title(cell), contents.style(cell.factors), tuple(table["knee"]),
+                table["projection"].to_numpy(dtype=float), table["kl"].to_numpy(dtype=np.int64),
+                _summary(contents.tables.get("axis"), cell.name),
             )
         )  # fmt: skip
     return panels
 
 
 def _projected(cell: Cell) -> pd.DataFrame | None:
-    files = [cell.folder / split / name for split in ("", "train") for name in _EMBEDDED]
-    if not all(path.is_file() for path in files):
+    axis = fitted_axis(cell)
+    if axis is None:
         return _from_table(cell.folder / "severity_axis.csv", "projection")
-    axis = CellAxis(Embedded(cell, "train"), Embedded(cell, "."), "pca")
     table = pd.DataFrame({"knee": axis.knee, "projection": axis.projection, "kl": axis.kl})
     return table.dropna(subset=["projection"])
+
+
+def fitted_axis(cell: Cell) -> CellAxis | None:
+    """The first principal component of a cell's training knees; ``None`` without embeddings."""
+    files = [cell.folder / split / name for split in ("", "train") for name in _EMBEDDED]
+    if not all(path.is_file() for path in files):
+        return None
+    return CellAxis(Embedded(cell, "train"), Embedded(cell, "."), "pca")
 
 
 def labels_by_knee(cell: Cell, split: str = "") -> dict[str, int]:

@@ -75,6 +75,12 @@ class Contents:
         parts = [self.group(factors), self.contrast(factors)]
         return ", ".join(part for part in parts if part) or "all"
 
+    def title(self, cell: Cell) -> str:
+        """The name of a cell: its condition and replicate."""
+        replicate = self.study.replicate
+        level = cell.factors.get(replicate)
+        return self.condition(cell.factors) + (f", {replicate} {level}" if level else "")
+
     def ordered(self, table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         """Rows in the order of the grid, other columns keeping theirs."""
         places = pd.DataFrame(index=table.index)

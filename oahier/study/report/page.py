@@ -10,6 +10,7 @@ from typing import Any
 
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.pages import render
+from oahier.study.report.axes import grade_name
 from oahier.study.report.contents import Contents
 from oahier.study.report.evidence import (
     axis_view,
@@ -17,6 +18,7 @@ from oahier.study.report.evidence import (
     saliency_summary,
     saliency_view,
 )
+from oahier.study.report.maps import grade_styles
 from oahier.study.report.names import level_name, method_name
 from oahier.study.report.panels import PredictionPanel, classes_of
 from oahier.study.report.references import Reference
@@ -102,6 +104,8 @@ def _context(material: Material) -> dict[str, Any]:
         "forest": material.drawn("comparisons"),
         "comparisons": comparison_view(contents, "comparisons"),
         "axis_charts": material.drawn("axis"),
+        "maps": material.drawn("umap"),
+        "grades": [(grade_name(grade), style.colour) for grade, style in grade_styles().items()],
         "axis_table": axis_view(contents, ["pca"]),
         "axis_all": axis_all,
         "axis_forest": material.drawn("axis_comparisons"),

@@ -17,6 +17,7 @@ from oahier.study.report.evidence import axis_view, comparison_view, saliency_vi
 from oahier.study.report.figures import axis_figure, confusion_figure, forest_figure
 from oahier.study.report.forest import ForestPanel, forest_panels
 from oahier.study.report.latex import latex_tables
+from oahier.study.report.maps import umap_figure
 from oahier.study.report.methods import methods
 from oahier.study.report.page import Material, page
 from oahier.study.report.panels import (
@@ -34,16 +35,17 @@ from oahier.study.report.views import View, cells_view, headline_views
 COMPARISONS = ("comparisons", "axis_comparisons", "saliency_comparisons")
 
 
-def write_report(folder: Path | str) -> Path:
+def write_report(folder: Path | str, *, umap: bool = False) -> Path:
     """Write the report of a study from its files.
 
     Makes ``report/index.html``, which opens without a network, ``report/tables`` (CSV and LaTeX),
-    ``report/figures`` (PNG and SVG) and ``report/methods.txt`` in the study's folder. Nothing is trained and
-    no statistic is computed: numbers are those of ``tables/*.csv``. What a study does not have is left out,
+    ``report/figures`` (PDF, SVG and PNG) and ``report/methods.txt`` in the study's folder. Nothing is
+    trained and no statistic is computed: numbers are those of ``tables/*.csv``. What a study does not have is left out,
     and the page says so. The same files give the same bytes.
 
     Args:
         folder: of the study; its tables are written by :func:`oahier.study.tables.write_tables`.
+        umap: draw the test knees of each cell by UMAP as well, which takes about a minute.
 
     Returns:
         The page.
@@ -55,7 +57,7 @@ def write_report(folder: Path | str) -> Path:
     contents = read_contents(Path(folder))
     target = contents.study.folder / "report"
     with _replaced(target) as work:
-        material = _material(contents)
+        material = _material(contents, umap=umap)
         _write_tables(contents, work / "tables")
         for figure in material.figures:
             for suffix, content in figure.files.items():
@@ -86,11 +88,15 @@ def _replaced(target: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _material(contents: Contents) -> Material:
+def _material(contents: Contents, *, umap: bool) -> Material:
     paragraphs, references = numbered(methods(contents))
+    maps = umap_figure(contents) if umap else None
     return Material(
         contents=contents,
-        figures=[drawn(*made) for made in _figures(contents)],
+        figures=[
+            *(drawn(*made) for made in _figures(contents)),
+            *([drawn("umap", "umap", maps)] if maps else []),
+        ],
         predictions=prediction_panels(contents),
         browser=browser(contents),
         paragraphs=paragraphs,

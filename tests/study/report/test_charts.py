@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from oahier.study.report import write
+from oahier.study.report import maps, write, write_report
 from oahier.study.report.contents import read_contents
 from oahier.study.report.svg import drawn
 
@@ -83,6 +83,30 @@ def test_nothing_covers_anything_else(study, small):
                 assert min(box.x0, box.y0) > -1, name
                 assert box.x1 < sheet.figure.bbox.x1 + 1, name
                 assert box.y1 < sheet.figure.bbox.y1 + 1, name
+
+
+def test_umap_is_drawn_on_request(small, monkeypatch):
+    """UMAP itself takes half a minute to import; its numbers are tested where it is called."""
+    drawn_from = []
+
+    def places(embeddings):
+        drawn_from.append(embeddings)
+        return embeddings[:, :2].float()
+
+    monkeypatch.setattr(maps, "umap_embedding", places)
+    folder = small()
+    page = write_report(folder)
+    assert "UMAP" not in page.read_text()
+    assert drawn_from == []
+    html = write_report(folder, umap=True).read_text()
+    assert [one.shape for one in drawn_from] == [(15, 8)] * 2
+    charts = [ElementTree.fromstring(text) for text in re.findall(r"<svg .*?</svg>", html, re.DOTALL)]
+    assert [len(notes(chart)) for chart in charts] == [15, 15]
+    assert {note.partition(", ")[2] for chart in charts for note in notes(chart)} == {
+        f"KL {k}" for k in range(5)
+    }
+    assert "ResNet3D, Dual, seed 0" in html
+    assert (page.parent / "figures" / "umap.pdf").is_file()
 
 
 def test_a_note_for_a_mark_that_is_not_drawn_is_an_error(study):
