@@ -28,7 +28,11 @@ def methods(cell: Cell) -> list[str]:
 def saliency(cell: Cell, method: str) -> pd.DataFrame:
     """Overlap metrics of every test knee, by knee."""
     path = cell.folder / "saliency" / f"{method}.csv"
-    return pd.read_csv(path, dtype={"knee": str, "subject": str}).set_index("knee")
+    table = pd.read_csv(path, dtype={"knee": str, "subject": str})
+    missing = [name for name in ("knee", "subject", "cartilage_share", *MEASURES) if name not in table]
+    if missing:
+        raise ValueError(f"{path}: expected a column {missing[0]!r}, got {list(table)}; run the cell again")
+    return table.set_index("knee")
 
 
 def saliency_rows(study: Study, resamples: int, seed: int) -> list[dict[str, Any]]:

@@ -172,6 +172,15 @@ def test_unfinished_cells_are_told_and_left_out(study: Path, tmp_path: Path) -> 
     assert content["factors"]["supervision"] == "dual"
 
 
+def test_a_saliency_table_without_a_column_is_named(study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(study, folder)
+    path = folder / "cells" / "dual_1" / "saliency" / "gradcam-kl.csv"
+    pd.read_csv(path).drop(columns="pointing").to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"dual_1.saliency.gradcam-kl.csv: expected a column 'pointing'"):
+        write_tables(read_study(folder), resamples=50)
+
+
 def test_the_same_tables_again(study: Path) -> None:
     before = {path.name: path.read_bytes() for path in (study / "tables").iterdir()}
     write_tables(read_study(study), resamples=300)

@@ -19,12 +19,12 @@ _FEWEST = 4
 
 
 def grade_styles() -> dict[int, Style]:
-    """A colour of each grade, from dark blue to yellow, and grey for knees without one."""
+    """A colour of each grade, from purple to yellow, and grey for knees without one."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     grades = range(DEFAULT_HIERARCHY.num_classes(FINE))
-    shades = colormaps["plasma"](np.linspace(0.1, 0.9, len(grades)))
+    shades = colormaps["plasma"](np.linspace(0.25, 0.88, len(grades)))
     return {grade: Style(to_hex(shade), "o") for grade, shade in zip(grades, shades, strict=True)} | {
         MISSING: NEUTRAL
     }

@@ -40,8 +40,8 @@ def write_report(folder: Path | str, *, umap: bool = False) -> Path:
 
     Makes ``report/index.html``, which opens without a network, ``report/tables`` (CSV and LaTeX),
     ``report/figures`` (PDF, SVG and PNG) and ``report/methods.txt`` in the study's folder. Nothing is
-    trained and no statistic is computed: numbers are those of ``tables/*.csv``. What a study does not have is left out,
-    and the page says so. The same files give the same bytes.
+    trained and no statistic is computed: numbers are those of ``tables/*.csv``. What a study does not have
+    is left out, and the page says so. The same files give the same bytes.
 
     Args:
         folder: of the study; its tables are written by :func:`oahier.study.tables.write_tables`.
