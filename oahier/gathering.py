@@ -66,10 +66,7 @@ class EpochTable:
 
 
 class EpochRecords:
-    """Keeps what each step yields per knee and joins it once, at the end of the epoch.
-
-    Adding costs one small copy on the device that holds the values; nothing is sent or synchronised
-    until :meth:`gather`.
+    """Keeps what each step yields per knee; nothing is sent between processes until :meth:`gather`.
 
     >>> records = EpochRecords()
     >>> records.add(knee=["b", "a"], subject=["2", "1"], severity=torch.tensor([3.0, 1.0]))
@@ -98,10 +95,9 @@ class EpochRecords:
         """Add a batch.
 
         Args:
-            knee: knee ids, one a row.
-            subject: subject ids, one a row.
-            columns: values whose first axis is the batch. Names that are no identifiers (``"kl/severity"``)
-                are passed with ``**{...}``.
+            knee: ids, one a row.
+            subject: ids, one a row.
+            columns: values whose first axis is the batch; pass names such as ``"kl/loss"`` by ``**{...}``.
 
         Raises:
             ValueError: a column has another number of rows, or the columns differ from those of the
@@ -137,8 +133,7 @@ class EpochRecords:
     def gather(self, trainer: L.Trainer | None = None) -> EpochTable:
         """Join the rows of all processes; a knee that came more than once counts once.
 
-        The distributed sampler repeats knees to give every process as many; their last record is kept.
-        The records stay until :meth:`clear`.
+        The distributed sampler repeats knees; their last record is kept. Records stay until :meth:`clear`.
 
         Args:
             trainer: asked for the number of processes. With more than one, **every** process must call
@@ -155,9 +150,8 @@ class EpochGathering:
     """The rows of the evaluation epoch that runs, shared by the model and all callbacks of a trainer.
 
     Whoever reads the epoch calls :meth:`start`, :meth:`add` and :meth:`table` from its own hooks; the first
-    caller does the work and the others get the same rows, so any subset of readers works alone. Columns
-    beside the common ones are added under the name of their owner, and travel between processes in the same
-    message. Get it with :func:`gathering_of`.
+    caller does the work, so any subset of readers works. Further columns are added under the name of their
+    owner, and travel between processes in the same message. Get it with :func:`gathering_of`.
     """
 
     def __init__(self) -> None:
@@ -200,10 +194,8 @@ class EpochGathering:
     def table(self, trainer: L.Trainer, owner: str = "", *, alone: bool = False) -> EpochTable:
         """The epoch's table, gathered at the first call; with several processes every one must call this.
 
-        Args:
-            trainer: asked for the number of processes.
-            owner: join the columns that it added; the table has the knees for which it did.
-            alone: leave the common columns out.
+        ``owner`` joins the columns that it added, for the knees for which it did; ``alone`` leaves the common
+        columns out.
         """
         if self._tables is None:
             self._tables = _gather({"": EpochRecords(), **self._records}, trainer)
