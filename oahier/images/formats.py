@@ -1,4 +1,4 @@
-"""Which reader reads which file."""
+"""Readers of image files by format."""
 
 from __future__ import annotations
 

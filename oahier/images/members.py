@@ -1,4 +1,4 @@
-"""Which files make an image: what has to be looked at to know that it is still the same one."""
+"""Files that make an image: all that has to be looked at to know that it is still the same one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What NRRD and MetaImage have in common: a header of text, and voxels behind it or in a file beside it."""
+"""Text headers of NRRD and MetaImage, with voxels behind them or in a file beside them."""
 
 from __future__ import annotations
 
