@@ -1,4 +1,4 @@
-"""Where a model looks, compared with where the cartilage is, each epoch."""
+"""Saliency of each epoch, compared with the cartilage."""
 
 from __future__ import annotations
 

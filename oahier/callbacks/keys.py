@@ -1,4 +1,4 @@
-"""Where a callback stands in a run: the stage, its folder, and the names under which values are logged."""
+"""Stage, folder and metric keys of a callback in a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data module is given: checks, and where its cache lies."""
+"""Checks of the data module's arguments, and the folder of its cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint records of the data that it was trained with, and whether other data fits it."""
+"""Record of the training data in a checkpoint, and its comparison with other data."""
 
 from __future__ import annotations
 

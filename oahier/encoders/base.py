@@ -1,4 +1,4 @@
-"""What an encoder is: maps with a spatial grid, then one vector."""
+"""Base class of encoders: feature maps with a spatial grid, then one vector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the voxels of an image lie."""
+"""Geometry of an image: shape and affine."""
 
 from __future__ import annotations
 

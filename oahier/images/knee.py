@@ -1,4 +1,4 @@
-"""What must hold inside the image files of a knee, and reading them once it does."""
+"""Checks of the image files of a knee, and reading them."""
 
 from __future__ import annotations
 

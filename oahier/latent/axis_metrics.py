@@ -1,4 +1,4 @@
-"""How ordered held-out knees lie along a severity axis."""
+"""Metrics of how held-out knees are ordered along a severity axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an embedding lies from those of training knees, and how often held-out knees lie as far."""
+"""Distance of an embedding to the training knees, and its conformal p value."""
 
 from __future__ import annotations
 

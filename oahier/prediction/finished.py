@@ -1,4 +1,4 @@
-"""What a finished knee leaves behind, so that the same knee is not computed again."""
+"""Records of finished knees, so that the same knee is not computed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to predict: image files, DICOM series and manifests, each scan with a name of its own."""
+"""Inputs of prediction: image files, DICOM series and manifests, each scan with a name of its own."""
 
 from __future__ import annotations
 

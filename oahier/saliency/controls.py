@@ -1,4 +1,4 @@
-"""What saliency overlap is worth by chance: other knees' masks, and a head with random weights.
+"""Controls of saliency overlap: other knees' masks, and a head with random weights.
 
 Overlap with cartilage has a floor that is not zero: cartilage lies in the middle of the volume, and so does
 most saliency. Two controls tell such agreement from looking at *this* knee's cartilage for a reason.

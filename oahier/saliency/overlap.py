@@ -1,4 +1,4 @@
-"""How well a saliency map agrees with a region, a batch of knees at once."""
+"""Overlap of saliency maps with a region, for a batch of knees at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a broken contract is reported."""
+"""Reports of a broken contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run looks like after every batch, in order to compare two runs bit by bit."""
+"""States of a run after every batch, for comparing two runs bit by bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn for one knee: a function of its seed alone, whoever applies it."""
+"""Random parameters of one knee's augmentation: a function of its seed alone."""
 
 from __future__ import annotations
 

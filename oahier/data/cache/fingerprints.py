@@ -1,4 +1,4 @@
-"""What is known of the source files, remembered by their size and time stamp."""
+"""Fingerprints of source files, remembered by size and time stamp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How evenly knees lie in the splits: what a split reached, and which classes it left out of a part."""
+"""Balance of grades and covariates over the splits, and classes that a split lacks."""
 
 from __future__ import annotations
 

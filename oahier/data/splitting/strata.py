@@ -1,4 +1,4 @@
-"""What a split balances: how many knees of each grade, and of each value of a covariate, a subject has."""
+"""Counts that a split balances: knees of each grade and covariate value, by subject."""
 
 from __future__ import annotations
 

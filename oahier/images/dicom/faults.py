@@ -1,4 +1,4 @@
-"""Why slices do not make one volume."""
+"""Reasons why slices do not make one volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a header, said without quoting it."""
+"""Errors in DICOM headers, described without quoting them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the headers of a DICOM file say of its slices, read without their pixels."""
+"""Headers of the slices of a DICOM file, read without the pixels."""
 
 from __future__ import annotations
 
