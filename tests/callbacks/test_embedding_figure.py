@@ -12,6 +12,7 @@ from oahier.testing.model import tiny_model, tiny_trainer
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of umap and numba
 def test_a_test_draws_the_knees_by_grade(tmp_path):
     batches = tiny_batches(6, 3, seed=1)
     trainer = tiny_trainer(tmp_path, callbacks=[EmbeddingFigure(neighbours=5)])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lightning as L
 import pytest
 
 import oahier as oh
+from oahier.latent import axis_kinds
+from oahier.metrics import registry
 
 KNEES = 20
 SHAPE = (24, 32, 32)
@@ -25,6 +29,13 @@ SHORT = {
     "enable_model_summary": False,
 }
 """What trainers get in place of what is asked for."""
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Axis kinds and metrics that a page registers are gone after the page."""
+    with patch.dict(axis_kinds.AXIS_KINDS), patch.dict(registry._registry):
+        yield
 
 
 @pytest.fixture(scope="session")
