@@ -40,7 +40,7 @@ def ordinal_metrics(probabilities: Any, labels: Any, severity: Any = None) -> di
         severity: ``(rows,)`` expected grade; computed from the probabilities when not given.
 
     Raises:
-        ValueError: see :meth:`Rows.of <oahier.metrics.Rows.of>`.
+        ValueError: see :meth:`~oahier.metrics.Rows.of`.
 
     >>> p = [[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.1, 0.6, 0.3]]
     >>> values = ordinal_metrics(p, [0, 1, 2, 2])
@@ -66,7 +66,7 @@ def binary_metrics(probability: Any, labels: Any) -> dict[str, float]:
         labels: ``(rows,)`` 0 or 1; rows with ``MISSING`` are left out.
 
     Raises:
-        ValueError: see :meth:`Rows.of <oahier.metrics.Rows.of>`.
+        ValueError: see :meth:`~oahier.metrics.Rows.of`.
 
     >>> values = binary_metrics([0.9, 0.6, 0.4, 0.1], [1, 0, 1, 0])
     >>> values["auc"], values["sensitivity"]
