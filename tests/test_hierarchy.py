@@ -129,6 +129,8 @@ def test_coarse_labels_commute() -> None:
         ({"kl": (0, 1)}, "expected a level coarser than 'kl'"),
         ({"oa": (0, 2)}, r"level 'oa': expected a class 0, 1, ... for each of the 2 classes .* got \(0, 2\)"),
         ({"oa": (0, 1), "x": (0, 0, 1)}, "level 'x': expected a class 0, 1, ... for each of the 2"),
+        ({"oa": (0, 0, 1), "x": (0, 1)}, "level 'x': expected a class 0, 1, ... for each of the 3"),
+        ({"a": (0, 0, 1, 1), "b": (1, 0, 1, 0)}, "'b' is not coarser than 'a': it splits class 0 of 'a'"),
         ({"a": (0, 0, 1, 1), "b": (0, 1, 1, 1)}, "'b' is not coarser than 'a': it splits class 0 of 'a'"),
     ],
 )

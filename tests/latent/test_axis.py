@@ -20,6 +20,7 @@ from oahier.latent import (
     fit_severity_axis,
     umap_embedding,
 )
+from oahier.latent.axis_kinds import named_direction
 from oahier.metrics.association import trend
 from oahier.types import MISSING
 
@@ -235,3 +236,14 @@ def test_the_discriminant_shrinks_as_ledoit_and_wolf_say():
 
     assert cosine("auto") == pytest.approx(1, abs=1e-6)
     assert cosine(0.9) < 0.999
+
+
+@pytest.mark.parametrize("kind", ["lda", "regression"])
+def test_knees_without_a_grade_do_not_move_a_supervised_direction(kind: str) -> None:
+    train, kl = knees(40)
+    standard, grades = train.double().numpy(), kl.numpy().copy()
+    grades[::4] = -1
+    direction = named_direction(kind)[1]
+    known = grades >= 0
+    assert known.sum() == 30
+    assert np.array_equal(direction(standard, grades), direction(standard[known], grades[known]))

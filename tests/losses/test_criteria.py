@@ -137,3 +137,12 @@ class Anything(CriterionHead):
 def test_a_criterion_is_asked_for() -> None:
     with pytest.raises(TypeError, match=r"Anything: criterion: expected an oahier.losses.Criterion, got"):
         Anything(torch.nn.CrossEntropyLoss())
+
+
+@pytest.mark.parametrize(("counts", "weight"), [((6, 2), 3.0), ((6, 0), 1.0), ((0, 2), 1.0)])
+def test_a_class_without_knees_leaves_the_positive_weight_at_one(
+    counts: tuple[int, int], weight: float
+) -> None:
+    criterion = BinaryCrossEntropy("balanced")
+    criterion.prepare(TrainingFacts({"oa": counts}, targets=("oa",)))
+    assert criterion.positive_weight.tolist() == [weight]

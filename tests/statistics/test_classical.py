@@ -263,3 +263,8 @@ def test_rows_of_a_family_are_adjusted_together() -> None:
     expected = adjust_p_values([row.p_value for row in rows], "bh")
     np.testing.assert_array_equal([row.p_adjusted for row in adjusted], expected)
     assert {row.correction for row in adjusted} == {"bh"}
+
+
+def test_without_discordant_knees_both_counts_are_zero() -> None:
+    result = mcnemar_from_counts(0, 0)
+    assert (result.p_value, result.mid_p_value, result.only_a, result.only_b) == (1.0, 1.0, 0, 0)
