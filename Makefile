@@ -4,6 +4,9 @@ VENV ?= .venv
 RUN ?= runs/demo
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
+# Processes that share the tests, file by file.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: help demo install test test-fast test-lowest lint docs clean
 
@@ -15,14 +18,14 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --folder $(RUN)
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 install: $(VENV)/.installed-dev
 
 # Tests that take under ten minutes together, for everyday work.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # The lowest versions that pyproject.toml allows, in an environment of their own, with the tests of the core.
 # Shapes are not checked, warnings of old packages are let be, and torch 2.6 cannot export a whole model.

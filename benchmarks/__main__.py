@@ -18,8 +18,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness import Comparison
+from benchmarks.heads import heads
 from benchmarks.importing import importing
 from benchmarks.loading import loading
+from benchmarks.methods import methods
 from benchmarks.report import terminal_table, write
 from benchmarks.saliency import saliency
 from benchmarks.scan import scan
@@ -30,7 +32,9 @@ from benchmarks.validation import validation
 BENCHMARKS: dict[str, Callable[[bool], list[Comparison]]] = {
     "import": importing,
     "training": training_step,
+    "heads": heads,
     "validation": validation,
+    "methods": methods,
     "saliency": saliency,
     "loading": loading,
     "scan": scan,

@@ -2,15 +2,18 @@
 
     python examples/cross_validate.py knees.csv --folder runs/folds --data.shape [80,128,128]
 
-Every knee is predicted once, by a model that never saw its subject. ``--covariate`` compares with a
-number that the manifest already holds, such as a measured joint gap. Further options go to ``oahier fit``.
-A fold that has its ``metrics.json`` is not run again.
+Every knee is predicted once, by a model that never saw its subject. Of a manifest with splits only the
+training knees are taken: ``oahier data doubt knees.csv runs/folds`` then names labels to read again, and
+those of validation and test stay out of it. ``--covariate`` compares with a number that the manifest already
+has, such as a measured joint gap. Further options go to ``oahier fit``. A finished fold is not run
+again, one that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,31 +22,46 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
+import oahier
 from oahier.cli import main
+from oahier.data import read_manifest
 from oahier.metrics import Rows, registered, weighted_auc
 from oahier.metrics.ranking import SEVERE_FROM_GRADE
 from oahier.statistics import summarise_rows
 from oahier.statistics.intervals import percentile_interval, subject_weights
 
-CONFIG = Path(__file__).parent / "configs" / "own_data.yaml"
+CONFIG = Path(oahier.__file__).parent / "configs" / "own_data.yaml"
 GRADES = [f"prob_kl_{grade}" for grade in range(5)]
 
 
+def without_splits(manifest: Path, folder: Path) -> Path:
+    """The manifest; of one with splits the training knees, written to ``training.csv`` without splits."""
+    read = read_manifest(manifest)
+    if not read.has_splits:
+        return manifest
+    training = read.subset("train")
+    print(f"{manifest} has splits: its {len(training)} training knees are cross-validated, of {len(read)}")
+    path = folder / "training.csv"
+    replace(training, table=training.table.assign(split="")).write(path)
+    return path
+
+
 def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> pd.DataFrame:
-    """Fit and test every fold that has not been; returns all test predictions."""
-    tables = []
+    """Fit and test every fold that has not been; returns all test predictions, with their fold."""
+    manifest, tables = without_splits(manifest, folder), []
     for fold in range(folds):
         run = folder / f"fold-{fold}"
         if not (run / "metrics.json").is_file():
             split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
             arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
             for words in (
-                ["fit", f"--config={CONFIG}", *arguments],
+                ["fit", f"--config={CONFIG}", *arguments, "--ckpt_path=last"],
                 ["test", f"--config={run / 'config.yaml'}"],
             ):
                 if main(words):
                     raise SystemExit(f"fold {fold}: `oahier {words[0]}` failed")
-        tables.append(pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str}))
+        predicted = pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str})
+        tables.append(predicted.assign(fold=fold))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -63,7 +81,7 @@ def report(predictions: pd.DataFrame, covariate: pd.Series | None) -> Table:
 
 def _metric_rows(table: Table, task: str, rows: Rows) -> None:
     chosen = [one for one in registered() if one.headline or one.name == "spearman"]
-    for row in summarise_rows([rows], chosen, resamples=2000, seed=0):
+    for row in summarise_rows([rows], chosen):
         _row(table, f"{task} {row.metric}", row.value, row.ci_low, row.ci_high, row.knees)
 
 

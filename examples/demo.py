@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import oahier
 from oahier.cli import main
 
-CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
+CONFIG = Path(oahier.__file__).parent / "configs" / "demo.yaml"
 
 
 def run(folder: Path, knees: int, options: list[str]) -> int:
@@ -24,6 +25,7 @@ def run(folder: Path, knees: int, options: list[str]) -> int:
             f"--trainer.default_root_dir={folder}",
             f"--trainer.logger.init_args.save_dir={folder}",
             f"--data.manifest={folder / 'phantoms' / 'manifest.csv'}",
+            "--overwrite",
             *options,
         ],
         ["test", f"--config={folder / 'config.yaml'}"],

@@ -32,7 +32,10 @@ from oahier.study.tables import write_tables
 
 AGREEMENTS = (1.0, 0.7, 0.4)
 MEASURES = ("severity", "grade", "axis")
-COLUMNS = ("difference", "ci_low", "ci_high", "p_value", "p_adjusted", "seeds", "n")
+COLUMNS = (
+    "difference", "ci_low", "ci_high", "p_value", "p_adjusted", "p_not_better", "verdict", "detectable",
+    "models_ci_low", "models_ci_high", "seeds", "n",
+)  # fmt: skip
 
 
 def reader(agreement: float) -> np.ndarray:
@@ -66,9 +69,7 @@ base:
       class_path: oahier.ResNet3D
       init_args: {{depth: 10, width: {arguments.width}, norm: batch}}
     optimizer: {{class_path: torch.optim.AdamW, init_args: {{lr: 0.001, weight_decay: 0.01}}}}
-    lr_scheduler:
-      class_path: torch.optim.lr_scheduler.CosineAnnealingLR
-      init_args: {{T_max: {arguments.epochs}}}
+    lr_scheduler: {{class_path: oahier.CosineSchedule}}
   data:
     manifest: phantoms/readers-{{agreement}}-{{seed}}.csv
     shape: {list(arguments.shape)}
@@ -110,8 +111,8 @@ def _absolute_spearman(scores: np.ndarray, labels: np.ndarray, weights: np.ndarr
     return np.abs(weighted_spearman(weights, scores, labels))
 
 
-def answer(folder: Path, resamples: int) -> pd.DataFrame:
-    """Paired differences Dual minus Single for each reader, subjects and seeds resampled."""
+def answer(folder: Path) -> pd.DataFrame:
+    """Paired differences Dual minus Single for each reader, over subjects and seeds (paired)."""
     study = read_study(folder / "study")
     truth = pd.read_csv(folder / "phantoms" / "manifest.csv").set_index("knee")
     recovered: dict[tuple[str, str], list[Recovered]] = {}
@@ -126,7 +127,7 @@ def answer(folder: Path, resamples: int) -> pd.DataFrame:
             for measure in MEASURES:
                 sides = (recovered[agreement, single], dual)
                 a, b = ([one.statistics[measure] for one in side] for side in sides)
-                found.append(paired_statistic(a, b, dual[0].subjects, metric=measure, resamples=resamples))
+                found.append(paired_statistic(a, b, dual[0].subjects, metric=measure, paired=True))
                 about.append({"agreement": float(agreement), "single": single})
     rows = [
         {
@@ -186,8 +187,8 @@ def main(arguments: argparse.Namespace) -> pd.DataFrame:
     executor = ProcessPool(arguments.workers) if arguments.workers > 1 else InProcess()
     for cell, outcome in run_study(plan(folder, arguments), folder / "study", executor):
         print(cell.name, outcome, cell.error, flush=True)
-    write_tables(read_study(folder / "study"), resamples=arguments.resamples)
-    table = answer(folder, arguments.resamples)
+    write_tables(read_study(folder / "study"))
+    table = answer(folder)
     write_atomically(folder / "answer.csv", table.to_csv(index=False, float_format="%.6g"))
     picture(table, folder / "answer.png")
     print(table.round(3).to_string(index=False))
@@ -207,7 +208,6 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--levels", type=int, default=3, help="readers, from the most reliable on")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--resamples", type=int, default=10_000)
     return parser.parse_args(words)
 
 

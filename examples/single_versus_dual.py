@@ -1,7 +1,7 @@
 """Single-OA, Single-KL and Dual supervision of one encoder, on the same knees.
 
-Probe heads read the embedding without teaching it, so all three models report the same measures and
-are chosen in the same way.
+The gradients of probe heads do not reach the encoder, so all three models report the same metrics and are
+chosen in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def heads(supervision: str) -> dict[str, oh.Head]:
 def main(
     folder: str = "runs/single-versus-dual", knees: int = 80, epochs: int = 8
 ) -> dict[str, dict[str, float]]:
-    """Train and test the three models; returns the test measures of each."""
+    """Train and test the three models; returns the test metrics of each."""
     manifest = oh.make_phantoms(f"{folder}/phantoms", knees=knees)
     results = {}
     for supervision in ("single-oa", "single-kl", "dual"):

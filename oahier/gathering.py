@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -157,6 +157,8 @@ class EpochGathering:
     def __init__(self) -> None:
         self.loaders: dict[str, Any] = {}
         """Loaders of the latest training, by split."""
+        self.calibrated: Callable[[EpochTable], EpochTable] | None = None  # before anybody reads it
+        self.decoded: Callable[[EpochTable], EpochTable] | None = None  # after that
         self._forget()
 
     def start(self, trainer: L.Trainer, reader: str) -> None:
@@ -199,9 +201,10 @@ class EpochGathering:
         """
         if self._tables is None:
             self._tables = _gather({"": EpochRecords(), **self._records}, trainer)
+            for revise in filter(None, (self.calibrated, self.decoded)):
+                self._tables[""] = revise(self._tables[""])
             self._records = {}
-        common = self._tables[""]
-        own = self._tables.get(owner, EpochTable([], [], {}))
+        common, own = self._tables[""], self._tables.get(owner, EpochTable([], [], {}))
         if alone or not owner:
             return own
         return common.join(own) if owner in self._tables else common
@@ -285,16 +288,13 @@ def _gather(records: Mapping[str, EpochRecords], trainer: L.Trainer | None) -> d
 
 def _join(everyone: Sequence[_Rows]) -> EpochTable:
     filled = [rows for rows in everyone if rows[0]]
-    if not filled:
-        return EpochTable([], [], {})
-    knee = [name for rows in filled for name in rows[0]]
-    subject = [name for rows in filled for name in rows[1]]
+    knee, subject = ([name for rows in filled for name in rows[side]] for side in (0, 1))
     last = {name: row for row, name in enumerate(knee)}
     rows = [last[name] for name in sorted(last)]
     order = np.asarray(rows)
     with torch.inference_mode(False):  # tests run in inference mode, but later analyses may differentiate
         columns = {
             name: torch.from_numpy(np.concatenate([rows[2][name] for rows in filled])[order])
-            for name in filled[0][2]
+            for name in (filled[0][2] if filled else ())
         }
     return EpochTable([knee[row] for row in rows], [subject[row] for row in rows], columns)

@@ -7,18 +7,19 @@ everything else asks :data:`DEFAULT_HIERARCHY`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from oahier.specs import Specified
 from oahier.types import KL_GRADES, MISSING
 
 
 @dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(Specified):
     """Levels of one label and the coarse class of every fine class.
 
     Args:
@@ -35,9 +36,11 @@ class Hierarchy:
     """
 
     finest: str
-    coarser: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    coarser: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        maps = {level: tuple(classes) for level, classes in self.coarser.items()}
+        object.__setattr__(self, "coarser", maps)
         if not self.coarser or self.finest in self.coarser:
             raise ValueError(
                 f"Hierarchy: expected a level coarser than {self.finest!r}, got {dict(self.coarser)}"
@@ -65,6 +68,24 @@ class Hierarchy:
         """The next coarser level; None for the coarsest one and for a name that is no level."""
         following = dict(zip(self.levels, self.levels[1:], strict=False))
         return following.get(level)
+
+    def above(self, fine: str, level: str | None = None) -> str:
+        """A level coarser than another: the one that is named, or the next.
+
+        Raises:
+            ValueError: there is none, or the named one is not coarser.
+
+        >>> DEFAULT_HIERARCHY.above("kl")
+        'oa'
+        """
+        self._from_finest(fine)
+        found = self.levels[self.levels.index(fine) + 1 :]
+        if not found or level not in (None, *found):
+            raise ValueError(
+                f"level: expected one coarser than {fine!r}, of {', '.join(found) or 'which there is none'}, "
+                f"got {level!r}; the levels, from fine to coarse, are {', '.join(self.levels)}"
+            )
+        return level or found[0]
 
     def is_level(self, target: str, num_classes: int) -> bool:
         """True where a head of that many classes on that target column is a level of this hierarchy.
@@ -115,17 +136,22 @@ class Hierarchy:
         >>> [round(value, 4) for value in p[0].tolist()]
         [0.3, 0.7]
         """
-        members = self._members(fine, coarse)
+        members = self.children(fine, coarse)
         return torch.stack([probabilities[:, children].sum(dim=1) for children in members], dim=1)
 
     def log_marginal(
         self, log_probabilities: Float[Tensor, "batch classes"], fine: str, coarse: str
     ) -> Float[Tensor, "batch coarse"]:
         """Logarithms of :meth:`marginal`, from logarithms."""
-        members = self._members(fine, coarse)
+        members = self.children(fine, coarse)
         return torch.stack([log_probabilities[:, children].logsumexp(dim=1) for children in members], dim=1)
 
-    def _members(self, fine: str, coarse: str) -> list[list[int]]:
+    def children(self, fine: str, coarse: str) -> list[list[int]]:
+        """The classes of the finer level below every class of the coarser one.
+
+        >>> DEFAULT_HIERARCHY.children("kl", "oa")
+        [[0, 1], [2, 3, 4]]
+        """
         parents = self.parents(fine, coarse)
         return [
             [child for child, parent in enumerate(parents) if parent == label]
@@ -188,27 +214,3 @@ def contradicts(oa: Int[Tensor, "..."], kl: Int[Tensor, "..."]) -> Tensor:
     [False, True, False, False]
     """
     return (oa != MISSING) & (kl != MISSING) & (oa != oa_from_kl(kl))
-
-
-def decisions_agree(
-    oa_probability: Float[Tensor, " batch"], kl_probabilities: Float[Tensor, "batch grades"]
-) -> Tensor:
-    """True where the OA decision (P >= 0.5) equals the one that the most probable KL grade implies.
-
-    >>> kl = torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0]])
-    >>> decisions_agree(torch.tensor([0.9, 0.9]), kl).tolist()
-    [True, False]
-    """
-    return (oa_probability >= 0.5) == (kl_probabilities.argmax(dim=1) >= OA_FROM_GRADE)
-
-
-def hierarchy_gap(
-    oa_probability: Float[Tensor, " batch"], kl_probabilities: Float[Tensor, "batch grades"]
-) -> Float[Tensor, " batch"]:
-    """Absolute difference between P(OA) and the OA probability implied by the grades.
-
-    >>> gap = hierarchy_gap(torch.tensor([0.9]), torch.tensor([[0.2, 0.2, 0.2, 0.2, 0.2]]))
-    >>> round(gap.item(), 4)
-    0.3
-    """
-    return (oa_probability - oa_probability_from_kl(kl_probabilities)).abs()

@@ -98,6 +98,8 @@ def _result_of(item: Item, future: Future[Result], name: Callable[[Item], object
         return future.result()
     except BrokenProcessPool:
         raise
+    except KeyboardInterrupt:  # of this process or of the other, whichever was first
+        raise KeyboardInterrupt from None
     except Exception as error:
         error.add_note(f"while a process worked on {name(item)}")
         raise

@@ -28,7 +28,6 @@ Split = Literal["train", "val", "test"]
 
 Volume = Float[Tensor, "batch 1 i j k"]
 LabelMap = Int[Tensor, "batch 1 i j k"]
-FeatureMap = Float[Tensor, "batch channels _ _ _"]
 Embedding = Float[Tensor, "batch features"]
 Logits = Float[Tensor, "batch logits"]
 Probabilities = Float[Tensor, "batch classes"]

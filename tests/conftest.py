@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes share the cores; before torch counts them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 

@@ -8,14 +8,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
+
+import oahier as oh
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.encoder_cost import counted
 from benchmarks.harness import Comparison, Cost, cost, in_turn
 
+QUICK = {"heads", "saliency", "statistics"}
+"""Benchmarks that take a few seconds at a tiny size; the others load rivals, fit, or start processes."""
 
-@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(BENCHMARKS)],
+)
 def test_benchmark_runs(name: str, tmp_path: Path) -> None:
     results = main(["--quick", "--only", name, "--out", str(tmp_path / "out.json")])
     written = json.loads((tmp_path / "out.json").read_text())
@@ -34,6 +44,15 @@ def test_rounds_alternate_after_a_warm_up() -> None:
 def test_cost_counts_processor_seconds() -> None:
     taken = cost(lambda: sum(range(300_000)))
     assert 0 < taken.cpu < 20 * taken.wall
+
+
+def test_work_of_an_encoder_is_counted_from_shapes() -> None:
+    encoder = oh.PlainEncoder(nn.Sequential(nn.Conv3d(1, 4, 3, padding=1, bias=False), nn.Sigmoid()))
+    count = counted(encoder, (8, 8, 8))
+    assert count.parameters == 4 * 27
+    assert count.operations == 2 * count.parameters * 8**3
+    assert count.kept == (1 + 4) * 8**3 * 4, "the volume and the map of the sigmoid, four bytes a voxel"
+    assert count.training(3) == 16 * count.parameters + 3 * count.kept
 
 
 def _comparison(*ratios: float, **arguments: object) -> Comparison:
@@ -55,7 +74,7 @@ def test_pooled_rounds_count_by_their_sums() -> None:
 
 
 def test_markdown_has_a_row_each(tmp_path: Path) -> None:
-    results = main(["--quick", "--only", "training", "--out", str(tmp_path / "out.md")])
+    results = main(["--quick", "--only", "saliency", "--out", str(tmp_path / "out.md")])
     lines = (tmp_path / "out.md").read_text().splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(results)
 

@@ -11,11 +11,10 @@ from oahier.hierarchy import (
     OA_FROM_GRADE,
     Hierarchy,
     contradicts,
-    decisions_agree,
-    hierarchy_gap,
     oa_from_kl,
     oa_probability_from_kl,
 )
+from oahier.metrics.coherence import LevelRows, agreement, probability_gap
 from oahier.types import KL_GRADES, MISSING
 
 labels = st.lists(st.integers(-1, 4), min_size=1, max_size=30)
@@ -65,17 +64,18 @@ def test_marginal_is_a_probability_and_complements(logits: list[list[float]]) ->
 @given(rows)
 def test_consistent_levels_have_no_gap(logits: list[list[float]]) -> None:
     probabilities = _probabilities(logits)
-    marginal = oa_probability_from_kl(probabilities)
-    assert hierarchy_gap(marginal, probabilities).max() == 0
-    np.testing.assert_allclose(
-        hierarchy_gap(1 - marginal, probabilities), (1 - 2 * marginal).abs(), atol=1e-12
-    )
+    marginal, each = oa_probability_from_kl(probabilities), np.eye(len(logits))
+    gap = probability_gap(each, LevelRows(marginal.numpy(), probabilities.numpy()))
+    np.testing.assert_allclose(gap, 0, atol=1e-12)
+    gap = probability_gap(each, LevelRows(1 - marginal.numpy(), probabilities.numpy()))
+    np.testing.assert_allclose(gap, (1 - 2 * marginal).abs(), atol=1e-12)
 
 
 @given(rows, st.floats(0, 1))
 def test_agreement_is_that_of_two_decisions(logits: list[list[float]], oa: float) -> None:
     probabilities = _probabilities(logits)
-    agree = decisions_agree(torch.full((len(logits),), oa, dtype=torch.float64), probabilities)
+    rows = LevelRows(np.full(len(logits), oa), probabilities.numpy())
+    agree = agreement(np.eye(len(logits)), rows)
     expected = [(oa >= 0.5) == (int(np.argmax(row)) >= 2) for row in probabilities.numpy()]
     assert agree.tolist() == expected
 

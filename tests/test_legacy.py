@@ -92,7 +92,7 @@ def test_study_makes_the_tables_that_it_made(study: Path) -> None:
     """Every cell, model and comparison is in them, and metrics of predictions have the values they had."""
     before = {path.stem: pd.read_csv(path) for path in (study / "tables").glob("*.csv")}
     shutil.rmtree(study / "tables")
-    write_tables(read_study(study), resamples=200)
+    write_tables(read_study(study))
     for name, keys in KEYS.items():
         after = pd.read_csv(study / "tables" / f"{name}.csv")
         both = before[name].merge(after, on=keys, suffixes=("_before", ""), how="left", validate="1:1")
@@ -103,7 +103,7 @@ def test_study_makes_the_tables_that_it_made(study: Path) -> None:
 
 
 def test_study_has_a_report(study: Path) -> None:
-    write_tables(read_study(study), resamples=200)
+    write_tables(read_study(study))
     assert write_report(study).is_file()
 
 

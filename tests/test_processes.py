@@ -101,4 +101,4 @@ def test_no_process_stays_behind(tmp_path: Path, sent: signal.Signals) -> None:
         time.sleep(0.05)  # until the test's timeout
     if sent == signal.SIGINT:
         assert len(list(folder.glob("*.interrupted"))) == 2  # and could clear up
-        assert errors.count("Traceback") == 1
+        assert errors.count("Traceback") == 1, errors

@@ -178,11 +178,11 @@ def test_other_classes_are_never_built(path: str, monkeypatch: pytest.MonkeyPatc
         build_factory({"class_path": path}, Encoder)
 
 
-def test_nested_parts_are_modules_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nested_parts_are_modules_or_specified_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess.Popen, "__init__", lambda *_, **__: pytest.fail("the constructor ran"))
     inner = {"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}}
     for nested in (inner, [inner], {"deep": [inner]}):
-        with pytest.raises(SpecError, match="expected a subclass of Module, got Popen"):
+        with pytest.raises(SpecError, match="expected a subclass of Module or Specified, got Popen"):
             build({"class_path": f"{__name__}.Module", "init_args": {"inner": nested}}, nn.Module)
 
 
@@ -260,3 +260,9 @@ def test_plain_values_describe_themselves(value: object) -> None:
 @given(st.text(), st.lists(st.text(min_size=1)))
 def test_nearest_never_fails(name: str, known: list[str]) -> None:
     assert isinstance(nearest(name, known), str)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_make_takes_the_class_itself() -> None:
+    with pytest.raises(TypeError, match=r"expected the class itself.*got 'torch.nn.PReLU'"):
+        make("torch.nn.PReLU", num_parameters=2)  # type: ignore[type-var]

@@ -39,7 +39,9 @@ def _fenced(match: re.Match[str]) -> str:
 
 def _link(target: str, short: bool, obj: griffe.Object) -> str:
     """A link where the target has a place on the site, its name otherwise."""
-    name = target.rpartition(".")[2] if short else target
+    title, _, target = target.rpartition(" <")
+    target = target.removesuffix(">")
+    name = title or (target.rpartition(".")[2] if short else target)
     scopes = [obj.path, obj.parent.path if obj.parent else "", obj.module.path]
     paths = [target, *(f"{scope}.{target}" for scope in scopes)]
     found = next(filter(None, (_canonical(path, obj) for path in paths)), target)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,10 @@ from oahier.audit.anatomy import anatomy_problems
 from oahier.audit.counts import default_covariates, file_tables, table_counts
 from oahier.audit.duplicates import duplicate_problems
 from oahier.audit.edges import edge_problems
-from oahier.audit.facts_store import FactStore, Files
+from oahier.audit.facts_store import FactStore
 from oahier.audit.outliers import outlier_problems
 from oahier.audit.page import page
+from oahier.audit.result import AuditResult, files_of
 from oahier.audit.subject_splits import subject_problems
 from oahier.data.arguments import cache_folder
 from oahier.data.manifest.columns import check_table, row_number
@@ -26,59 +25,11 @@ from oahier.data.manifest.manifest import Manifest, read_cells
 from oahier.data.splitting.balance import balance_of, class_column
 from oahier.files import write_atomically
 from oahier.hierarchy import FINE
-from oahier.problems import SEVERITIES, ManifestError, Problem, Severity
+from oahier.problems import SEVERITIES, ManifestError, Problem
 
 
-@dataclass(frozen=True, eq=False)
-class Audit:
-    """Result of an audit.
-
-    Args:
-        source: the manifest.
-        problems: findings, errors first, then by row.
-        tables: counts and ranges by name, see :func:`~oahier.audit.counts.table_counts` and
-            :func:`~oahier.audit.counts.file_tables`; none if the table could not be understood.
-        knees: the manifest's table with a column ``facts`` (a dictionary per knee, empty where the volume was
-            not read).
-        store: pictures of the knees; ``None`` if the files were not read.
-        covariates: columns that were counted by; each has a table of its name.
-    """
-
-    source: Path
-    problems: tuple[Problem, ...]
-    tables: Mapping[str, pd.DataFrame]
-    knees: pd.DataFrame
-    store: FactStore | None = None
-    covariates: Sequence[str] = ()
-
-    def of(self, severity: Severity) -> list[Problem]:
-        """Findings of one severity."""
-        return [problem for problem in self.problems if problem.severity == severity]
-
-    @property
-    def verdict(self) -> str:
-        """Numbers of findings in words, such as "2 errors, 1 warning"."""
-        counts = [(len(self.of(severity)), severity) for severity in SEVERITIES]
-        words = [f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts if count]
-        return ", ".join(words) or "no problems"
-
-    def to_json(self, path: str | Path) -> Path:
-        """Write findings, tables and facts of every knee.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        from oahier import __version__
-
-        content = {
-            "manifest": str(self.source),
-            "oahier": __version__,
-            "counts": {severity: len(self.of(severity)) for severity in SEVERITIES},
-            "problems": [asdict(problem) for problem in self.problems],
-            "tables": {name: table.to_dict("records") for name, table in self.tables.items()},
-            "knees": self.knees.to_dict("records"),
-        }
-        return write_atomically(Path(path), json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+class Audit(AuditResult):
+    """Result of an audit that can be written as a page."""
 
     def to_html(self, path: str | Path, *, megabytes: float = 12.0) -> Path:
         """Write a page that stands by itself: counts, findings, and pictures of flagged and other knees.
@@ -91,10 +42,6 @@ class Audit:
             OSError: the file cannot be written.
         """
         return write_atomically(Path(path), page(self, megabytes))
-
-    def files(self, position: int) -> Files | None:
-        """Files of the knee at a position, ``None`` without a volume."""
-        return _files(self.source.parent, self.knees.iloc[position])
 
 
 def audit_manifest(
@@ -162,7 +109,7 @@ def _split_problems(table: pd.DataFrame) -> Iterator[Problem]:
 
 
 def _read(table: pd.DataFrame, root: Path, store: FactStore, workers: int) -> tuple[pd.Series, list[Problem]]:
-    files = {index: _files(root, row) for index, row in table.iterrows()}
+    files = {index: files_of(root, row) for index, row in table.iterrows()}
     there = {index: known for index, known in files.items() if known is not None}
     facts: dict[Any, Any] = {}
     problems = []
@@ -182,15 +129,6 @@ def _column(table: pd.DataFrame, facts: Mapping[Any, Any]) -> pd.Series:
     return pd.Series(found, index=table.index, dtype=object)
 
 
-def _files(root: Path, row: pd.Series) -> Files | None:
-    """Files of a row that exist; what is missing has been said."""
-    mri = root / row["mri"] if row["mri"] else None
-    cartilage = root / row["cartilage"] if row["cartilage"] else None
-    if mri is None or not mri.exists():
-        return None
-    return mri, cartilage if cartilage is not None and cartilage.exists() else None
-
-
 def _hashes(facts: pd.Series, name: str) -> pd.Series:
     return facts.map(lambda known: known.get(name, ""))
 
@@ -198,13 +136,3 @@ def _hashes(facts: pd.Series, name: str) -> pd.Series:
 def _sorted(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     named = [problem if problem.kind else replace(problem, kind="table") for problem in problems]
     return tuple(sorted(named, key=lambda p: (SEVERITIES.index(p.severity), p.row or 0)))
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of numpy as Python's, NaN as nothing."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value

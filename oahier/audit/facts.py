@@ -13,11 +13,11 @@ from jaxtyping import Shaped, UInt8
 
 from oahier.audit.edges import edge_contrast
 from oahier.audit.thumbnail import knee_picture
-from oahier.images import Grid, orientation_doubt
+from oahier.images import Grid
 from oahier.images.knee import Finding, KneeImages, read_knee
 from oahier.types import CARTILAGE_LABELS
 
-VERSION = 2
+VERSION = 3
 """Raised when the same files give other facts."""
 
 _SAMPLE = 2_000_000
@@ -61,8 +61,7 @@ def examine(mri: Path, cartilage: Path | None) -> tuple[KneeFacts, bytes]:
             images, _ = read_knee(mri, None)  # only the label map is unusable
         if images is None:
             return KneeFacts(tuple(findings), {}), b""
-        if doubt := orientation_doubt(mri):
-            findings.append(Finding("mri", f"{mri}: {doubt}", "warning"))
+        findings += [Finding("mri", f"{mri}: {note}", "warning") for note in images.mri.notes]
         return KneeFacts(tuple(findings), measure(images)), knee_picture(images)
     except Exception as error:  # one file must not hide what is wrong with the others
         message = f"{mri}: cannot be examined: {type(error).__name__}: {error}"

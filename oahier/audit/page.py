@@ -6,20 +6,18 @@ import base64
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from oahier.audit.findings import LABEL_NAMES
+from oahier.audit.result import AuditResult
 from oahier.audit.thumbnail import COLOURS, SIDE
 from oahier.data.manifest.columns import row_number
 from oahier.hierarchy import FINE, head_label
 from oahier.pages import render
 from oahier.problems import SEVERITIES, Problem
 from oahier.types import MISSING
-
-if TYPE_CHECKING:
-    from oahier.audit.audit import Audit
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -52,7 +50,7 @@ _RANGES = {
 _TITLES = {"cohort": "Knees, subjects and sides", "grades": "Grades by split", **_RANGES}
 
 
-def page(audit: Audit, megabytes: float = 12.0) -> str:
+def page(audit: AuditResult, megabytes: float = 12.0) -> str:
     """The page as text; pictures of knees with findings first, then of a sample, up to a size."""
     cards, unseen = _cards(audit, megabytes)
     shown = audit.problems[:LISTED]
@@ -81,7 +79,7 @@ def page(audit: Audit, megabytes: float = 12.0) -> str:
     )
 
 
-def _cohort(audit: Audit) -> list[tuple[str, str]]:
+def _cohort(audit: AuditResult) -> list[tuple[str, str]]:
     """Numbers at the top of the page."""
     if "cohort" not in audit.tables:
         return []
@@ -144,7 +142,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _cards(audit: Audit, megabytes: float) -> tuple[list[dict[str, Any]], int]:
+def _cards(audit: AuditResult, megabytes: float) -> tuple[list[dict[str, Any]], int]:
     """Knees to show, and how many of those with findings did not fit."""
     if audit.store is None:
         return [], 0
@@ -172,7 +170,7 @@ def _cards(audit: Audit, megabytes: float) -> tuple[list[dict[str, Any]], int]:
     return cards, left_out
 
 
-def _card(audit: Audit, place: int, problems: list[Problem], picture: bytes) -> dict[str, Any]:
+def _card(audit: AuditResult, place: int, problems: list[Problem], picture: bytes) -> dict[str, Any]:
     row = audit.knees.iloc[place]
     words = [
         row["side"],

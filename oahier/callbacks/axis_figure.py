@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oahier.callbacks.figures import DOTS_PER_INCH, GREY, INK
+from oahier.hierarchy import FINE
+from oahier.pages.charts import DOTS_PER_INCH, GREY, INK
 from oahier.types import KL_GRADES, MISSING
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 KL_COLOURS = ("#0d0887", "#7e03a8", "#cc4778", "#f07f4f", "#f5b40e")
 """One colour a grade, from dark to light, the same in every figure; unknown grades are grey."""
+
+_LETTERS = 118
+"""Letters of the summary in a line."""
 
 
 def axis_figure(
@@ -32,19 +36,19 @@ def axis_figure(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.6, 3.9), dpi=DOTS_PER_INCH, facecolor="white")
-    figure.subplots_adjust(left=0.095, right=0.985, top=0.82, bottom=0.13, wspace=0.17)
+    figure = Figure(figsize=(8.6, 4.4), dpi=DOTS_PER_INCH, facecolor="white")
+    figure.subplots_adjust(left=0.095, right=0.985, top=0.78, bottom=0.12, wspace=0.17)
     rows, scatter = figure.subplots(1, 2, sharex=True)
     present = [grade for grade in (MISSING, *range(KL_GRADES)) if (kl == grade).any()]
-    _draw_rows(rows, plane[0], kl, present)
-    _draw_plane(scatter, plane, kl, present)
+    draw_rows(rows, plane[0], kl, present)
+    draw_plane(scatter, plane, kl, present)
     for axes in (rows, scatter):
         axes.set_xlabel("coordinate along the axis (severity increases to the right)", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9, colors=INK)
         axes.margins(x=0.06)
-    figure.suptitle(f"{title}, {len(kl)} knees", fontsize=10, y=0.975)
-    figure.text(0.5, 0.885, _summary(metrics), fontsize=8.5, ha="center", color=INK)
+    figure.suptitle(f"{title}, {len(kl)} knees", fontsize=10, y=0.98)
+    figure.text(0.5, 0.925, _summary(metrics), fontsize=8.5, ha="center", va="top", color=INK)
     return figure
 
 
@@ -72,7 +76,8 @@ def embedding_figure(points: npt.NDArray[Any], grades: npt.NDArray[Any], title: 
     return figure
 
 
-def _draw_rows(axes: Axes, along: npt.NDArray[Any], kl: npt.NDArray[Any], present: list[int]) -> None:
+def draw_rows(axes: Axes, along: npt.NDArray[Any], kl: npt.NDArray[Any], present: list[int]) -> None:
+    """Knees along the axis, a row a grade of ``present``, with the mean of each."""
     means = []
     for row, grade in enumerate(present):
         values = np.sort(along[kl == grade])
@@ -96,7 +101,8 @@ def _draw_rows(axes: Axes, along: npt.NDArray[Any], kl: npt.NDArray[Any], presen
         axes.legend(fontsize=8, frameon=False, loc="lower right")
 
 
-def _draw_plane(axes: Axes, plane: npt.NDArray[Any], kl: npt.NDArray[Any], present: list[int]) -> None:
+def draw_plane(axes: Axes, plane: npt.NDArray[Any], kl: npt.NDArray[Any], present: list[int]) -> None:
+    """Knees in the plane of the axis and the second component, with the centre of each grade."""
     for grade in present:
         points = plane[:, kl == grade]
         axes.scatter(
@@ -114,18 +120,35 @@ def _draw_plane(axes: Axes, plane: npt.NDArray[Any], kl: npt.NDArray[Any], prese
 
 
 def _summary(metrics: Mapping[str, float]) -> str:
+    """Metrics with their chance levels, in lines that fit the figure."""
     parts = {
         "|Spearman| with KL": "spearman_kl",
         "AUC of the OA probe": "probe_auc",
         "d' of neighbours": "separation",
-        "straightness": "straightness",
+        "straightness": "straightness_unbiased",
         "variance explained": "explained_variance",
     }
-    return "   ".join(
+    inside = f"_in_{FINE}"  # the mean over grades, of each covariate
+    parts |= {
+        f"Spearman with {name.removesuffix(inside).replace('_', ' ')} inside grades": name
+        for name in metrics
+        if name.endswith(inside)
+    }
+    known = {label: name for label, name in parts.items() if np.isfinite(metrics.get(name, np.nan))}
+    chance = {name: metrics.get(f"{name}_chance", np.nan) for name in known.values()}
+    said = [
         f"{label} {metrics[name]:.2f}"
-        for label, name in parts.items()
-        if np.isfinite(metrics.get(name, np.nan))
-    )
+        + (f" (chance {chance[name]:.2f})" if np.isfinite(chance[name]) else "")
+        for label, name in known.items()
+    ]
+    if np.isfinite(metrics.get("discernible", np.nan)):
+        low, high = metrics["discernible_low"], metrics["discernible_high"]
+        said.append(f"grades told apart {metrics['discernible']:.1f} [{low:.1f}, {high:.1f}]")
+    lines = [""]
+    for part in said:
+        fits = len(lines[-1]) + len(part) <= _LETTERS
+        lines[-1:] = [f"{lines[-1]}   {part}".strip()] if fits else [lines[-1], part]
+    return "\n".join(lines)
 
 
 def _colour(grade: int) -> str:

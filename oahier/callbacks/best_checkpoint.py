@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from typing import Any, Literal
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from typing_extensions import override
 
-from oahier.callbacks.keys import run_directory
+from oahier.callbacks.epoch_checkpoint import LastCheckpoint
 from oahier.keys import metric_key
 
 _log = logging.getLogger(__name__)
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt`` in the run's folder.
+class BestCheckpoint(LastCheckpoint):
+    """Keeps ``checkpoints/best.ckpt``, and ``last.ckpt`` and ``previous.ckpt`` of :class:`LastCheckpoint`.
 
     The best epoch is chosen on the validation split; the test split is not looked at. Of epochs with the same
     value, as kappa often has with few knees, the one with the lower ``val/loss`` is better, and then the
-    earlier one. An epoch in which the value is NaN is never the best. Running again in the same folder
-    replaces both files.
+    earlier one. An epoch in which the value is NaN is never the best.
 
     Args:
         monitor: logged value to choose by, e.g. ``"val/kl/qwk"`` or ``"val/loss"``.
@@ -35,24 +32,9 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, monitor: str = "val/kl/qwk", mode: Literal["min", "max"] = "max") -> None:
-        super().__init__(
-            monitor=monitor,
-            mode=mode,
-            filename="best",
-            save_last=True,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
+        super().__init__(monitor=monitor, mode=mode, filename="best", save_top_k=1)
         self._undefined: list[int] = []
         self._loss_of_best = math.nan
-
-    @override
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if self.dirpath is None:
-            self.dirpath = str(run_directory(trainer) / "checkpoints")
-        with warnings.catch_warnings():  # replacing both files is what this class is for
-            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-            super().setup(trainer, pl_module, stage)
 
     @override
     def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
@@ -67,10 +49,12 @@ class BestCheckpoint(ModelCheckpoint):
             better = float(current) == float(self.best_model_score) and loss < self._loss_of_best
         if better:
             self._loss_of_best = loss
+            self._before_saving(trainer)
         return better
 
     @override
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_fit_end(trainer, pl_module)
         if self._undefined and not self.best_model_path:
             raise ValueError(
                 f"{self._complaint(trainer, 'was NaN in every epoch, so that none is the best')}. The last "

@@ -11,9 +11,9 @@ import lightning as L
 import torch
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
 
 from oahier.gathering import EpochRecords, EpochTable, as_step_output, common_columns, gathering_of
+from oahier.modes import evaluating
 from oahier.types import Split
 
 
@@ -89,17 +89,13 @@ def _add(
 @contextmanager
 def _undisturbed(trainer: L.Trainer, pl_module: L.LightningModule, loader: Any) -> Iterator[None]:
     """Evaluation mode inside; modes, random states and the running stage as before afterwards."""
-    modes: dict[nn.Module, bool] = {module: module.training for module in pl_module.modules()}
     stage, generator = trainer.state.stage, getattr(loader, "generator", None)
     order = None if generator is None else generator.get_state()
-    pl_module.eval()
     trainer.state.stage = RunningStage.PREDICTING
     try:
-        with isolate_rng():
+        with evaluating(pl_module), isolate_rng():
             yield
     finally:
         trainer.state.stage = stage
         if generator is not None:
             generator.set_state(order)
-        for module, training in modes.items():
-            module.training = training

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oahier.metrics import Reliability
+from oahier.pages.charts import DOTS_PER_INCH, GREY, INK
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, GREY, BLUE, ORANGE = "#222222", "#8a8a8a", "#2166ac", "#d6604d"
-DOTS_PER_INCH = 150
+BLUE, ORANGE = "#2166ac", "#d6604d"
 
 
 def confusion_picture(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
-from oahier.files import write_atomically
+from oahier.files import write_atomically, write_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,28 +27,6 @@ def knee_file(knee: str) -> str:
     '9001%2Fleft'
     """
     return quote(knee, safe="")
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    """Write a CSV file. ``None`` and NaN become empty cells; floats keep nine digits (all of float32).
-
-    Raises:
-        ValueError: a row has another number of cells than there are columns.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        if len(row) != len(columns):
-            raise ValueError(f"{path}: expected {len(columns)} cells a row, got {len(row)} in {row}")
-        writer.writerow([_cell(value) for value in row])
-    return write_atomically(path, text.getvalue())
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, (float, np.floating)):
-        return "" if math.isnan(value) else f"{value:.9g}"
-    return "" if value is None else value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
 import lightning as L
@@ -15,16 +14,14 @@ from torch import Tensor
 from oahier.callbacks.figures import confusion_picture, reliability_picture
 from oahier.callbacks.keys import Stage
 from oahier.gathering import EpochTable
-from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, head_label, oa_from_kl, oa_probability_from_kl
+from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE, Hierarchy, head_label
 from oahier.metrics import LevelRows, Metric, Rows, evaluate, reliability
 from oahier.statistics import summarise_rows
-from oahier.types import KL_GRADES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 T = TypeVar("T")
-INTERVAL_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,9 @@ class HeadTable:
     severity: Tensor
     labels: Tensor
     """``(knees,)``, ``MISSING`` where unknown."""
+    predicted: Tensor | None = None
+    """``(knees,)`` decisions, where they are not those of :func:`oahier.metrics.decisions`."""
+    hierarchy: Hierarchy = DEFAULT_HIERARCHY
 
     @cached_property
     def rows(self) -> Rows:
@@ -49,32 +49,44 @@ class HeadTable:
             ValueError: labels or probabilities that are none; the message names the head.
         """
         try:
-            return Rows.of(self.probabilities, self.labels, severity=self.severity, subject=self.subject)
+            return Rows.of(
+                self.probabilities, self.labels, severity=self.severity, predicted=self.predicted,
+                subject=self.subject,
+            )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"head {self.name!r}: {error}") from None
 
     @property
-    def fine(self) -> bool:
-        """True if the classes are the grades of the hierarchy, from which the coarse level follows."""
-        return self.target == FINE and self.rows.classes == KL_GRADES
+    def coarser(self) -> tuple[str, ...]:
+        """Levels that follow from the classes of this head."""
+        levels = self.hierarchy.levels
+        if not self.hierarchy.is_level(self.target, self.rows.classes):
+            return ()
+        return levels[levels.index(self.target) + 1 :]
 
     @cached_property
-    def implied(self) -> Rows:
-        """The coarse level as the grades imply it."""
-        p = oa_probability_from_kl(self.probabilities.double())
-        return Rows.of(p, oa_from_kl(self.labels), subject=self.subject)
+    def implied(self) -> dict[str, Rows]:
+        """The coarser levels as this one implies them."""
+        return {level: self._implied(level) for level in self.coarser}
+
+    def _implied(self, level: str) -> Rows:
+        p = self.hierarchy.marginal(self.probabilities.double(), self.target, level)
+        labels = self.hierarchy.coarsen(self.labels, self.target, level)
+        return Rows.of(p[:, 1] if p.shape[1] == 2 else p, labels, subject=self.subject)
 
     def metrics(self, chosen: Sequence[Metric]) -> dict[str, float]:
         """The value of every metric of the head, and the number of labelled knees."""
         values = evaluate(self.rows, chosen)
-        if self.fine:
-            values |= _prefixed(evaluate(self.implied, chosen))
+        for level, rows in self.implied.items():
+            values |= _prefixed(level, evaluate(rows, chosen))
         return values | {"knees": float(len(self.rows))}
 
     def intervals(self, chosen: Sequence[Metric]) -> dict[str, tuple[float, float]]:
-        """95 % intervals of the headline metrics; none where there is nothing to resample."""
+        """95 % intervals of the headline metrics; none with one subject."""
         values = _intervals(self.rows, chosen)
-        return values | _prefixed(_intervals(self.implied, chosen)) if self.fine else values
+        for level, rows in self.implied.items():
+            values |= _prefixed(level, _intervals(rows, chosen))
+        return values
 
     def describe(self) -> str:
         """How many knees have which label, or that the model diverged."""
@@ -87,7 +99,8 @@ class HeadTable:
     def pictures(self, stage: Stage) -> dict[str, Figure]:
         """Confusion matrix and reliability curve; none without labelled knees or after divergence."""
         known = self.probabilities.isfinite().all(dim=1)
-        rows = Rows.of(self.probabilities[known], self.labels[known])
+        predicted = None if self.predicted is None else self.predicted[known]
+        rows = Rows.of(self.probabilities[known], self.labels[known], predicted=predicted)
         if not len(rows):
             return {}
         split = {"val": "validation"}.get(stage, stage)
@@ -101,7 +114,7 @@ class HeadTable:
         else:
             note = f"expected calibration error {value:.3f}"
             labels = ("probability of the predicted grade", "share predicted right")
-        boundary = OA_FROM_GRADE if self.fine else None
+        boundary = self.hierarchy.threshold(self.target, self.coarser[-1]) if self.coarser else None
         return {
             "confusion_matrix": confusion_picture(rows.confusion.sample, names, title, boundary),
             "reliability": reliability_picture(reliability(rows), title, labels, note),
@@ -130,6 +143,8 @@ def head_tables(pl_module: L.LightningModule, table: EpochTable) -> list[HeadTab
             probabilities=table[f"{name}/probabilities"],
             severity=table[f"{name}/severity"],
             labels=table[f"{name}/labels"],
+            predicted=table.columns.get(f"{name}/predicted"),
+            hierarchy=getattr(pl_module, "hierarchy", DEFAULT_HIERARCHY),
         )
         for name in names
     ]
@@ -147,8 +162,7 @@ def hierarchy_groups(heads: list[HeadTable], chosen: Iterable[Metric]) -> dict[s
     Raises:
         ValueError: a head has the name of such a group.
     """
-    coarse = [head for head in heads if head.target == COARSE and head.rows.binary]
-    pairs = list(product(coarse, (head for head in heads if head.fine)))
+    pairs = [(coarse, fine) for coarse in heads for fine in heads if _is_above(coarse, fine)]
     names = ["hierarchy"] if len(pairs) == 1 else [f"hierarchy_{a.name}_{b.name}" for a, b in pairs]
     taken = [name for name in names if name in {head.name for head in heads}]
     if taken:
@@ -158,16 +172,25 @@ def hierarchy_groups(heads: list[HeadTable], chosen: Iterable[Metric]) -> dict[s
     fitting = [metric for metric in chosen if metric.kind == "hierarchy"]
     groups = {}
     for name, (one, other) in zip(names, pairs, strict=True):
-        rows = LevelRows(one.probabilities[:, 1].double().numpy(), other.probabilities.double().numpy())
+        coarse = one.probabilities.double().numpy()
+        rows = LevelRows(
+            coarse[:, 1] if one.rows.binary else coarse,
+            other.probabilities.double().numpy(),
+            other.hierarchy.parents(other.target, one.target),
+        )
         groups[name] = {metric.name: metric.value(rows) for metric in fitting}
     return groups
 
 
+def _is_above(coarse: HeadTable, fine: HeadTable) -> bool:
+    return coarse.target in fine.coarser and fine.hierarchy.is_level(coarse.target, coarse.rows.classes)
+
+
 def _intervals(rows: Rows, chosen: Sequence[Metric]) -> dict[str, tuple[float, float]]:
     headline = [metric for metric in chosen if metric.headline] if rows.defined else []
-    found = summarise_rows([rows], headline, resamples=INTERVAL_RESAMPLES, seed=0)
+    found = summarise_rows([rows], headline)
     return {row.metric: (row.ci_low, row.ci_high) for row in found}
 
 
-def _prefixed(values: Mapping[str, T]) -> dict[str, T]:
-    return {f"{COARSE}_{name}": value for name, value in values.items()}
+def _prefixed(level: str, values: Mapping[str, T]) -> dict[str, T]:
+    return {f"{level}_{name}": value for name, value in values.items()}

@@ -13,16 +13,20 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from oahier.callbacks.files import write_figure, write_json
+from oahier.callbacks.grade_decoding import rule_of
 from oahier.callbacks.head_predictions import HeadTable, head_tables, hierarchy_groups
 from oahier.callbacks.keys import Stage, metric_key, stage_directory
 from oahier.callbacks.loggers import log_picture
 from oahier.callbacks.step_recorder import StepRecorder
-from oahier.gathering import EpochTable
+from oahier.gathering import EpochTable, gathering_of
 from oahier.metrics import Metric
 from oahier.metrics.registry import with_metrics
 from oahier.model.checkpoints import checkpoint_hash
 
 _log = logging.getLogger("oahier.ordinal_metrics")
+
+_IN_THE_BAR = ("/qwk", "/auc")
+"""Ends of the keys of validation that progress bars show."""
 
 
 class OrdinalMetrics(StepRecorder):
@@ -60,7 +64,7 @@ class OrdinalMetrics(StepRecorder):
         self._metrics = with_metrics(metrics)
         self._heads: list[HeadTable] = []
         self._undrawn = False
-        self._knees = 0
+        self._counts = {"knees": 0, "subjects": 0}
         self._checkpoint: dict[str, str] | None = None
         self._told: dict[str, str] = {}
 
@@ -70,7 +74,8 @@ class OrdinalMetrics(StepRecorder):
     ) -> None:
         if stage == "predict":
             return
-        self._heads, self._knees = head_tables(pl_module, table), len(table)
+        self._heads = head_tables(pl_module, table)
+        self._counts = {"knees": len(table), "subjects": len(set(table.subject))}
         groups = {head.name: head.metrics(self._metrics) for head in self._heads}
         groups |= hierarchy_groups(self._heads, self._metrics)
         values = {
@@ -78,7 +83,12 @@ class OrdinalMetrics(StepRecorder):
             for group, found in groups.items()
             for name, value in found.items()
         }
-        pl_module.log_dict(values, sync_dist=trainer.world_size > 1, batch_size=1)
+        shown = {
+            key for key in values if stage == "val" and key.count("/") == 2 and key.endswith(_IN_THE_BAR)
+        }
+        for bar in (False, True):
+            logged = {key: value for key, value in values.items() if (key in shown) is bar}
+            pl_module.log_dict(logged, sync_dist=trainer.world_size > 1, batch_size=1, prog_bar=bar)
         if trainer.is_global_zero:
             for head in self._heads:
                 self._tell_undefined(metric_key(stage, head.name), head, groups[head.name])
@@ -130,13 +140,17 @@ class OrdinalMetrics(StepRecorder):
             "stage": stage,
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
-            "knees": self._knees,
+            **self._counts,
             "metrics": {
                 name: float(value) for name, value in sorted(logged.items()) if name.startswith(f"{stage}/")
             },
         }
         if trainer.state.fn != TrainerFn.FITTING:
             content["checkpoint"] = self._checkpoint
+            decided = getattr(gathering_of(trainer).calibrated, "decided", [])
+            content |= {"decisions": decided} if decided else {}
+            if any(head.probabilities.shape[1] > 2 for head in self._heads):
+                content["decoding"] = rule_of(trainer).describe()
             content["intervals"] = {
                 metric_key(stage, head.name, name): interval
                 for head in self._heads

@@ -10,10 +10,11 @@ import numpy as np
 from typing_extensions import override
 
 from oahier.callbacks.files import write_arrays, write_rows
+from oahier.callbacks.grade_decoding import rule_of
 from oahier.callbacks.keys import Stage, stage_directory
 from oahier.callbacks.step_recorder import StepRecorder
 from oahier.gathering import EpochTable
-from oahier.metrics import decisions
+from oahier.metrics import Decoding, MostProbable, decisions
 from oahier.statistics.columns import probability_columns, require_own_columns
 from oahier.types import MISSING
 
@@ -23,7 +24,9 @@ class PredictionWriter(StepRecorder):
 
     ``predictions.csv`` has ``knee, subject``, then for each head its label (``label_kl``, ``label_oa``; empty
     where unknown), its probabilities (``prob_oa``; ``prob_kl_0 ... prob_kl_4``), its decision (``pred_kl``,
-    the most probable grade; ``pred_oa``, P >= 0.5; empty after a diverged step) and, for grades,
+    the grade by the rule in ``decoding_kl``, see :class:`~oahier.callbacks.GradeDecoding`; ``pred_oa``,
+    P >= 0.5 or a threshold that
+    :class:`~oahier.callbacks.DecisionCalibration` chose; empty after a diverged step) and, for grades,
     ``severity_kl``, the expected grade. Columns carry the names of the heads. ``embeddings.npz`` holds
     ``knee`` and ``embedding``, float32 ``(knees, features)``, and loads without pickle.
 
@@ -40,19 +43,19 @@ class PredictionWriter(StepRecorder):
         self, trainer: L.Trainer, pl_module: L.LightningModule, stage: Stage, table: EpochTable
     ) -> None:
         if trainer.is_global_zero and len(table):
-            write_predictions(stage_directory(trainer, stage), table)
+            write_predictions(stage_directory(trainer, stage), table, rule_of(trainer))
 
 
-def write_predictions(folder: Path, table: EpochTable) -> None:
-    """Write ``predictions.csv`` and ``embeddings.npz`` of an epoch into a folder."""
-    columns = prediction_columns(table)
+def write_predictions(folder: Path, table: EpochTable, decoding: Decoding | None = None) -> None:
+    """Write ``predictions.csv`` and ``embeddings.npz`` of an epoch, whose grades have a rule."""
+    columns = prediction_columns(table, decoding)
     write_rows(folder / "predictions.csv", list(columns), list(zip(*columns.values(), strict=True)))
     embedding = table["embedding"].float().numpy()
     write_arrays(folder / "embeddings.npz", knee=np.array(table.knee, dtype=np.str_), embedding=embedding)
 
 
-def prediction_columns(table: EpochTable) -> dict[str, Sequence[object]]:
-    """The columns of ``predictions.csv`` by name.
+def prediction_columns(table: EpochTable, decoding: Decoding | None = None) -> dict[str, Sequence[object]]:
+    """The columns of ``predictions.csv`` by name; ``decoding`` is the rule that the grades have.
 
     Raises:
         ValueError: two heads need a column of one name, as ``kl`` (grade 2) and ``kl_2`` (two classes) do.
@@ -72,9 +75,13 @@ def prediction_columns(table: EpochTable) -> dict[str, Sequence[object]]:
     for head in [*binary, *graded]:
         columns |= dict(zip(names[head], probabilities[head].T[-len(names[head]) :].tolist(), strict=True))
     for head in [*graded, *binary]:
-        columns[f"pred_{head}"] = _known(decisions(probabilities[head]).tolist())
+        decided = f"{head}/predicted"
+        found = table[decided].numpy() if decided in table else decisions(probabilities[head])
+        columns[f"pred_{head}"] = _known(found.tolist())
         if head in graded:
             columns[f"severity_{head}"] = table[f"{head}/severity"].tolist()
+    rule = (decoding or MostProbable()).name
+    columns |= {f"decoding_{head}": [rule] * len(table) for head in graded}
     return columns
 
 

@@ -22,7 +22,7 @@ KEPT_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Region:
-    """What is known of a knee's mask on one grid of feature maps."""
+    """A knee's mask on one grid of feature maps."""
 
     indices: Tensor
     """``(voxels,)`` int32 into the flattened volume."""
@@ -63,7 +63,11 @@ class Regions:
         self._told = False
 
     def __call__(
-        self, batch: Mapping[str, Any], knees: Sequence[str], grid: Sequence[int], *, footprints: bool
+        self,
+        batch: Mapping[str, Any],
+        knees: Sequence[str],
+        grid: Sequence[int],
+        control: Sequence[int] | None,
     ) -> list[Region]:
         """The region of each knee of a batch, empty for a knee without a label map.
 
@@ -71,19 +75,19 @@ class Regions:
             batch: with ``mri``, ``affine`` and, where there is any, ``cartilage``.
             knees: ids.
             grid: of the feature maps.
-            footprints: make the footprints on that grid.
+            control: grid of the footprints, or ``None`` for none.
         """
         labels = batch["cartilage"][:, 0] if "cartilage" in batch else None
         found: list[Region] = []
         for row, knee in enumerate(knees):
             if labels is None:
                 mask = torch.zeros(batch["mri"].shape[2:], dtype=torch.bool, device=batch["mri"].device)
-                found.append(_region(mask, grid, footprint=footprints))
+                found.append(_region(mask, grid, control))
                 continue
-            key: _Key = (knee, *labels.shape[1:], *grid, footprints, _checksum(labels[row]))
+            key: _Key = (knee, *labels.shape[1:], *grid, control and tuple(control), _checksum(labels[row]))
             region = self._kept.get(key)
             if region is None:
-                region = _region(self._mask(labels[row], batch["affine"][row]), grid, footprint=footprints)
+                region = _region(self._mask(labels[row], batch["affine"][row]), grid, control)
                 self._keep(key, region)
             found.append(region)
         return found
@@ -109,10 +113,10 @@ class Regions:
             )  # fmt: skip
 
 
-def _region(mask: Tensor, grid: Sequence[int], *, footprint: bool) -> Region:
+def _region(mask: Tensor, grid: Sequence[int], control: Sequence[int] | None) -> Region:
     indices = mask.flatten().nonzero()[:, 0].int()
     bound = float(iou_bound(mask[None], grid)[0])
-    return Region(indices, bound, mask_footprint(mask[None], grid)[0] if footprint else None)
+    return Region(indices, bound, None if control is None else mask_footprint(mask[None], control)[0])
 
 
 def _checksum(labels: Tensor) -> float:

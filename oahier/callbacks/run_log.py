@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ class RunLog(L.Callback):
             return
         path = run_directory(trainer) / "log.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(path, encoding="utf-8")
+        self._handler = _LogFile(path, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         for source in _SOURCES:
             logging.getLogger(source).addHandler(self._handler)
@@ -73,6 +74,15 @@ class RunLog(L.Callback):
             logging.getLogger(source).removeHandler(self._handler)
         self._handler.close()
         self._handler = None
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is silent about a full disk: a file that matters ends the run in one line."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 def summary_line(values: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
-from oahier.callbacks.figures import DOTS_PER_INCH, INK
+from oahier.pages.charts import DOTS_PER_INCH, INK
 from oahier.saliency.peak import peak_voxel
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OUTLINE = "#25e0e0"
+FAINT = 0.2
+"""Share of the largest saliency below which nothing is painted."""
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 _PLANES = (("sagittal", 0, 1, 2), ("coronal", 1, 0, 2), ("axial", 2, 0, 1))
 """Name, axis of the slices, axis shown from left to right, axis shown from bottom to top."""
@@ -82,41 +87,53 @@ def cut_planes(
     return tuple(planes)
 
 
-def saliency_picture(knees: Sequence[KneePicture], title: str) -> Figure:
-    """One row a knee: three planes with saliency in colour and the cartilage outlined.
+def for_display(saliency: Tensor) -> Tensor:
+    """A map as it is drawn: smoothed over a voxel, relative to its 99.9th percentile over the volume.
 
-    Saliency is shown relative to the maximum over the knee's volume; below a twentieth of it nothing is
-    painted. The scale shows its colours on dark tissue (left half) and on bright tissue. All planes
-    are to one scale in millimetres.
+    The largest of the voxels that a gradient reaches is often ten times the next; relative to it all others
+    would vanish. Metrics read the map as it is.
+    """
+    smooth = avg_pool3d(saliency.nan_to_num()[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    top = smooth.flatten().topk(max(1, smooth.numel() // 1000)).values[-1]
+    top = torch.where(top > 0, top, smooth.amax())
+    return (smooth / torch.where(top > 0, top, 1.0)).clamp(0, 1)
+
+
+def saliency_picture(knees: Sequence[KneePicture], title: str) -> Figure:
+    """One row a knee: three planes of the MRI with the cartilage outlined, then with saliency in colour.
+
+    Saliency is drawn as it comes, from 0 to 1; below a fifth nothing is painted. The scale shows its colours
+    on dark tissue (left half) and on bright tissue. All planes are to one scale in millimetres.
     """
     from matplotlib.figure import Figure
 
     heights = [max(plane.size[1] for plane in knee.planes) for knee in knees]
-    widths = [max(knee.planes[column].size[0] for knee in knees) for column in range(len(_PLANES))]
-    scale = 9.0 / sum(widths)
-    rows, head, side = [0.34 + scale * height for height in heights], 0.42, 0.93
-    figure = Figure((9.2 + side, sum(rows) + head + 0.1), dpi=DOTS_PER_INCH, facecolor="white")
+    widths = [max(knee.planes[column].size[0] for knee in knees) for column in range(len(_PLANES))] * 2
+    scale = 14.0 / sum(widths)
+    rows, side = [0.34 + scale * height for height in heights], 0.93
+    head = 0.25 + 0.19 * (title.count("\n") + 1)
+    figure = Figure((14.2 + side, sum(rows) + head + 0.1), dpi=DOTS_PER_INCH, facecolor="white")
     total_width, total_height = figure.get_size_inches()
     image = None
     top = total_height - head
     for knee, row, height in zip(knees, rows, heights, strict=True):
         figure.text(0.1 / total_width, (top - 0.2) / total_height, knee.caption, fontsize=8.5, color=INK)
         left = 0.1
-        for plane, width in zip(knee.planes, widths, strict=True):
+        for column, (plane, width) in enumerate(zip((*knee.planes, *knee.planes), widths, strict=True)):
             box = (
                 (left + scale * (width - plane.size[0]) / 2) / total_width,
                 (top - 0.27 - scale * (height + plane.size[1]) / 2) / total_height,
                 scale * plane.size[0] / total_width * 0.985,
                 scale * plane.size[1] / total_height * 0.985,
             )
-            image = _draw_plane(figure.add_axes(box), plane)
+            image = draw_plane(figure.add_axes(box), plane, heat=column >= len(knee.planes))
             left += scale * width
         top -= row
-    figure.text(0.1 / total_width, 1 - 0.25 / total_height, title, fontsize=10, color=INK)
+    figure.text(0.1 / total_width, 1 - 0.08 / total_height, title, fontsize=10, color=INK, va="top")
     if image is not None:
         bar_axes = figure.add_axes((1 - (side - 0.12) / total_width, 0.12, 0.2 / total_width, 0.7))
         bar = figure.colorbar(image, cax=bar_axes)
-        bar.set_label("saliency, share of the knee's maximum", fontsize=8)
+        bar.set_label("saliency, relative", fontsize=8)
         bar_axes.axvspan(0, 0.5, color="black", zorder=-1)  # colours as they look on dark and bright tissue
         bar_axes.tick_params(labelsize=8)
     return figure
@@ -133,7 +150,8 @@ def _informative_place(saliency: npt.NDArray[Any], cartilage: npt.NDArray[Any]) 
     return tuple(size // 2 for size in saliency.shape)
 
 
-def _draw_plane(axes: Axes, plane: Plane) -> Any:
+def draw_plane(axes: Axes, plane: Plane, *, heat: bool) -> Any:
+    """A slice with its saliency in colour, or with the cartilage outlined; returns what a scale needs."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patheffects import withStroke
 
@@ -144,9 +162,12 @@ def _draw_plane(axes: Axes, plane: Plane) -> Any:
     axes.imshow(
         plane.mri, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear", **place
     )
-    shown = np.ma.masked_less(np.nan_to_num(plane.saliency), 0.05)
-    image = axes.imshow(shown, cmap=ListedColormap(_heat()), vmin=0, vmax=1, interpolation="nearest", **place)
-    if plane.cartilage.any():
+    image = None
+    if heat:
+        shown = np.ma.masked_less(np.nan_to_num(plane.saliency), FAINT)
+        colours = ListedColormap(heat_colours(np.linspace(0, 1, 256)))
+        image = axes.imshow(shown, cmap=colours, vmin=0, vmax=1, interpolation="nearest", **place)
+    elif plane.cartilage.any():
         fine = plane.cartilage.repeat(4, axis=0).repeat(4, axis=1)  # so that the line follows voxel edges
         y, x = (
             (np.arange(count) + 0.5) * size / count
@@ -172,11 +193,15 @@ def _draw_plane(axes: Axes, plane: Plane) -> Any:
     return image
 
 
-def _heat() -> npt.NDArray[np.float64]:
-    """Red over orange to yellow, the more opaque the larger."""
-    import matplotlib
+def heat_colours(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Red, green, blue and opacity of shares of the largest saliency: magenta to yellow.
 
-    share = np.linspace(0, 1, 256)
-    colours: npt.NDArray[np.float64] = matplotlib.colormaps["autumn"](share)
-    colours[:, 3] = 0.6 * share**0.8
-    return colours
+    Where it is faint it is transparent, and where it is not it covers: a half transparent warm colour turns
+    grey tissue brown, which looks like neither.
+
+    >>> heat_colours(np.array([0.1, 1.0])).round(2).tolist()
+    [[1.0, 0.1, 0.72, 0.0], [1.0, 1.0, 0.2, 0.9]]
+    """
+    up = np.clip((share - 0.35) / 0.65, 0, 1)
+    opacity = np.where(share < FAINT, 0, 0.25 + 0.65 * np.clip((share - FAINT) / 0.45, 0, 1))
+    return np.stack([np.ones_like(share), 0.1 + 0.9 * up, 0.72 - 0.52 * up, opacity], axis=-1)

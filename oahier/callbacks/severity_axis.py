@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
+from oahier.callbacks.axis_covariates import AxisCovariates, write_orders
 from oahier.callbacks.axis_figure import axis_figure
 from oahier.callbacks.evaluation_pass import evaluated_table, remember_loaders, weights_of
 from oahier.callbacks.files import write_figure, write_rows
@@ -25,6 +26,7 @@ from oahier.latent import (
     AxisDirection,
     EmbeddingReference,
     SeverityAxisFit,
+    axis_chance,
     axis_measures,
     fit_severity_axis,
 )
@@ -54,6 +56,10 @@ class SeverityAxis(StepRecorder):
     ``pictures/severity_axis.png`` into the folder of the stage. Without training knees (a test without a
     data module, of a checkpoint without the file) they are NaN and a message says so.
 
+    With ``covariates`` or ``repeats``, tests also measure the order inside each grade
+    (:func:`~oahier.latent.order_within_grades`, ``severity_axis_order.csv``) and how many grades the axis can
+    tell apart (:func:`~oahier.latent.discernible_grades`).
+
     Args:
         kind: how the axis is fitted (see :func:`oahier.latent.fit_severity_axis`), a name or a function.
         name: group of the logged values; give further axes another name, which is that of their files too.
@@ -63,6 +69,10 @@ class SeverityAxis(StepRecorder):
         keep_embeddings: keep the embeddings beside checkpoints.
         figure_every_n_epochs: during training, draw in every n-th epoch and at the end; 0 draws none. Test
             figures are always drawn.
+        covariates: columns of numbers in the manifest to compare the axis with inside each grade, such as
+            ``medial_tibial_thickness_mm`` or the ``severity`` of phantoms.
+        repeats: columns of the manifest whose equal cells mark scans of one knee between which nothing
+            changed, such as ``["subject", "side"]`` where visits are rescans.
     """
 
     def __init__(
@@ -73,9 +83,11 @@ class SeverityAxis(StepRecorder):
         embed_every_epoch: bool = False,
         keep_embeddings: bool = True,
         figure_every_n_epochs: int = 5,
+        covariates: Sequence[str] = (),
+        repeats: Sequence[str] = (),
     ) -> None:
         super().__init__(name=name, figure_every_n_epochs=figure_every_n_epochs)
-        self.kind = kind
+        self.kind, self.columns = kind, AxisCovariates(covariates, repeats)
         self.embed_every_epoch = embed_every_epoch
         self.keep_embeddings = keep_embeddings
         self.fit: SeverityAxisFit | None = None
@@ -84,6 +96,7 @@ class SeverityAxis(StepRecorder):
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        self.columns.check(trainer)
         data = getattr(trainer, "datamodule", None)
         if stage == "fit" and self.embed_every_epoch and not hasattr(data, "evaluation_dataloader"):
             raise ValueError(
@@ -116,6 +129,13 @@ class SeverityAxis(StepRecorder):
             return
         fit = self.fit or self._undefined(trainer, table)
         metrics = _metrics(fit, table)
+        if trainer.state.fn != TrainerFn.FITTING:
+            labels = table.labels(FINE), table.labels(COARSE)
+            metrics |= axis_chance(fit, table["embedding"], *labels)
+            measured, orders = self.columns.measured(trainer, fit, table)
+            metrics |= measured
+            if trainer.is_global_zero:
+                write_orders(stage_directory(trainer, stage) / f"{self._file}_order.csv", orders)
         self.log_values(pl_module, stage, metrics, f"{self.name}_online" if online else self.name)
         self._write(trainer, stage, fit, {"train": train, stage: table}, metrics)
 
@@ -186,6 +206,10 @@ class SeverityAxis(StepRecorder):
             )
         return fit_severity_axis(table["embedding"][:0], table.labels(FINE)[:0], kind=self.kind)
 
+    @property
+    def _file(self) -> str:
+        return "severity_axis" if self.name == "axis" else f"severity_{self.name}"
+
     def _write(
         self,
         trainer: L.Trainer,
@@ -198,7 +222,7 @@ class SeverityAxis(StepRecorder):
         if not trainer.is_global_zero or held_out is None:
             return
         folder = stage_directory(trainer, stage)
-        name = "severity_axis" if self.name == "axis" else f"severity_{self.name}"
+        name = self._file
         known = {split: table for split, table in tables.items() if table is not None}
         rows = [row for split, table in known.items() for row in _rows(fit, table, split)]
         write_rows(folder / f"{name}.csv", _COLUMNS, rows)

@@ -44,6 +44,10 @@ class StepRecorder(L.Callback, ABC):
         self.figure_every_n_epochs = figure_every_n_epochs
         self._waiting: Callable[[], None] | None = None
 
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        return f"{kind}()" if self.name == kind else f"{kind}({self.name!r})"
+
     def collect(
         self, trainer: L.Trainer, pl_module: L.LightningModule, output: StepOutput, batch: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:

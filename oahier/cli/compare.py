@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import Namespace, RawDescriptionHelpFormatter
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from oahier.cli.compare_tables import print_comparisons
+from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
+from oahier.cli.parser import PlainParser
 from oahier.metrics import registered
-from oahier.statistics import Comparison, compare_predictions, read_predictions
+from oahier.progress import bar
+from oahier.statistics import Bootstrap, Comparison, compare_predictions, parse_margins, read_predictions
 from oahier.statistics.bootstrap import RESAMPLES, SEED
+from oahier.statistics.comparison import chosen_metrics, value_count
 from oahier.statistics.correction import adjust_comparisons
 from oahier.statistics.predictions import Predictions
 from oahier.statistics.tables import write_table
 
-_WIDE = 110
-_NO_DELONG = (
-    "No DeLong test: it needs the AUC of a head of two classes, one model a side and one knee a subject; "
-    "the paired bootstrap was used instead."
-)
+_MANY = 20_000
+"""More knees than this show a progress bar."""
 _DESCRIPTION = """Compare two models on the same knees, by every metric of every head that both have.
 
 A and B are each a prediction file, a folder that holds a predictions.csv, or a quoted pattern
@@ -46,37 +45,44 @@ def run_compare_command(words: list[str]) -> int:
         OSError: a file cannot be read or written.
     """
     options = compare_parser().parse_args(words)
-    pairs = _pairs(options)
+    pairs, margins = _pairs(options), parse_margins(options.margin)
     resamples = checked("--resamples", options.resamples, 1)
-    seed = checked("--seed", options.seed, 0)
+    settings = Bootstrap(resamples, checked("--seed", options.seed, 0), published=options.published_order)
+    backbones = list(dict.fromkeys(name_b for _, name_b in pairs))
     rows: list[Comparison] = []
     without_subject: list[str] = []
     for name_a, name_b in pairs:
-        a, b = _models(name_a), _models(name_b)
+        a, b = models_of(name_a), models_of(name_b)
         without_subject += [model.source for model in (*a, *b) if not model.subject_given]
-        rows += [
-            replace(row, model_a=name_a, model_b=name_b)
-            for row in compare_predictions(
-                a,
-                b,
-                resamples=resamples,
-                seed=seed,
-                metrics=options.metrics,
-                oa_from_kl=options.oa_from_kl,
-                auc_test=options.auc_test,
-                resampling="published" if options.published_order else "shared",
-            )
-        ]
+        bootstrap = replace(settings, before=backbones.index(name_b))
+        chosen = len(chosen_metrics(options.metrics))
+        with bar("comparing", value_count(a, b, chosen), show=len(a[0]) > _MANY) as advance:
+            rows += [
+                replace(row, model_a=name_a, model_b=name_b)
+                for row in compare_predictions(
+                    a,
+                    b,
+                    metrics=options.metrics,
+                    oa_from_kl=options.oa_from_kl,
+                    paired_seeds=options.paired_seeds,
+                    margins=margins,
+                    auc_test=options.auc_test,
+                    bootstrap=bootstrap if options.method == "bootstrap" or options.published_order else None,
+                    advance=advance,
+                )
+            ]
     rows = adjust_comparisons(rows, options.correction)
-    _print(rows, resamples, list(dict.fromkeys(without_subject)), delong=options.auc_test == "delong")
+    print_comparisons(rows, list(dict.fromkeys(without_subject)), delong=options.auc_test == "delong")
     if options.out is not None:
         Console().print(f"table: {write_table(options.out, rows)}", soft_wrap=True, markup=False)
+    first = [str(name) for name in _pairs(options)[0]]
+    say_next((["study", "size", *first, "--difference", 0.05], "knees and seeds that 0.05 would need"))
     return 0
 
 
-def compare_parser() -> ArgumentParser:
+def compare_parser() -> PlainParser:
     """The options of the command."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="oahier compare", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="*", metavar="A B", help="the two models")
@@ -88,8 +94,27 @@ def compare_parser() -> ArgumentParser:
         metavar=("A", "B"),
         help="one pair of a family; repeat it",
     )
+    parser.add_argument(
+        "--paired-seeds",
+        action="store_true",
+        help="file j of A and of B, sorted by name, had the same seed; else each side has seeds of its own",
+    )
+    parser.add_argument(
+        "--margin",
+        nargs="+",
+        default=[],
+        metavar="[METRIC=]M",
+        help="largest difference that does not matter, for verdicts of equivalence and non-inferiority",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("jackknife", "bootstrap"),
+        default="jackknife",
+        help="method of intervals and p values: Obuchowski-Rockette with jackknife covariances, or the "
+        "percentile bootstrap over subjects, for the trained models as they are (%(default)s)",
+    )
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap resamples (%(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="seed of the resampling (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the bootstrap (%(default)s)")
     parser.add_argument(
         "--oa-from-kl", action="store_true", help="score a model without an OA head on OA by P(KL >= 2)"
     )
@@ -97,7 +122,7 @@ def compare_parser() -> ArgumentParser:
         "--correction",
         choices=("bh", "holm", "none"),
         default="bh",
-        help="of p values over all rows: Benjamini-Hochberg, Holm, none (%(default)s)",
+        help="correction of p values over all rows: Benjamini-Hochberg, Holm, none (%(default)s)",
     )
     known = dict.fromkeys(metric.name for metric in registered() if metric.kind != "hierarchy")
     parser.add_argument(
@@ -105,12 +130,14 @@ def compare_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--auc-test",
-        choices=("bootstrap", "delong"),
-        default="bootstrap",
-        help="test of the AUC of heads of two classes (%(default)s)",
+        choices=("jackknife", "delong"),
+        default="jackknife",
+        help="covariances of the AUC of heads of two classes (%(default)s)",
     )
     parser.add_argument(
-        "--published-order", action="store_true", help="draw and round as the paper's evaluation did"
+        "--published-order",
+        action="store_true",
+        help="bootstrap as the paper's evaluation did, pairs with one B being a backbone",
     )
     parser.add_argument("--out", type=Path, help="CSV file to write")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
@@ -131,7 +158,7 @@ def _pairs(options: Namespace) -> list[tuple[str, str]]:
     return pairs
 
 
-def _models(name: str) -> list[Predictions]:
+def models_of(name: str) -> list[Predictions]:
     """The tables of one model, one a seed."""
     path = Path(name)
     if path.is_file():
@@ -147,82 +174,3 @@ def _models(name: str) -> list[Predictions]:
     if not found:
         raise ValueError(f"{name}: no such file or folder, and no file matches it as a pattern")
     return [read_predictions(match) for match in found]
-
-
-def _print(
-    rows: Sequence[Comparison], resamples: int, without_subject: Sequence[str], *, delong: bool
-) -> None:
-    console = Console()
-    for pair in dict.fromkeys((row.model_a, row.model_b) for row in rows):
-        mine = [row for row in rows if (row.model_a, row.model_b) == pair]
-        wide = console.width >= _WIDE
-        console.print(_table(pair, mine, wide))
-        console.print(_footnote(mine, resamples), highlight=False)
-        if not wide:
-            console.print(_tests(mine), highlight=False)
-        if delong and all(row.test != "delong" for row in mine):
-            console.print(_NO_DELONG, highlight=False)
-    if without_subject:
-        console.print(
-            f"No column subject in {escape(', '.join(without_subject))}: each knee counts as a subject.",
-            highlight=False,
-        )
-
-
-def _table(pair: tuple[str, str], rows: Sequence[Comparison], wide: bool) -> Table:
-    """One row a metric; test and effect size only where there is room (the file has them anyway)."""
-    table = Table(
-        title=f"a = {escape(pair[0])}\nb = {escape(pair[1])}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    table.add_column("task")
-    table.add_column("metric", min_width=11)
-    for name in ("a", "b", "b - a", "95 % interval", "p", "adjusted"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("effect size", justify="right")
-        table.add_column("test")
-    previous = rows[0].task
-    for row in rows:
-        if row.task != previous:
-            table.add_section()
-        interval = "undefined" if row.ci_low != row.ci_low else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
-        numbers = (_rounded(value) for value in (row.a, row.b, row.difference))
-        more = (_rounded(row.effect_size), row.test.replace("_", " ")) if wide else ()
-        metric = row.metric.replace("_", " ")
-        table.add_row(row.task, metric, *numbers, interval, _p(row.p_value), _p(row.p_adjusted), *more)
-        previous = row.task
-    return table
-
-
-def _footnote(rows: Sequence[Comparison], resamples: int) -> str:
-    row = rows[0]
-    runs = "one model" if row.seeds == 1 else f"{row.seeds} models"
-    undefined = [f"{one.task} {one.metric} {one.undefined}" for one in rows if one.undefined]
-    lost = f"; resamples without a value: {', '.join(undefined)}" if undefined else ""
-    return (
-        f"{max(one.n for one in rows)} knees of {max(one.subjects for one in rows)} subjects, {runs} a side; "
-        f"{resamples} resamples of {row.resampled}; correction {row.correction}{lost}"
-    )
-
-
-def _tests(rows: Sequence[Comparison]) -> str:
-    """Which row has which test; the most frequent one is told last, without its rows."""
-    tested: dict[str, list[str]] = {}
-    for row in rows:
-        tested.setdefault(row.test, []).append(f"{row.task} {row.metric}")
-    *few, (usual, _) = sorted(tested.items(), key=lambda item: len(item[1]))
-    named = [f"{test.replace('_', ' ')} ({', '.join(names)})" for test, names in few]
-    return f"tests: {', '.join([*named, usual.replace('_', ' ')])}{' (all else)' if few else ''}"
-
-
-def _rounded(value: float) -> str:
-    return "undefined" if value != value else f"{value:.3f}"
-
-
-def _p(value: float) -> str:
-    if value != value:
-        return "undefined"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from oahier.cli.next_steps import say_next
+from oahier.cli.parser import ArgumentParser
 from oahier.export import FORMATS, Format, export_checkpoint
 
 
@@ -40,4 +41,5 @@ def run_export_command(words: list[str]) -> int:
     console.print(
         f"Model card: {exported.folder / 'README.md'}; complete it before you publish.", soft_wrap=True
     )
+    say_next((["predict", options.checkpoint, "scan.nii.gz"], "what users of the model should get"))
     return 0

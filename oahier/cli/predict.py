@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, BooleanOptionalAction, RawDescriptionHelpFormatter
+from argparse import BooleanOptionalAction, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
+from oahier.cli.parser import PlainParser
 
 _SHOWN = 30
 _NAMED = 5
@@ -43,6 +45,7 @@ def run_predict_command(words: list[str]) -> int:
         OSError: the output folder cannot be written.
     """
     options = predict_parser().parse_args(words)
+    from oahier.metrics.decoding import BEST_FOR
     from oahier.prediction import predict_scans
 
     result = predict_scans(
@@ -56,6 +59,8 @@ def run_predict_command(words: list[str]) -> int:
         pages=options.pages,
         overlays=options.overlays,
         reference=options.reference,
+        decisions=options.decisions,
+        decoding=None if options.grade_for is None else BEST_FOR[options.grade_for](),
         workers=checked("--workers", options.workers, 0),
         device=options.device,
         progress=True,
@@ -87,6 +92,10 @@ def run_predict_command(words: list[str]) -> int:
         console.print(f"and {more} more, see {result.folder / 'left-out.csv'}", soft_wrap=True, markup=False)
     if not len(result.table):
         return 2
+    if options.pages:
+        print(f"next: open {result.folder / 'index.html'}")
+    if "label_kl" in result.table or any(str(name).startswith("label_") for name in result.table):
+        say_next((["clinical", result.folder / "predictions.csv"], "calibration, net benefit, subgroups"))
     return 1 if failed else 0
 
 
@@ -124,7 +133,9 @@ def _table(rows: list[dict[str, Any]], width: int) -> Table:
     for name in _LESS_IMPORTANT:
         if sum(needed.values()) + 3 * len(needed) + 1 > width:
             needed.pop(name, None)
-    title = "Predictions (research use only)" + (f", first {_SHOWN} of {len(rows)}" * (len(rows) > _SHOWN))
+    rules = {str(row[f"decoding_{name}"]) for row in rows for name in graded if f"decoding_{name}" in row}
+    title = "Predictions (research use only)" + "".join(f", {rule}" for rule in sorted(rules))
+    title += f", first {_SHOWN} of {len(rows)}" * (len(rows) > _SHOWN)
     table = Table(title=title, title_justify="left")
     for name, room in needed.items():
         text = name in ("knee", "side")
@@ -147,15 +158,17 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:g}"
 
 
-def predict_parser() -> ArgumentParser:
+def predict_parser() -> PlainParser:
     """The options of the command."""
     from oahier.data.manifest.columns import SIDES
-    from oahier.saliency import CAM_METHODS
+    from oahier.saliency import METHODS, TRUSTED
 
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="oahier predict", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a model trained with oahier")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a model trained with oahier"
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scans to predict")
     parser.add_argument(
         "--output",
@@ -164,25 +177,37 @@ def predict_parser() -> ArgumentParser:
         metavar="DIR",
         help="folder to write (%(default)s)",
     )
-    parser.add_argument("--side", choices=SIDES, default="", help="of the scans that do not say theirs")
+    parser.add_argument("--side", choices=SIDES, default="", help="side of scans whose header has none")
     parser.add_argument(
         "--series", metavar="REGEX", help="take the DICOM series whose description or protocol matches"
     )
     parser.add_argument("--head", help="name of the head that saliency explains (the first with grades)")
     parser.add_argument(
-        "--method", choices=(*CAM_METHODS, "smoothgrad"), default="gradcam", help="of saliency (%(default)s)"
-    )
+        "--method", choices=list(METHODS), default=TRUSTED,
+        help="saliency method (%(default)s: eight passes forwards and backwards a knee; gradcam costs "
+        "nothing and is no evidence of where the model looks)",
+    )  # fmt: skip
     parser.add_argument("--pages", action=BooleanOptionalAction, default=True, help="pictures and HTML pages")
     parser.add_argument(
         "--overlays", action=BooleanOptionalAction, default=True, help="saliency on the grid of each scan"
     )
     parser.add_argument(
         "--reference", type=Path, metavar="MANIFEST",
-        help="of the training: embed its knees once in evaluation mode, to compare new knees with",
+        help="manifest of the training: embed its knees once in evaluation mode, as reference for new knees",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decisions", metavar="checkpoint|FILE",
+        help="calibrate probabilities and decide by thresholds chosen on validation knees: those in the "
+        "checkpoint, or a decisions.json of oahier clinical",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grade-for", choices=("accuracy", "mae", "qwk"),
+        help="metric whose expected cost the grade minimises: the most probable one, the median, or the "
+        "rounded expected one (accuracy)",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead (%(default)s)")
     parser.add_argument(
-        "--trust", metavar="PACKAGE", help="of your own, which the checkpoint may name classes of"
+        "--trust", metavar="PACKAGE", help="package of yours whose classes the checkpoint may name"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (%(default)s)")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")

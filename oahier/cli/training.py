@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
-import yaml
-from jsonargparse import get_loader, set_loader
+import torch
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from oahier.callbacks.keys import run_directory, stage_of
+from oahier.callbacks.run_folder import LAST
+from oahier.cli.evaluation import content_of, evaluated_checkpoint, require_its_data, take_from
+from oahier.cli.lightning_parser import MODE, LightningParser, current_word, understand_earlier_paths
+from oahier.cli.options import Terminated
+from oahier.cli.progress_bar import EpochBar
 from oahier.cli.report import print_results
+from oahier.cli.starting_point import starting_point
+from oahier.cli.tracking import continue_tracking, finish_tracking, keep_tracking
+from oahier.cli.wording import is_ours, one_line
 from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
 from oahier.model import HierarchicalClassifier
-from oahier.specs import MissingClassError, current_paths
+from oahier.specs import MissingClassError, import_class
+from oahier.specs.errors import SpecError
 from oahier.specs.trust import in_words, restrict_parsers
 
 
@@ -31,63 +42,71 @@ def run_training_command(words: list[str]) -> int:
     """
     # Lightning 2.6 calls a deprecated function of torch for every batch; nothing that a user could act on
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advert)
     restrict_parsers()
-    set_loader(_MODE, _load_current, (yaml.YAMLError,))
+    understand_earlier_paths()
     command = OahierCLI(
         HierarchicalClassifier,
         KneeMRIDataModule,
-        args=[_current_word(word) for word in words],
-        parser_class=ArgumentParser,
-        parser_kwargs={"parser_mode": _MODE},
+        args=[current_word(word) for word in words],
+        parser_class=LightningParser,
+        parser_kwargs={"parser_mode": MODE, "prog": "oahier"},
         seed_everything_default=0,
         save_config_callback=RunConfig,
         save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
         auto_configure_optimizers=False,
     )
-    _finish_tracking(command.trainer)
+    finish_tracking(command.trainer)
     return 0
 
 
-_MODE = "oahier"
-"""YAML in which the class paths of earlier versions are understood."""
-
-
-def _load_current(text: str) -> Any:
-    return current_paths(get_loader("yaml")(text))
-
-
-def _current_word(word: str) -> str:
-    option, equals, value = word.rpartition("=")
-    return f"{option}{equals}{current_paths(value)}"
-
-
-class ArgumentParser(LightningArgumentParser):
-    """Lightning's parser, which says how to trust a package where a class path names another one."""
-
-    @override
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(in_words(message), ex)
-
-
-def _finish_tracking(trainer: L.Trainer) -> None:
-    """End the Weights & Biases run of a command, so that the next one in this process has its own."""
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+def _no_advert(record: logging.LogRecord) -> bool:
+    """False for Lightning's advertisements of other products."""
+    return not str(record.msg).startswith("💡")
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the resolved configuration into the run's folder (``config.yaml``, ``test.yaml``, ...)."""
+    """Writes the resolved configuration into the run's folder (``config.yaml``, ``test.yaml``, ...).
+
+    The configuration of a fit names no checkpoint, or each command that reads it would take that one; a
+    comment in its first lines records every resume.
+    """
 
     @override
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        name = "config.yaml" if trainer.state.fn == TrainerFn.FITTING else f"{stage_of(trainer)}.yaml"
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        path = run_directory(trainer) / ("config.yaml" if fitting else f"{stage_of(trainer)}.yaml")
         config = self.config.clone()
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, KneeMRIDataModule):  # other knees are later seen at the spacing of these
             config["data"]["spacing"] = [float(length) for length in data.spacing]
-        text = self.parser.dump(config, skip_none=False)
-        write_atomically(run_directory(trainer) / name, text)
+        if fitting:
+            config.pop("overwrite", None)
+            resumes = _resumes(path, config.ckpt_path)
+            config["ckpt_path"] = None
+            self.parser.dump_header = [*(self.parser.dump_header or []), *resumes]
+            keep_tracking(trainer)
+        write_atomically(path, self.parser.dump(config, skip_none=False))
+
+    @override
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Say with an interrupt how the training goes on."""
+        run = run_directory(trainer)
+        fitting = trainer.state.fn == TrainerFn.FITTING and (run / "checkpoints" / LAST).is_file()
+        if fitting and isinstance(exception, (KeyboardInterrupt, Terminated)):
+            exception.args = (f"to go on: oahier fit --config {run / 'config.yaml'} --ckpt_path last",)
+
+
+def _resumes(path: Path, checkpoint: Any) -> list[str]:
+    """What the run of a configuration was resumed from before and now, for comments in its first lines."""
+    if not checkpoint or not Path(checkpoint).is_file():
+        return []
+    known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    epochs = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True).get("epoch", -1) + 1
+    before = [line.removeprefix("# ") for line in known if line.startswith("# resumed from")]
+    return [*before, f"resumed from {checkpoint}, after {epochs} epochs"]
 
 
 class OahierCLI(LightningCLI):
@@ -103,23 +122,84 @@ class OahierCLI(LightningCLI):
         parser.set_defaults({"trainer.default_root_dir": "runs/default"})
 
     @override
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--overwrite", action="store_true", help="train anew in the folder of an earlier run"
+            )
+        return parser
+
+    @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        parser.prog = LightningParser.command = f"oahier {args[0]}"
         try:
             self.config = parser.parse_args(args)
         except ImportError as error:
             raise MissingClassError(in_words(str(error))) from error
+        except UnicodeDecodeError as error:
+            files = ", ".join(
+                word.removeprefix("--config=") for word in args if word.endswith((".yaml", ".yml"))
+            )
+            raise SpecError(f"--config: expected UTF-8 text in {files}, got another encoding") from error
+        except AttributeError as error:  # jsonargparse 4.53, of a class that is not there
+            for option, path in itertools.pairwise(args):
+                if option.endswith(".class_path"):
+                    import_class(path)
+            raise SpecError(f"the options cannot be read: {one_line(str(error))}") from error
+        options = self.config[self.config.subcommand]
+        if self.config.subcommand == "fit":
+            options.ckpt_path = starting_point(options)
+        else:
+            options.ckpt_path = evaluated_checkpoint(self.config.subcommand, options)
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Take the model from the checkpoint for evaluations; a resumed training is as its options say."""
+        self._evaluated: Mapping[str, Any] = {}
+        command = self.config.subcommand
+        if command == "fit":
+            return
+        options = self.config[command]
+        self._evaluated = content_of(options.ckpt_path)
+        model = take_from(self._evaluated, options)
+        if model:
+            self.config = self.parser.parse_object({command: {"model": model}}, self.config)
 
     @override
     def instantiate_classes(self) -> None:
-        super().instantiate_classes()
-        specification = self.config[str(self.subcommand)].model.clone().as_dict()
-        self.model.remember(specification)  # the configuration is the serial form, whoever wrote the classes
+        try:
+            super().instantiate_classes()
+        except Exception as error:  # of any class that the configuration names, torch's own included
+            if is_ours(error):
+                raise
+            raise SpecError(f"{one_line(str(error))} (--traceback shows where)") from error
+        options = self.config[str(self.subcommand)]
+        self.model.remember(options.model.clone().as_dict())  # as configured, whoever wrote the classes
+        fitting = self.subcommand == "fit"  # an evaluation is part of the run whose folder it writes to
+        continue_tracking(self.trainer, resumed=not fitting or bool(options.ckpt_path))
+        if not fitting:
+            require_its_data(str(self.subcommand), options, self._evaluated, self.datamodule)
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """With our progress bar, where there is to be one and the configuration names none."""
+        options: Any = self._get(self.config_init, "trainer", default={})
+        given = options.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        named = any(isinstance(callback, ProgressBar) for callback in given)
+        if options.get("enable_progress_bar") is not False and not named and not options.get("barebones"):
+            self.trainer_defaults = {**self.trainer_defaults, "callbacks": [EpochBar()]}
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        self.config_init["fit"]["weights_only"] = True
 
     def before_validate(self) -> None:
-        self._require_checkpoint("validate")
+        self._evaluate_quietly("validate")
 
     def before_test(self) -> None:
-        self._require_checkpoint("test")
+        self._evaluate_quietly("test")
 
     def after_fit(self) -> None:
         print_results(self.trainer, "val")
@@ -130,19 +210,8 @@ class OahierCLI(LightningCLI):
     def after_test(self) -> None:
         print_results(self.trainer, "test")
 
-    def _require_checkpoint(self, command: str) -> None:
+    def _evaluate_quietly(self, command: str) -> None:
+        """Load plain weights; our own table says what Lightning's would, with intervals."""
+        warnings.filterwarnings("ignore", message="The dirpath has changed")  # the folder of an evaluation
         options: Any = self.config_init[command]
-        best = run_directory(self.trainer) / "checkpoints" / "best.ckpt"
-        if options.get("ckpt_path") is None:
-            if not best.is_file():
-                raise ValueError(
-                    f"oahier {command}: expected --ckpt_path FILE or a checkpoint at {best}, found neither; "
-                    "train first (oahier fit), or an untrained model would be evaluated"
-                )
-            options["ckpt_path"] = str(best)
-        path = options["ckpt_path"]
-        if path not in ("best", "last", "hpc", "registry") and not Path(path).is_file():
-            raise ValueError(f"oahier {command}: --ckpt_path {path}: no such file")
-        options["weights_only"] = True
-        if "verbose" in options:
-            options["verbose"] = False  # our own table says it, with intervals
+        options["weights_only"], options["verbose"] = True, False

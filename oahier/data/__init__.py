@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from oahier.data.augmentation import AugmentationRanges, BatchAugmentation
 from oahier.data.cache.cache import CacheError, KneeCache
 from oahier.data.datamodule import KneeMRIDataModule
+from oahier.data.follow_up import with_follow_up
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.data.preprocessing import Preprocessing
 from oahier.data.splitting.plans import Folds, SplitFractions, SplitPlan
+from oahier.data.visit_pairs import PairedVisits, VisitPairs
 from oahier.problems import ManifestError, Problem
 
 if TYPE_CHECKING:
@@ -24,12 +26,15 @@ __all__ = [
     "KneeMRIDataModule",
     "Manifest",
     "ManifestError",
+    "PairedVisits",
     "Preprocessing",
     "Problem",
     "SplitFractions",
     "SplitPlan",
     "TorchIOAugmentation",
+    "VisitPairs",
     "read_manifest",
+    "with_follow_up",
 ]
 
 

@@ -19,6 +19,9 @@ from oahier.types import MISSING
 if TYPE_CHECKING:
     from oahier.data.transforms import RecordedTransform
 
+_LEAST = 8
+"""Voxels along the second shortest axis; one axis may be a single slice."""
+
 
 def cache_folder(cache: str | Path | None, manifest: Manifest) -> Path:
     """The folder asked for, else that of the environment, else one beside the manifest."""
@@ -37,11 +40,14 @@ def with_given_splits(
     Raises:
         ManifestError: a plan and a split column contradict each other.
     """
-    if manifest.has_splits:
+    if manifest.has_splits and not (split is not None and split.anew):
         if split is None:
             return manifest, None
         if not isinstance(split, SplitFractions) or len(manifest.subset("val")):
-            message = "the column is respected: leave the argument `split` out, or remove the column"
+            message = (
+                "the column is respected: leave the argument `split` out, remove the column, or give "
+                "Folds(anew=True)"
+            )
             raise ManifestError(manifest.name, [Problem(message, column="split")])
         return manifest.with_validation(split.val, seed), None
     try:
@@ -102,6 +108,11 @@ def check_arguments(
     """Raise ``ValueError`` for a number out of range."""
     if len(shape) != 3 or any(int(count) != count or count < 1 for count in shape):
         raise ValueError(f"shape: expected three whole numbers of voxels above 0, got {tuple(shape)}")
+    if sorted(shape)[1] < _LEAST:
+        raise ValueError(
+            f"shape: expected {_LEAST} or more voxels along two axes at least, got {tuple(shape)}, in which "
+            "no knee can be seen; a network needs about (32, 48, 48) or more"
+        )
     if spacing is not None and (len(spacing) != 3 or not all(0 < length < np.inf for length in spacing)):
         raise ValueError(f"spacing: expected three lengths in mm above 0 (or None), got {tuple(spacing)}")
     if isinstance(targets, str) or not targets:

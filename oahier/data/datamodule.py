@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from warnings import warn
 
 import lightning as L
 import numpy as np
@@ -19,7 +18,8 @@ from oahier.data.dataset import KneeDataset, Loader, knee_loader
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.data.manifest.targets import class_counts, is_known
 from oahier.data.preprocessing import Preprocessing
-from oahier.data.provenance import contradictions, record_of
+from oahier.data.provenance import compare, record_of
+from oahier.data.relabelling import Relabelling, relabelled
 from oahier.data.sampling import TrainingSampler, balanced_weights
 from oahier.data.splitting.plans import SplitPlan
 from oahier.problems import ManifestError, Problem
@@ -38,28 +38,25 @@ class KneeMRIDataModule(L.LightningDataModule):
         spacing: millimetres per voxel along the same axes; when not given, those at which the median field
             of view of the training knees fills ``shape``.
         split: how to split where the manifest has no ``split`` column: fractions (70/15/15 by default) or
-            one of several folds. A split column is respected; if it has no validation knees, fractions take
-            their ``val`` share from the training knees.
+            one of several folds. A split column is respected (but by ``Folds(anew=True)``); if it has no
+            validation knees, fractions take their ``val`` share from the training knees.
+        relabel: changes of the training and validation labels by name, see :mod:`oahier.data.relabelling`.
         targets: columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest. Columns
             of whole numbers, and further readings such as ``kl_2``, are classes; columns of other numbers
             are measurements (float32, NaN where unknown).
         preprocessing: a deterministic TorchIO transform (``tio.HistogramStandardization``, a ``tio.Compose``)
             in place of z-scores. It runs once per knee, on a subject with ``mri`` (axes nearest to RAS) and
-            ``cartilage``. Where its result has not the ``shape`` and the ``spacing`` (if given), it is
-            resampled.
+            ``cartilage``; its result is resampled to ``shape`` and ``spacing`` (if given).
         mirror_left: flip left knees, so that medial is on the same side in every volume.
         bias_correction: remove the bias field of every scan (N4), once.
-        augmentation: of the training knees: a :class:`~oahier.data.BatchAugmentation` (``"mild"`` is its
-            default), which works on the device after the transfer; any TorchIO transform, or anything
-            else that maps a Subject to a Subject, in the loading processes (its draws follow from seed and
-            epoch, with any number of processes); ``None`` is none.
+        augmentation: change of training knees: a :class:`~oahier.data.BatchAugmentation` (``"mild"`` is its
+            default), which works on the device after the transfer; a TorchIO transform, or anything else
+            that maps a Subject to a Subject, in the loading processes; ``None`` is none.
         balanced: draw training knees such that all KL grades (OA where there is no KL) are equally frequent.
-        batch_size: knees per batch of each process. A last training batch of one knee is left out (it breaks
-            batch norm).
+        batch_size: knees per batch of each process. A last training batch of one knee is left out.
         num_workers: processes that load and preprocess; 0 for the main one.
-        cache: folder for preprocessed knees; by default the environment variable OAHIER_CACHE, or
-            ``.oahier-cache`` beside the manifest.
-        seed: of the split and, together with the global seed, of order and augmentation.
+        cache: folder for preprocessed knees; by default OAHIER_CACHE, or ``.oahier-cache`` by the manifest.
+        seed: seed of the split and, with the global seed, of order and augmentation.
 
     Raises:
         ValueError: an argument out of range, or a :class:`~oahier.data.ManifestError`.
@@ -72,6 +69,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         *,
         spacing: tuple[float, float, float] | None = None,
         split: SplitPlan | None = None,
+        relabel: Mapping[str, Relabelling] | None = None,
         targets: Sequence[str] = ("oa", "kl"),
         preprocessing: Callable[[Any], Any] | None = None,
         mirror_left: bool = False,
@@ -86,23 +84,26 @@ class KneeMRIDataModule(L.LightningDataModule):
         super().__init__()
         checks.check_arguments(shape, spacing, targets, batch_size, num_workers)
         self.manifest = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batch_size, self.seed = batch_size, seed
         self._shape = tuple(int(count) for count in shape)
         self._spacing = None if spacing is None else tuple(float(length) for length in spacing)
         self._targets = tuple(targets)
+        self.manifest, self._unsplit = checks.with_given_splits(self.manifest, split, seed)
+        self.manifest = relabelled(self.manifest, relabel, seed)
         self._labels = {name: self.manifest.labels(name) for name in self._targets}
         self._mirror_left, self._bias_correction = mirror_left, bias_correction
         self._transform = checks.recorded(preprocessing)
         if mirror_left:
             checks.require_sides(self.manifest)
-        self._augmentation = BatchAugmentation() if augmentation == "mild" else augmentation
-        self._balanced = balanced
+        self.augmentation = BatchAugmentation() if augmentation == "mild" else augmentation
+        self.balanced = balanced
         self._num_workers = num_workers
         self.knee_cache = KneeCache(checks.cache_folder(cache, self.manifest))
         self._entries: list[Path] | None = None
         self._predicting = False
-        self.manifest, self._unsplit = checks.with_given_splits(self.manifest, split, seed)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.manifest)} knees, {self._shape}, {self._targets})"
 
     @classmethod
     def from_subjects(
@@ -116,8 +117,8 @@ class KneeMRIDataModule(L.LightningDataModule):
         """A data module of the subjects of a ``tio.SubjectsDataset`` or of a list.
 
         Args:
-            subjects: each with an image ``mri``, the id ``subject`` of a person (whose knees stay in one
-                split), and perhaps a label map ``cartilage``, a name ``knee`` and labels (``kl``, ``oa``).
+            subjects: each with an image ``mri``, the id ``subject`` of a person, and perhaps a label map
+                ``cartilage``, a name ``knee`` and labels (``kl``, ``oa``).
             columns: the subjects' own keys of these, such as ``{"mri": "t1", "kl": "grade"}``.
             folder: where images that are in memory only are written.
             arguments: of the class, ``shape`` at least.
@@ -191,9 +192,9 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def train_dataloader(self) -> Loader:
         seed = self._stream()
-        augmentation = self._augmentation
+        augmentation = self.augmentation
         dataset = self.dataset("train", None if isinstance(augmentation, BatchAugmentation) else augmentation)
-        weights = balanced_weights(checks.labels_to_balance(self.manifest)) if self._balanced else None
+        weights = balanced_weights(checks.labels_to_balance(self.manifest)) if self.balanced else None
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         share = self._share(len(dataset))
         return self._loader(
@@ -206,7 +207,7 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch where it lies; others, and batches of other modules, pass."""
-        augmentation = self._augmentation
+        augmentation = self.augmentation
         if not isinstance(augmentation, BatchAugmentation) or "seed" not in batch:
             return batch
         spacing = batch["affine"][:, :3, :3].norm(dim=1)
@@ -275,13 +276,12 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Warn where a checkpoint was trained on other voxels, or on people who are test subjects here."""
-        for problem in contradictions(state_dict, self.manifest, self.preprocessing):
-            warn(problem, stacklevel=2)
+        """Compare with the data that a checkpoint was trained on; refuses evaluations of other data."""
+        doing = None if self.trainer is None else self.trainer.state.fn
+        compare(state_dict, self.manifest, self.preprocessing, doing)
 
     def _evaluation(self, split: Split) -> Loader | list[Loader]:
-        present = bool((self.manifest.table["split"] == split).any())
-        return self.evaluation_dataloader(split) if present else []
+        return self.evaluation_dataloader(split) if (self.manifest.table["split"] == split).any() else []
 
     def _share(self, knees: int) -> int:
         """Training knees of each process; Lightning repeats some until all have as many."""
@@ -293,7 +293,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63])
         return int(sequence.generate_state(1)[0])
 
-    def _loader(self, dataset: KneeDataset, **arguments: Any) -> Loader:
+    def _loader(self, dataset: torch.utils.data.Dataset[Any], **arguments: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer is not None else 0
         generator = torch.Generator().manual_seed(self.seed)
         arguments = {"generator": generator, "batch_size": self.batch_size, **arguments}

@@ -128,10 +128,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return batch
 
 
-def knee_loader(dataset: KneeDataset, num_workers: int, rank: int, **arguments: Any) -> Loader:
+def knee_loader(dataset: Dataset[Any], num_workers: int, rank: int, **arguments: Any) -> Loader:
     """Batches of knees, made by processes whose random streams differ from those of other ranks."""
     return DataLoader(
-        dataset,  # type: ignore[arg-type]
+        dataset,
         num_workers=num_workers,
         collate_fn=collate,
         worker_init_fn=partial(seed_worker, rank=rank),

@@ -42,6 +42,18 @@ class Encoder(Specified, nn.Module, ABC):
             return (feature_map,)
         raise NotImplementedError(f"{type(self).__name__} cannot resume from stage {stage}; use stage=-1")
 
+    def native_names(self) -> dict[str, str]:
+        """Names of weights as other programs' files have them, with the names that they have here.
+
+        Names of a single network inside (``network``, ``module``) are its own without that prefix.
+        """
+        found = {}
+        for name in self.state_dict():
+            for inner in ("network.", "module."):
+                if name.startswith(inner):
+                    found[name.removeprefix(inner)] = name
+        return found
+
     def forward(self, volume: Tensor) -> Tensor:
         """Map ``(batch, 1, i, j, k)`` to the embedding ``(batch, num_features)``."""
         return self.embed(self.features(volume))

@@ -12,11 +12,14 @@ from oahier.encoders.m3t import M3T
 from oahier.encoders.monai import MonaiEncoder
 from oahier.encoders.nnmamba import NnMamba
 from oahier.encoders.plain import PlainEncoder
+from oahier.encoders.resenc import ResEnc
 from oahier.encoders.resnet3d import ResNet3D
 from oahier.encoders.timm3d import Timm3dEncoder
 from oahier.specs import build, nearest
 
-_NAMED: dict[str, type[Encoder]] = {"resnet3d": ResNet3D, "m3t": M3T, "nnmamba": NnMamba}
+_NAMED: dict[str, type[Encoder]] = {
+    "resnet3d": ResNet3D, "m3t": M3T, "nnmamba": NnMamba, "resenc": ResEnc
+}  # fmt: skip
 _LIBRARIES = {"timm3d": Timm3dEncoder, "monai": MonaiEncoder}
 
 
@@ -24,7 +27,8 @@ def create_encoder(name: str) -> Encoder:
     """An encoder by name, with default arguments: a network of ours, of timm-3d or of MONAI.
 
     Args:
-        name: ``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"timm3d/<network>"`` or ``"monai/<network>"``.
+        name: ``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"resenc"``, ``"timm3d/<network>"`` or
+            ``"monai/<network>"``.
 
     Raises:
         ValueError: unknown name; the message gives the nearest ones.

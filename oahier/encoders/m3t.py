@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,13 +105,30 @@ class M3T(Encoder):
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
         """Tokens from the packed slices, through the transformer; the cls token after it."""
-        volume, packed = features[0], features[-1]
-        slices = Packing(volume.shape[2:], packed.shape[2:]).tokens(packed)
-        tokens = self._sequence([self.projection(item) for item in slices])
+        tokens = self._tokens(features)
         for block in self.blocks:
             tokens = block(tokens)
         embedding: Tensor = self.norm(tokens[:, 0])
         return embedding
+
+    def attentions(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[slice]]:
+        """Attention ``(batch, heads, tokens, tokens)`` of each layer, and the tokens of each axis' slices."""
+        tokens, layers = self._tokens(features), []
+        for block in cast("Sequence[TransformerBlock]", self.blocks):
+            query, key, _ = block.split(block.norm1(tokens))
+            layers.append((query @ key.transpose(2, 3) / query.shape[3] ** 0.5).softmax(dim=3))
+            tokens = block(tokens)
+        counts, start = features[0].shape[2:], 1
+        places = [slice(0)] * 3
+        for axis in _PLANES:
+            places[axis] = slice(start, start + counts[axis])
+            start += counts[axis] + 1
+        return layers, places
+
+    def _tokens(self, features: Sequence[Tensor]) -> Tensor:
+        volume, packed = features[0], features[-1]
+        slices = Packing(volume.shape[2:], packed.shape[2:]).tokens(packed)
+        return self._sequence([self.projection(item) for item in slices])
 
     def _sequence(self, slices: Sequence[Tensor]) -> Tensor:
         """Tokens of all planes with embeddings; cls and the first separator take that of the first plane."""
@@ -146,9 +163,12 @@ class TransformerBlock(nn.Module):
         return result
 
     def _attention(self, tokens: Tensor) -> Tensor:
+        return scaled_dot_product_attention(*self.split(tokens)).transpose(1, 2).flatten(2)
+
+    def split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``(batch, heads, tokens, width)`` of normalised tokens."""
         split = self.query_key_value(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = split.unbind(0)
-        return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return split[0], split[1], split[2]
 
 
 def _learned(*shape: int) -> nn.Parameter:

@@ -54,7 +54,14 @@ class MonaiEncoder(StagedEncoder):
                 f"encoder 'monai/{name}' cannot be made with options {options}: {error}"
             ) from error
         stages, self.num_features = _split(network)
+        theirs = {id(value): key for key, value in network.state_dict(keep_vars=True).items()}
         self.parts = nn.ModuleList(stages)  # without the classifier, whose parameters nobody would train
+        self._native = {
+            theirs[id(value)]: key for key, value in self.state_dict(keep_vars=True).items()
+        }  # names of MONAI's own network
+
+    def native_names(self) -> dict[str, str]:
+        return self._native
 
     def stages(self) -> Sequence[nn.Module]:
         return list(self.parts)
@@ -70,7 +77,7 @@ def _split(network: Any) -> tuple[list[nn.Module], int]:
     stem = nn.Sequential(network.conv1, network.bn1, network.act)
     pool = nn.Identity() if network.no_max_pool else network.maxpool
     first = nn.Sequential(pool, network.layer1)
-    return [stem, first, network.layer2, network.layer3, network.layer4], network.fc.in_features
+    return [stem, first, network.layer2, network.layer3, network.layer4], network.in_planes
 
 
 def _split_densenet(features: nn.Sequential) -> list[nn.Module]:

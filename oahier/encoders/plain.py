@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from oahier.encoders.base import Encoder
+from oahier.modes import evaluating
 
 _PROBE_SIZES = (32, 64, 96, 128)
+_CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear", "class_layers", "linear_head")
+"""Names under which networks keep the layer that scores their classes."""
 
 
 class PlainEncoder(Encoder):
     """Wraps a module that returns a feature map, several maps (coarsest last), or an embedding.
 
-    An embedding becomes a map of one voxel: everything works but saliency, which needs a grid.
+    An embedding becomes a map of one voxel: everything works but class activation maps, which need a grid.
 
     Args:
         module: maps ``(batch, 1, i, j, k)`` to ``(batch, channels, *grid)``, to a list of such maps, or
@@ -24,7 +27,8 @@ class PlainEncoder(Encoder):
             forward pass over a small empty volume.
 
     Raises:
-        ValueError: the width cannot be found, or the output is none of the above.
+        ValueError: the width cannot be found, the output is none of the above, or the module ends in a
+            classifier, whose scores are no embedding (``num_features`` insists that they are).
     """
 
     def __init__(self, module: nn.Module, num_features: int | None = None) -> None:
@@ -32,6 +36,7 @@ class PlainEncoder(Encoder):
         self.module = module
         if num_features is None:
             declared = getattr(module, "num_features", None)
+            _refuse_classifier(module)
             num_features = declared if isinstance(declared, int) else _measure_width(module)
         self.num_features = num_features
 
@@ -62,14 +67,26 @@ def as_feature_maps(output: object, source: str) -> tuple[Tensor, ...]:
     return tuple(understood)
 
 
+def _refuse_classifier(module: nn.Module) -> None:
+    """An error for a network whose last layer scores classes."""
+    for name, layer in module.named_children():
+        linear = [found for found in layer.modules() if isinstance(found, nn.Linear)]
+        if name in _CLASSIFIERS and linear and linear[-1].out_features < linear[-1].in_features:
+            scores, own = linear[-1].out_features, "monai" in type(module).__module__
+            by_name = " or name it, as in encoder='monai/resnet10'," if own else ""
+            raise ValueError(
+                f"encoder {type(module).__name__}: expected an embedding or feature maps, but its layer "
+                f"{name!r} gives {scores} class scores: replace it (module.{name} = torch.nn.Identity()),"
+                f"{by_name} or insist with oahier.PlainEncoder(module, num_features={scores})"
+            )
+
+
 @torch.no_grad()
 def _measure_width(module: nn.Module) -> int:
     """Number of channels of the last map, from a forward pass that leaves modes and RNG as they were."""
-    modes = {child: child.training for child in module.modules()}
     parameter = next(module.parameters(), torch.zeros(()))
     failure: Exception | None = None
-    module.eval()
-    try:
+    with evaluating(module):
         for size in _PROBE_SIZES:
             volume = torch.zeros((1, 1, size, size, size), dtype=parameter.dtype, device=parameter.device)
             try:
@@ -79,9 +96,6 @@ def _measure_width(module: nn.Module) -> int:
                 failure = error
                 continue
             return as_feature_maps(output, type(module).__name__)[-1].shape[1]
-    finally:
-        for child, training in modes.items():
-            child.training = training
     raise ValueError(
         f"encoder {type(module).__name__}: cannot find the width of its embedding by running it on empty "
         f"cubes of {_PROBE_SIZES} voxels ({failure}); give the module an integer attribute num_features, "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from oahier.encoders.exported_scan import exporting
+from oahier.modes import evaluating
 from oahier.specs import build, nearest
 
 _CELL = 8
@@ -31,7 +32,7 @@ def as_slice_encoder(encoder: nn.Module | str | Mapping[str, Any], channels: int
     if isinstance(encoder, str):
         return _torchvision_resnet(encoder, channels)
     module = build(encoder, nn.Module) if isinstance(encoder, Mapping) else encoder
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _evaluating(module):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(module):
         parameter = next(module.parameters(), torch.zeros(()))
         image = torch.zeros((1, channels, 64, 64), dtype=parameter.dtype, device=parameter.device)
         try:
@@ -100,17 +101,6 @@ def slice_maps(
         maps.append(made.unflatten(0, (batch, -1)))
     order = torch.cat([torch.arange(lot, count, lots) for lot in range(lots)]).argsort()
     return torch.cat(maps, dim=1)[:, order.to(volume.device)] if lots > 1 else maps[0]
-
-
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = {child: child.training for child in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for child, training in modes.items():
-            child.training = training
 
 
 @contextlib.contextmanager

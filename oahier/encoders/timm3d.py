@@ -14,6 +14,12 @@ from torch import Tensor, nn
 from oahier.encoders.base import StagedEncoder
 from oahier.specs import nearest
 
+_HOW_PRETRAINED = (
+    ". timm-3d itself loads with older versions of huggingface_hub only, and again whenever the network is "
+    "made: save the weights of timm's network of that name to a file and load it with "
+    "oahier.callbacks.PretrainedWeights, which inflates them"
+)
+
 
 class Timm3dEncoder(StagedEncoder):
     """A timm-3d network as an encoder; every stage of ResNets and ConvNeXts can be looked at.
@@ -40,6 +46,7 @@ class Timm3dEncoder(StagedEncoder):
         except (TypeError, AttributeError, AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"encoder 'timm3d/{name}' cannot be made with options {options}: {error}"
+                + (_HOW_PRETRAINED if (options or {}).get("pretrained") else "")
             ) from error
         self.network = network
         self.num_features = int(network.num_features)

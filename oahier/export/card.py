@@ -13,6 +13,7 @@ from oahier.export.data_section import data_section
 from oahier.files import write_atomically
 from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
 from oahier.metrics import find_metrics
+from oahier.pages.text import from_to
 from oahier.prediction.trained import TrainedModel
 
 
@@ -99,7 +100,7 @@ def _figures(trained: TrainedModel) -> str:
         if known and known[0].compared and isinstance(value, (int, float)):
             low_high = intervals.get(key)
             defined = low_high and None not in low_high
-            interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if defined else ""
+            interval = from_to(*low_high) if defined else ""
             rows.append(f"| {head} | {known[0].title} | {value:.3f} | {interval} |")
     header = (
         f"## Figures\n\nOn {content.get('knees', 'the')} test knees of the run, intervals by resampling "

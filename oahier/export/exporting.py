@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from oahier.export.agreement import Agreement, ExportError, Packed
+from oahier.export.agreement import Agreement, Packed
 from oahier.export.card import write_card
 from oahier.export.inference import Inference, trial_volumes
 from oahier.export.programs import ONNX, PROGRAM, packed_onnx, packed_program, trace
@@ -106,6 +106,3 @@ def _programs(inference: Inference, trials: list[Tensor], formats: Sequence[Form
     if "onnx" in wanted:
         packed[ONNX] = packed_onnx(program, inference, trials)
     return packed
-
-
-__all__ = ["FORMATS", "ExportError", "Exported", "Format", "export_checkpoint"]

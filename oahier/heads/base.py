@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from oahier.losses.criterion import mean_over_readings
 from oahier.specs import Specified
 from oahier.types import (
     MISSING,
@@ -20,7 +21,6 @@ from oahier.types import (
     Severity,
     Targets,
     TrainingFacts,
-    is_known,
 )
 
 
@@ -110,13 +110,7 @@ class Head(Specified, nn.Module, ABC):
             readings: ``(batch, readings)``, in the order of the targets. Every row has at least one;
                 ``MISSING`` or NaN stands for the others (:func:`oahier.types.is_known`).
         """
-        known = is_known(readings)
-        total = logits.new_zeros(len(logits))
-        for labels, exists in zip(readings.unbind(1), known.unbind(1), strict=True):
-            if bool(exists.any()):
-                rows = self.row_losses(logits[exists], labels[exists])
-                total = total.to(rows.dtype).index_put((exists,), rows, accumulate=True)
-        return total / known.sum(dim=1)
+        return mean_over_readings(self.row_losses, logits, readings)
 
     def classes_of(self, values: Tensor) -> Tensor:
         """Class labels ``(batch,)`` of a target column, for metrics; of numbers, all ``MISSING``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -22,7 +22,11 @@ class CriterionHead(Head, ABC):
 
     Raises:
         TypeError: something that is no criterion.
+        ValueError: a criterion that reads logits, where logits are scores of this head's own kind.
     """
+
+    own_logits: ClassVar[bool] = False
+    """True where logits mean something to this head only, so that criteria get log-probabilities."""
 
     def __init__(self, num_classes: int, criterion: Any, **options: Any) -> None:
         super().__init__(num_classes, **options)
@@ -30,6 +34,12 @@ class CriterionHead(Head, ABC):
             raise TypeError(
                 f"{type(self).__name__}: criterion: expected an oahier.losses.Criterion, "
                 f"got {type(criterion).__name__}"
+            )
+        if self.own_logits and criterion.reads_as == "logits":
+            raise ValueError(
+                f"{type(self).__name__}: criterion: {type(criterion).__name__} reads logits, which mean "
+                "something else in this head; give one that reads log-probabilities, such as "
+                "oahier.CrossEntropy"
             )
         self.criterion: Criterion = criterion
 
@@ -45,6 +55,9 @@ class CriterionHead(Head, ABC):
 
     def loss(self, logits: Logits, labels: Labels) -> Scalar:
         return self.criterion.loss(self._scores(logits), labels)
+
+    def reading_losses(self, logits: Logits, readings: Tensor) -> RowLosses:
+        return self.criterion.reading_losses(self._scores(logits), readings)
 
     def _scores(self, logits: Logits) -> Tensor:
         return logits if self.criterion.reads_as == "logits" else self.log_probabilities(logits)

@@ -7,7 +7,7 @@ allocates whatever a header asks for. What is damaged, or not one 3D volume, is 
 from __future__ import annotations
 
 from oahier.images.errors import UnreadableImage
-from oahier.images.formats import orientation_doubt, read_grid, read_image
+from oahier.images.formats import read_grid, read_image
 from oahier.images.grid import Affine, Grid
 from oahier.images.image import Image
 from oahier.images.members import image_files
@@ -19,7 +19,6 @@ __all__ = [
     "Image",
     "UnreadableImage",
     "image_files",
-    "orientation_doubt",
     "read_grid",
     "read_image",
     "write_image",

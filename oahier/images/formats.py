@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from oahier.images import payload
 from oahier.images.dicom import read_single
-from oahier.images.errors import UnreadableImage, reason
+from oahier.images.errors import UnreadableImage
 from oahier.images.grid import Grid
-from oahier.images.image import Image
-from oahier.images.metaimage import read_metaimage, read_metaimage_grid
-from oahier.images.nifti import (
-    ASSUMED_ORIENTATION,
-    nifti_orientation_doubt,
-    read_nifti,
-    read_nifti_grid,
-)
-from oahier.images.nrrd import nrrd_says_orientation, read_nrrd, read_nrrd_grid
+from oahier.images.image import Image, turned_grid
+from oahier.images.metaimage import metaimage_layout
+from oahier.images.nifti import read_nifti, read_nifti_grid
+from oahier.images.nrrd import nrrd_layout
+from oahier.images.text_header import LONGEST, BadHeader
+from oahier.images.voxels import Layout, read_voxels
 
-_SUFFIXES = {
-    (".nii", ".nii.gz", ".hdr", ".img"): (read_nifti, read_nifti_grid),
-    (".nrrd", ".nhdr"): (read_nrrd, read_nrrd_grid),
-    (".mha", ".mhd"): (read_metaimage, read_metaimage_grid),
-}
+NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+_TEXT = {
+    ".nrrd": ("NRRD", nrrd_layout), ".nhdr": ("NRRD", nrrd_layout),
+    ".mha": ("MetaImage", metaimage_layout), ".mhd": ("MetaImage", metaimage_layout),
+}  # fmt: skip
+TEXT = tuple(_TEXT)
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, insist: Collection[str] = ()) -> Image:
     """Read one 3D image and turn its axes to the nearest of right, anterior, superior, without resampling.
 
     Args:
         path: ``.nii``, ``.nii.gz``, ``.hdr``/``.img``, ``.nrrd``, ``.nhdr``, ``.mha``, ``.mhd``, a folder
-            with one DICOM series (its own files, not those of folders in it), or a DICOM file of many frames.
+            with one DICOM series (its own files, not those of folders in it), a ``.zip`` with one in any
+            folder, or a DICOM file of many frames.
+        insist: kinds of errors in spite of which a file is read: ``fields`` of its text header that are
+            unknown or repeated; a ``tail`` of bytes behind the voxels that may be voxels too; of DICOM those
+            of :func:`oahier.images.dicom.find_series`.
 
     Raises:
         UnreadableImage: damaged, truncated, not 3D, sheared, or of an unknown kind; of a DICOM folder also
             what :func:`oahier.images.dicom.series_faults` finds, or several series.
     """
-    for suffixes, (read, _) in _SUFFIXES.items():
-        if path.name.lower().endswith(suffixes) and not path.is_dir():
-            return read(path)
-    if path.is_dir() or _is_dicom(path):
-        return read_single(path)
-    known = ", ".join(suffix for suffixes in _SUFFIXES for suffix in suffixes)
+    name = path.name.lower()
+    if not path.is_dir():
+        if name.endswith(NIFTI):
+            return read_nifti(path, insist)
+        if name.endswith(TEXT):
+            content = payload.file_bytes(path)
+            return read_voxels(path, content, text_layout(path, content, insist), insist)
+    if path.is_dir() or name.endswith(".zip") or _is_dicom(path):
+        return read_single(path, insist)
     raise UnreadableImage(
-        f"{path}: unknown kind of image; expected a file ending in {known}, a DICOM folder or a DICOM file. "
-        "Convert other formats to .nii.gz"
+        f"{path}: unknown kind of image; expected a file ending in {', '.join((*NIFTI, *TEXT))}, a DICOM "
+        "folder or a DICOM file. Convert other formats to .nii.gz"
     )
 
 
@@ -53,38 +60,28 @@ def read_grid(path: Path) -> Grid:
     Raises:
         UnreadableImage: as :func:`read_image`, as far as the header shows it.
     """
-    for suffixes, (_, read) in _SUFFIXES.items():
-        if path.name.lower().endswith(suffixes) and path.is_file():
-            return read(path)
+    name = path.name.lower()
+    if path.is_file() and name.endswith(NIFTI):
+        return read_nifti_grid(path)
+    if path.is_file() and name.endswith(TEXT):
+        layout = text_layout(path, payload.first_bytes(path, LONGEST))
+        return turned_grid(path, layout.shape, layout.affine)
     return read_image(path).grid
 
 
-def orientation_doubt(path: Path) -> str:
-    """Why the axes of an image are uncertain, empty if they are not.
-
-    NIfTI may have no affine, or two that disagree; NRRD may name no space.
+def text_layout(path: Path, content: bytes, insist: Collection[str] = ()) -> Layout:
+    """What the text header at the start of a file says.
 
     Raises:
-        UnreadableImage: the header cannot be read.
+        UnreadableImage: it cannot be understood.
     """
-    name = path.name.lower()
-    if path.is_dir():
-        return ""
-    if name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
-        return nifti_orientation_doubt(path)
-    if name.endswith((".nrrd", ".nhdr")) and not nrrd_says_orientation(path):
-        return ASSUMED_ORIENTATION
-    return ""
+    kind, layout = _TEXT[path.suffix.lower()]
+    try:
+        return layout(path, content, insist)
+    except BadHeader as error:
+        raise UnreadableImage(f"{path} is not a readable {kind} file: {error}") from error
 
 
 def _is_dicom(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            raise UnreadableImage(f"{path} cannot be read: no such file or directory")
-        with path.open("rb") as stream:
-            start = stream.read(132)
-    except (OSError, ValueError) as error:
-        if isinstance(error, UnreadableImage):
-            raise
-        raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
-    return start[128:] == b"DICM"
+    payload.check_file(path)
+    return payload.first_bytes(path, 132)[128:] == b"DICM"

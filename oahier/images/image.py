@@ -19,6 +19,11 @@ Turn = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 _UNTURNED: Turn = ((0, 1), (1, 1), (2, 1))
 
+ASSUMED_ORIENTATION = (
+    "the header does not say how the voxels lie, so left and right, front and back are assumed: look at its "
+    "pictures, and set the orientation if they are wrong"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -28,6 +33,7 @@ class Image:
         data: the voxels, usually a view of what the file holds.
         grid: where they lie.
         turn: how the axes of the file became those of ``data``.
+        notes: what reading had to repair, assume or pass over.
 
     >>> stored = np.arange(24).reshape(2, 3, 4)
     >>> image = turned_to_ras(Path("knee.nii"), stored, np.diag([-1.0, 1.0, 1.0, 1.0]))
@@ -40,6 +46,7 @@ class Image:
     data: Shaped[np.ndarray, "i j k"]
     grid: Grid
     turn: Turn = _UNTURNED
+    notes: tuple[str, ...] = ()
 
     @property
     def source(self) -> Grid:
@@ -75,7 +82,7 @@ def three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def turned_to_ras(path: Path, data: np.ndarray, affine: Affine) -> Image:
+def turned_to_ras(path: Path, data: np.ndarray, affine: Affine, notes: tuple[str, ...] = ()) -> Image:
     """Permute and flip the axes, as views, and correct the affine for it.
 
     Raises:
@@ -88,7 +95,8 @@ def turned_to_ras(path: Path, data: np.ndarray, affine: Affine) -> Image:
     turned = np.asarray(affine @ inv_ornt_aff(orientation, data.shape), dtype=np.float64)
     ras = apply_orientation(data, orientation)
     first, second, third = ((int(axis), int(sign)) for axis, sign in orientation)
-    return Image(ras, Grid(tuple(int(count) for count in ras.shape), turned), (first, second, third))
+    grid = Grid(tuple(int(count) for count in ras.shape), turned)
+    return Image(ras, grid, (first, second, third), notes)
 
 
 def turned_grid(path: Path, shape: tuple[int, int, int], affine: Affine) -> Grid:

@@ -6,17 +6,10 @@ import os
 from pathlib import Path
 
 from oahier.images import payload
-from oahier.images.errors import UnreadableImage
-from oahier.images.metaimage import metaimage_data_file
+from oahier.images.errors import INSIST, UnreadableImage
+from oahier.images.formats import TEXT, text_layout
 from oahier.images.nifti import nifti_files
-from oahier.images.nrrd import nrrd_data_file
 
-_DATA_FILE = {
-    ".mhd": metaimage_data_file,
-    ".mha": metaimage_data_file,
-    ".nhdr": nrrd_data_file,
-    ".nrrd": nrrd_data_file,
-}
 _USUAL_HEADER, _LONGEST_HEADER = 1 << 12, 1 << 20
 
 
@@ -27,7 +20,7 @@ def image_files(path: Path) -> tuple[Path, ...]:
         path: as :func:`~oahier.images.read_image` takes it.
 
     Returns:
-        the file itself; header and voxels, where these are two files; of a DICOM folder its own files, by
+        the file itself; header and voxels, where these are several files; of a DICOM folder its own files, by
         name. What a damaged header names, and what is not there, is left to reading to complain about.
 
     Raises:
@@ -36,20 +29,18 @@ def image_files(path: Path) -> tuple[Path, ...]:
     if path.is_dir():
         with os.scandir(path) as listed:
             return tuple(sorted(path / entry.name for entry in listed if entry.is_file()))
-    suffix = path.suffix.lower()
-    if suffix in (".hdr", ".img"):
-        return tuple(file for file in nifti_files(path) if file == path or file.is_file())
-    if suffix in _DATA_FILE:
-        voxels = _data_file(path, suffix)
-        return (path,) if voxels is None else (path, voxels)
-    return (path,)
+    if path.name.lower().endswith(TEXT):
+        return (path, *_data_files(path))
+    pair = nifti_files(path)
+    return tuple(file for file in dict.fromkeys(pair) if file == path or file.is_file())
 
 
-def _data_file(path: Path, suffix: str) -> Path | None:
+def _data_files(path: Path) -> tuple[Path, ...]:
     """What the header names; most headers are short, and the file may be large or far away."""
     for count in (_USUAL_HEADER, _LONGEST_HEADER):
         try:
-            return _DATA_FILE[suffix](path, payload.first_bytes(path, count))
+            layout = text_layout(path, payload.first_bytes(path, count), INSIST)
+            return tuple(payload.beside(path, name) for name in layout.files)
         except UnreadableImage:
             continue
-    return None
+    return ()

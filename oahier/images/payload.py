@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import bz2
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 
 from oahier.images.errors import UnreadableImage, reason
-
-GZIP, ZLIB = 31, 15
-"""How a deflated stream is wrapped, in zlib's numbers."""
 
 LARGEST = 8 << 30
 """Bytes of voxels that are read; a knee has 50 MB."""
@@ -20,7 +17,12 @@ LARGEST = 8 << 30
 _DEFLATE = 1040
 """More than one byte of a deflated stream can stand for."""
 
+_TAIL = 1 << 20
+"""Bytes behind the voxels that are passed over."""
+
 _PIECE = 1 << 20
+_NEXT = {"gzip": b"\x1f\x8b", "bzip2": b"BZh"}
+"""First bytes of a stream that may be followed by another one."""
 
 
 def file_bytes(path: Path) -> bytes:
@@ -29,16 +31,28 @@ def file_bytes(path: Path) -> bytes:
     Raises:
         UnreadableImage: no such file, no permission, a pipe or a device.
     """
+    check_file(path)
+    return first_bytes(path, -1)
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no regular file: opening a pipe would wait for ever.
+
+    Raises:
+        UnreadableImage: no such file, a pipe or a device.
+    """
     try:
-        if not path.exists():
-            raise UnreadableImage(f"{path} cannot be read: no such file or directory")
-        if not path.is_file():
-            raise UnreadableImage(f"{path} cannot be read: expected a regular file")
-        return path.read_bytes()
+        why = (
+            ""
+            if path.is_file()
+            else "expected a regular file"
+            if path.exists()
+            else "no such file or directory"
+        )
     except (OSError, ValueError) as error:
-        if isinstance(error, UnreadableImage):
-            raise
-        raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
+        why = reason(error)
+    if why:
+        raise UnreadableImage(f"{path} cannot be read: {why}")
 
 
 def first_bytes(path: Path, count: int) -> bytes:
@@ -50,7 +64,7 @@ def first_bytes(path: Path, count: int) -> bytes:
     try:
         with path.open("rb") as stream:
             return stream.read(count)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UnreadableImage(f"{path} cannot be read: {reason(error)}") from error
 
 
@@ -59,69 +73,17 @@ def damaged(path: Path, why: str) -> UnreadableImage:
     return UnreadableImage(f"{path} is truncated or damaged: {why}; copy it again from its source")
 
 
-def is_gzip(content: bytes) -> bool:
+def is_gzip(content: bytes | memoryview) -> bool:
     """True if the bytes start as gzip's do."""
-    return content[:2] == b"\x1f\x8b"
+    return bytes(content[:2]) == _NEXT["gzip"]
 
 
 def start_of(path: Path, content: bytes, count: int) -> bytes:
     """The first ``count`` bytes of what a gzip stream holds, or fewer if it holds fewer."""
-    from isal import igzip_lib, isal_zlib
-
     try:
-        return bytes(isal_zlib.decompressobj(wbits=GZIP).decompress(content, count))
-    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub has an instance
+        return bytes(_decompressor("gzip").decompress(content, count))
+    except Exception as error:  # isal's own kind
         raise damaged(path, reason(error)) from error
-
-
-def unpacked(path: Path, content: bytes | memoryview, count: int, wrapping: int) -> UInt8[np.ndarray, " b"]:
-    """Exactly ``count`` bytes out of a deflated stream whose checksum holds, and nothing behind it.
-
-    Raises:
-        UnreadableImage: another length, a wrong checksum, a stream cut off or followed by other bytes, or
-            more bytes asked for than the stream can hold.
-    """
-    from isal import igzip_lib, isal_zlib
-
-    check_size(path, count, _DEFLATE * len(content))
-    packed = memoryview(content)
-    target, filled, start = np.empty(count, dtype=np.uint8), 0, 0
-    try:
-        while start < len(packed) or start == 0:
-            stream = isal_zlib.decompressobj(wbits=wrapping)
-            filled, start = _fill(path, stream, packed, start, target, filled)
-            if wrapping != GZIP or not is_gzip(bytes(packed[start : start + 2])):
-                break
-    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub has an instance
-        raise damaged(path, reason(error)) from error
-    if any(packed[start:]):  # zeros are the padding of tapes
-        raise damaged(path, f"{len(packed) - start} bytes follow the compressed data")
-    if filled != count:
-        raise damaged(path, f"expected {count} bytes as the header says, got {filled}")
-    return target
-
-
-def _fill(
-    path: Path, stream: Any, packed: memoryview, start: int, target: UInt8[np.ndarray, " b"], filled: int
-) -> tuple[int, int]:
-    """Unpack one member piece by piece, never more than the target holds and one byte.
-
-    Returns:
-        bytes of the target that are filled, and where the member ends.
-    """
-    while not stream.eof:
-        if start >= len(packed):
-            raise damaged(path, "the compressed data stop before their end")
-        pending: bytes | memoryview = packed[start : start + _PIECE]
-        start += len(pending)
-        while len(pending) and not stream.eof:
-            out = stream.decompress(pending, len(target) - filled + 1)
-            if filled + len(out) > len(target):
-                raise damaged(path, f"it holds more than the {len(target)} bytes that the header says")
-            target[filled : filled + len(out)] = np.frombuffer(out, dtype=np.uint8)
-            filled += len(out)
-            pending = stream.unconsumed_tail
-    return filled, start - len(stream.unused_data)
 
 
 def check_size(path: Path, wanted: int, held: int) -> None:
@@ -134,44 +96,75 @@ def check_size(path: Path, wanted: int, held: int) -> None:
         )
 
 
-def voxels(
-    path: Path,
-    raw: Shaped[np.ndarray, " b"] | bytes | memoryview,
-    dtype: np.dtype[np.generic],
-    shape: tuple[int, ...],
-) -> Shaped[np.ndarray, "*axes"]:
-    """Bytes as an array whose first axis runs fastest, in the machine's byte order; writable.
+def inflated(
+    path: Path, packed: memoryview, packing: str, wanted: int, size: int | None
+) -> tuple[UInt8[np.ndarray, " b"], int, int]:
+    """Exactly the first bytes of one or several compressed streams in a row whose checksums hold.
+
+    Args:
+        path: for messages.
+        packed: the streams, which may be followed by other bytes.
+        packing: gzip, zlib or bzip2.
+        wanted: bytes.
+        size: of the streams, where it is known.
+
+    Returns:
+        the bytes, how many more there are in the streams, and how many behind them but zeros.
 
     Raises:
-        UnreadableImage: not exactly the bytes of that shape.
+        UnreadableImage: fewer bytes, a wrong checksum, a stream cut off, or a megabyte that follows.
     """
-    wanted, held = math.prod(shape) * dtype.itemsize, len(raw)
-    check_size(path, wanted, held)
-    if held != wanted:
-        raise damaged(path, f"expected {wanted} bytes of voxels as the header says, got {held}")
-    flat = np.frombuffer(raw, dtype=dtype)
-    if not flat.flags.writeable or not flat.flags.aligned or not dtype.isnative:
-        flat = flat.astype(dtype.newbyteorder("="))
-    return flat.reshape(shape, order="F")
+    packing = "gzip" if is_gzip(packed) and packing == "zlib" else packing
+    packed, behind = packed[:size], 0 if size is None else len(packed) - size
+    if behind < 0:
+        why = f"the header announces {size} compressed bytes, there are {len(packed)}"
+        raise damaged(path, why)
+    check_size(path, wanted, wanted if packing == "bzip2" else _DEFLATE * len(packed))
+    target, filled, start, mark = np.empty(wanted, dtype=np.uint8), 0, 0, _NEXT.get(packing, b"-")
+    while start == 0 or bytes(packed[start : start + len(mark)]) == mark:
+        filled, start = _fill(path, _decompressor(packing), packed, start, target, filled)
+    if filled < wanted:
+        raise damaged(path, f"expected {wanted} bytes as the header says, got {filled}")
+    if len(packed) - start + behind > _TAIL or (size is not None and start < len(packed)):
+        raise damaged(path, f"{len(packed) - start + behind} bytes follow the compressed data")
+    behind += len(packed) - start if any(packed[start:]) else 0  # zeros are the padding of tapes
+    return target, filled - wanted, behind
 
 
-def rescaled(stored: Shaped[np.ndarray, "*axes"], slope: float, offset: float) -> Shaped[np.ndarray, "*axes"]:
-    """``stored * slope + offset`` in float32, computed in float64 slab by slab."""
-    if slope == 1 and offset == 0:
-        return stored
-    out = np.empty(stored.shape, dtype=np.float32, order="F")
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite values are reported with the contents
-        for k in range(stored.shape[-1]):
-            out[..., k] = stored[..., k] * np.float64(slope) + np.float64(offset)
-    return out
+def _decompressor(packing: str) -> Any:
+    from isal import igzip_lib
+
+    if packing == "bzip2":
+        return bz2.BZ2Decompressor()
+    return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP if packing == "gzip" else igzip_lib.DECOMP_ZLIB)
 
 
-def in_single(stored: Shaped[np.ndarray, "*axes"]) -> Shaped[np.ndarray, "*axes"]:
-    """Doubles as float32, everything else as it is."""
-    if stored.dtype != np.float64:
-        return stored
-    with np.errstate(over="ignore"):  # infinite values are reported with the other contents
-        return stored.astype(np.float32, order="K")
+def _fill(
+    path: Path, stream: Any, packed: memoryview, start: int, target: UInt8[np.ndarray, " b"], filled: int
+) -> tuple[int, int]:
+    """Unpack one stream piece by piece, never much more than the target holds.
+
+    Returns:
+        bytes that were unpacked so far, and where the stream ends.
+    """
+    while not stream.eof:
+        pending: bytes | memoryview = b""
+        if stream.needs_input:
+            if start >= len(packed):
+                raise damaged(path, "the compressed data stop before their end")
+            pending = packed[start : start + _PIECE]
+            start += len(pending)
+        room = max(len(target) - filled, 0)
+        try:
+            out = stream.decompress(pending, room or _PIECE)
+        except Exception as error:  # isal's own kind, OSError of bzip2
+            raise damaged(path, reason(error)) from error
+        kept = out[:room]
+        target[filled : filled + len(kept)] = np.frombuffer(kept, dtype=np.uint8)
+        filled += len(out)
+        if filled > len(target) + _TAIL:
+            raise damaged(path, f"it holds more than the {len(target)} bytes that the header says")
+    return filled, start - len(stream.unused_data)
 
 
 def beside(path: Path, name: str) -> Path:

@@ -1,19 +1,23 @@
-"""Text headers of NRRD and MetaImage, with voxels behind them or in a file beside them."""
+"""Text headers of NRRD and MetaImage: lines, numbers, and the files that they name."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
+from jaxtyping import Float64
 
-from oahier.images import payload
-from oahier.images.grid import Affine
-from oahier.images.image import Image, turned_to_ras
+from oahier.images.errors import FORCED, advice, reason
 
 LONGEST = 1 << 20
 """Bytes within which a header must end."""
+
+_MOST_FILES = 10_000
+
+
+class BadHeader(ValueError):
+    """A header that cannot be understood; the message says why, without what may tell who a person is."""
 
 
 def header_lines(content: bytes) -> list[str]:
@@ -26,7 +30,7 @@ def header_lines(content: bytes) -> list[str]:
 
 
 def unexpected_line(name: str, mark: str) -> str:
-    """Why a header is refused, without quoting what may tell who a person is.
+    """Why a header is refused.
 
     >>> unexpected_line("PatientName", "="), unexpected_line("Doe 1950", "")
     ("unknown or repeated field 'PatientName' in its header", 'a line of its header is no field')
@@ -36,27 +40,62 @@ def unexpected_line(name: str, mark: str) -> str:
     return "a line of its header is no field"
 
 
-def stored_bytes(packed: bytes, end: int, separate: Path | None) -> bytes | memoryview:
-    """What stands behind the header, or in the file that it names."""
-    return memoryview(packed)[end:] if separate is None else payload.file_bytes(separate)
-
-
-def uncompressed(path: Path, stored: bytes | memoryview, count: int, skip: int) -> bytes | memoryview:
-    """Voxels that are not compressed, behind ``skip`` bytes; the last ``count`` bytes for a skip of -1.
+def pass_over(why: str, insist: Collection[str], notes: list[str]) -> None:
+    """Note a line that means nothing.
 
     Raises:
-        UnreadableImage: fewer bytes than that.
+        BadHeader: nobody insists.
     """
-    if skip < 0:
-        payload.check_size(path, count, len(stored))
-        return stored[len(stored) - count :]
-    return stored[skip:]
+    if "fields" not in insist:
+        raise BadHeader(why + advice("fields"))
+    notes.append(f"{FORCED} {why}")
 
 
-def image_of(path: Path, raw: Any, dtype: np.dtype[Any], shape: tuple[int, ...], affine: Affine) -> Image:
-    """The image whose bytes are ``raw``; doubles become float32.
+def numbers(text: str, name: str, count: int) -> Float64[np.ndarray, " count"]:
+    """So many numbers.
 
     Raises:
-        UnreadableImage: not exactly the bytes of that shape, or an affine that cannot be used.
+        BadHeader: others than that.
     """
-    return turned_to_ras(path, payload.in_single(payload.voxels(path, raw, dtype, shape)), affine)
+    try:
+        values = np.array([float(word) for word in text.split()])
+    except ValueError as error:
+        raise BadHeader(f"{name}: {reason(error)}") from error
+    if len(values) != count:
+        raise BadHeader(f"expected {count} numbers in {name}, got {len(values)}")
+    return values
+
+
+def whole_numbers(text: str, name: str) -> tuple[int, ...]:
+    """Whole numbers with spaces between them.
+
+    Raises:
+        BadHeader: something else.
+    """
+    if not re.fullmatch(r"\s*([+-]?[0-9]{1,20}\s+)*[+-]?[0-9]{1,20}\s*", text):
+        raise BadHeader(f"expected whole numbers in {name}")
+    return tuple(int(word) for word in text.split())
+
+
+def data_files(value: str, rest: list[str]) -> tuple[str, ...]:
+    """Names of the files with the voxels: one, those of a pattern, or of the lines behind LIST.
+
+    >>> data_files("slice%02d.raw 1 5 2", [])
+    ('slice01.raw', 'slice03.raw', 'slice05.raw')
+
+    Raises:
+        BadHeader: a pattern that is none, or too many files.
+    """
+    if re.fullmatch(r"LIST(\s+\d)?", value):
+        names = tuple(line.strip() for line in rest if line.strip())
+    elif "%" not in value:
+        return (value,)
+    else:
+        found = re.fullmatch(r"([^%]*%0?\d?\d?d[^%]*?)\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,9})(\s+\d)?", value)
+        if found is None or int(found[4]) == 0:
+            raise BadHeader("expected a pattern of files such as slice%03d.raw 1 60 1")
+        steps = range(int(found[2]), int(found[3]) + 1, int(found[4]))
+        names = tuple(found[1] % step for step in steps[: _MOST_FILES + 1])
+    if not 1 <= len(names) <= _MOST_FILES:
+        raise BadHeader(f"expected 1 to {_MOST_FILES} files with voxels, got {len(names)}")
+    return names

@@ -14,6 +14,7 @@ from oahier.intake.write import finish_import
 
 if TYPE_CHECKING:
     from oahier.intake.from_dicom import import_dicom
+    from oahier.intake.from_nifti import import_nifti
     from oahier.intake.from_table import import_table
     from oahier.intake.label_maps import LabelIds
     from oahier.intake.oai import import_oai
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "LabelIds": "label_maps",
     "import_dicom": "from_dicom",
+    "import_nifti": "from_nifti",
     "import_oai": "oai",
     "import_oai_zib": "oai_zib",
     "import_oaizib_cm": "oaizib_cm",
@@ -37,6 +39,7 @@ __all__ = [
     "MaskStep",
     "finish_import",
     "import_dicom",
+    "import_nifti",
     "import_oai",
     "import_oai_zib",
     "import_oaizib_cm",

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import io
-import lzma
-import re
 import shutil
-import stat
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,18 +13,7 @@ from pathlib import Path
 from oahier.file_facts import FileFacts
 from oahier.files import write_atomically
 from oahier.intake.destination import FOLDER
-
-_RATIO = 1000
-"""More than images compress: the bytes of an empty label map stand for a few hundred each."""
-
-_SMALL = 10 << 20
-"""Bytes up to which a ratio says nothing."""
-
-_BLOCK = 1 << 20
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError),
-    UnicodeDecodeError,  # a damaged name
-)
+from oahier.zips import copy_member, opened, safe_members
 
 
 def size_words(count: int) -> str:
@@ -62,20 +47,6 @@ def check_space(
         raise OSError(28, f"cannot extract {words}: only {size_words(free)} are free there; {advice}")
 
 
-class UnsafeArchive(ValueError):
-    """An archive with a member that nobody should unpack."""
-
-
-def check_members(path: Path, content: bytes) -> None:
-    """Check an archive that is in memory, such as an Excel workbook.
-
-    Raises:
-        ValueError: it is no zip archive, or an unsafe one.
-    """
-    with _opened(path, io.BytesIO(content)) as archive:
-        _members(path, archive, len(content))
-
-
 class Archive:
     """The members of a zip file, all of which have been found safe.
 
@@ -89,7 +60,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._open() as archive:
-            self._members = _members(path, archive, path.stat().st_size)
+            self._members = safe_members(path, archive, path.stat().st_size)
 
     @property
     def names(self) -> list[str]:
@@ -133,7 +104,9 @@ class Archive:
         """
         problems = {}
         with closing(_extracted(destination)) as known, self._open() as archive:
-            waiting = [name for name, path in targets.items() if not self._done(name, path, known)]
+            waiting = [
+                name for name, path in targets.items() if not self._done(name, path, known, destination)
+            ]
             size = sum(map(self.size, waiting))
             check_space(size, f"{size_words(size)} from {self.path.name} to {destination}", destination)
             for name, path in targets.items():
@@ -143,17 +116,21 @@ class Archive:
                     except ValueError as error:
                         problems[name] = str(error)
                     else:
-                        known.add(_key(path), self._state(name, path))
+                        known.add(_key(path, destination), self._state(name, path))
                 advance(self.size(name))
         return problems
 
     def waiting(self, targets: Mapping[str, Path], destination: Path) -> int:
         """Bytes that :meth:`extract` would write."""
         with closing(_extracted(destination)) as known:
-            return sum(self.size(name) for name, path in targets.items() if not self._done(name, path, known))
+            return sum(
+                self.size(name)
+                for name, path in targets.items()
+                if not self._done(name, path, known, destination)
+            )
 
-    def _done(self, name: str, path: Path, known: FileFacts) -> bool:
-        state = known.get(_key(path))
+    def _done(self, name: str, path: Path, known: FileFacts, destination: Path) -> bool:
+        state = known.get(_key(path, destination))
         return state is not None and path.exists() and state == self._state(name, path)
 
     def _state(self, name: str, path: Path) -> dict[str, int]:
@@ -166,18 +143,7 @@ class Archive:
             self._copy(archive, name, stream)
 
     def _copy(self, archive: zipfile.ZipFile, name: str, target: io.BufferedIOBase) -> None:
-        member, written = self._members[name], 0
-        try:
-            with archive.open(member) as stream:
-                while block := stream.read(_BLOCK):
-                    written += len(block)
-                    target.write(block)
-        except _DAMAGED as error:
-            raise ValueError(f"{self.path.name}/{name} is damaged: {error}; download it again") from error
-        if written != member.file_size:
-            raise ValueError(
-                f"{self.path.name}/{name} is damaged: expected {member.file_size} bytes, got {written}"
-            )
+        copy_member(archive, self._members[name], f"{self.path.name}/{name}", target)
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:
@@ -185,57 +151,21 @@ class Archive:
             stream = self.path.open("rb")
         except OSError as error:
             raise OSError(error.errno, f"cannot read {self.path}: {error.strerror}") from error
-        with stream, _opened(self.path, stream) as archive:
+        with stream, opened(self.path, stream) as archive:
             yield archive
 
 
-@contextmanager
-def _opened(path: Path, stream: io.BufferedIOBase) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(stream)
-    except (*_DAMAGED, ValueError, OverflowError, OSError) as error:
-        raise ValueError(f"{path} is truncated or no zip archive: {error}; download it again") from error
-    with archive:
-        yield archive
-
-
-def _members(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    members: dict[str, zipfile.ZipInfo] = {}
-    for member in archive.infolist():
-        if not 0 <= member.header_offset < size:
-            raise ValueError(f"{path} is truncated: the member {member.filename!r} lies outside of it")
-        name = member.filename.replace("\\", "/")
-        why = _unsafe(member, name)
-        if not why and name in members:
-            why = "occurs twice"
-        if why:
-            raise UnsafeArchive(f"{path}: the member {member.filename!r} {why}; nothing was extracted")
-        if not name.endswith("/"):
-            members[name] = member
-    if sum(member.compress_size for member in members.values()) > size:
-        raise UnsafeArchive(
-            f"{path}: its members overlap, as in an archive made to fill disks; nothing was extracted"
-        )
-    return members
-
-
-def _unsafe(member: zipfile.ZipInfo, name: str) -> str:
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        return "has an absolute path"
-    if ".." in name.split("/"):
-        return "leads out of the folder"
-    if not name or not name.isprintable():
-        return "has a name that cannot be printed"
-    if kind == stat.S_IFLNK:
-        return "is a symbolic link"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is no regular file"
-    if member.flag_bits & 0x1:
-        return "is encrypted"
-    if member.file_size > max(_SMALL, _RATIO * member.compress_size):
-        return f"would grow from {member.compress_size} to {member.file_size} bytes"
-    return ""
+def remove_others(destination: Path, folder: Path, kept: Collection[Path]) -> None:
+    """Remove the members in a folder of the destination that were extracted once and are not kept."""
+    with closing(_extracted(destination)) as known:
+        for path in (destination / key for key in known):
+            if path.is_relative_to(folder) and path not in kept:
+                path.unlink(missing_ok=True)
+                known.add(_key(path, destination), None)
+                for inner in path.parents:
+                    if inner == destination or not inner.is_dir() or any(inner.iterdir()):
+                        break
+                    inner.rmdir()
 
 
 def _extracted(destination: Path) -> FileFacts:
@@ -243,5 +173,5 @@ def _extracted(destination: Path) -> FileFacts:
     return FileFacts(destination / FOLDER / "members.jsonl", {"format": 1})
 
 
-def _key(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+def _key(path: Path, destination: Path) -> str:
+    return path.relative_to(destination).as_posix()

@@ -15,13 +15,13 @@ from oahier.images import Image, image_files
 if TYPE_CHECKING:
     from oahier.images.dicom import Series
 
-MaskStep = Callable[[Path, Image], tuple[np.ndarray, list[str]]]
+MaskStep = Callable[[Path, Image, Image], tuple[np.ndarray, list[str]]]
 """Makes a label map with this library's ids on the grid of an image.
 
-It is given the file of the map and the image, and returns uint8 voxels of the image's shape (axes nearest to
-RAS, as ``image.data``) with notes for the log; it raises :class:`~oahier.images.UnreadableImage` where
-that is impossible. Its ``repr`` is part of what an import remembers: use a frozen dataclass, at module level
-so that other processes can load it.
+It is given the file of the map, the map as read and the image, and returns uint8 voxels of the image's shape
+(axes nearest to RAS, as ``image.data``) with notes for the log; it raises
+:class:`~oahier.images.UnreadableImage` where that is impossible. Its ``repr`` is part of what an import
+remembers: use a frozen dataclass, at module level so that other processes can load it.
 """
 
 
@@ -42,6 +42,7 @@ class Candidate:
         covariates: further columns of the manifest.
         series: the DICOM series, if its folder holds others too; it is then written as NIfTI.
         mask: conversion of the label map, if its ids or geometry differ from this library's.
+        insist: kinds of errors in spite of which image and label map are read; what was is written as NIfTI.
         source: where the image came from, if that is not ``mri`` (a member of an archive).
     """
 
@@ -58,6 +59,7 @@ class Candidate:
     series: Series | None = None
     mask: MaskStep | None = None
     source: str = ""
+    insist: tuple[str, ...] = ()
 
     @property
     def image_files(self) -> tuple[Path, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,22 @@ from oahier.images.dicom.headers import Identity, read_slices
 from oahier.images.dicom.walk import list_folder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FoundSeries(Series):
     """A series of a tree that is scanned, without its files and slices.
 
     Args:
         first: file of its first slice.
         count: number of its slices, 0 for damaged files in a folder without a sound one.
-        shared: the series with its files where its folder holds other series too, or where it lies in several
-            folders; ``None`` where reading the folder is enough.
+        shared: the series with its files where its folder holds other series too, where it lies in several
+            folders, or is read in spite of a problem; ``None`` where reading the folder is enough.
+        place: its folder relative to the tree, as people know it.
     """
 
     first: Path
     count: int
     shared: Series | None
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class FolderJob:
         state: of the files: names, sizes and times of their last change, as a hash.
         uid: SeriesInstanceUID of the series that are wanted, ``None`` for all.
         known: the record of an earlier scan, if files were the same then.
+        insist: kinds of problems in spite of which series are read.
     """
 
     source: Path
@@ -47,6 +50,12 @@ class FolderJob:
     state: str
     uid: str | None = None
     known: dict[str, Any] | None = None
+    insist: tuple[str, ...] = ()
+
+
+def path_below(path: Path, top: Path) -> str:
+    """A path relative to a folder, which it may lead out of, with ``/``."""
+    return Path(os.path.relpath(path, top)).as_posix()
 
 
 def look_into(job: FolderJob) -> tuple[dict[str, Any], list[FoundSeries]]:
@@ -62,10 +71,10 @@ def look_into(job: FolderJob) -> tuple[dict[str, Any], list[FoundSeries]]:
         try:
             return job.known, [_remembered(job.source, entry) for entry in job.known["series"]]
         except Exception:  # a file that cannot be read any more, or a record of something else: look again
-            return look_into(FolderJob(job.source, job.path, job.folders, job.state, job.uid))
+            return look_into(replace(job, known=None))
     files = [file for folder in job.folders for file in list_folder(folder).files]
-    series = [one.without_slices() for one in series_of(files, job.uid)]
-    alone = len(series) == 1 and len(job.folders) == 1
+    series = [one.without_slices() for one in series_of(files, job.uid, job.insist)]
+    alone = len(series) == 1 and len(job.folders) == 1 and not series[0].insisted
     entries = [_entry(job.source, one, alone) for one in series]
     record = {"path": job.path, "state": job.state, "series": entries}
     return record, [_found(one, one.files[_first(one)[0]], len(one.places), alone) for one in series]
@@ -85,44 +94,22 @@ def _entry(source: Path, series: Series, alone: bool) -> dict[str, Any]:
     number, frame = _first(series)
     names = [file.relative_to(series.folder).as_posix() for file in series.files]
     entry: dict[str, Any] = {
-        "folder": series.folder.relative_to(source).as_posix(), "first": [names[number], frame],
+        "folder": path_below(series.folder, source), "first": [names[number], frame],
         "slices": len(series.places), "laterality": series.laterality, "echo": series.echo,
         "part": series.part, "problems": series.problems, "notes": series.notes,
+        "insisted": series.insisted,
     }  # fmt: skip
-    return entry if alone else entry | {"files": names, "places": _runs(series.places)}
+    return entry if alone else entry | {"files": names, "places": series.places}
 
 
 def _remembered(source: Path, entry: dict[str, Any]) -> FoundSeries:
     folder, (name, frame) = source / entry["folder"], entry["first"]
+    folder = Path(os.path.normpath(folder)) if ".." in folder.parts[len(source.parts) :] else folder
     first = folder / name
     identity = read_slices(first)[frame].identity if entry["slices"] else Identity("")
-    fields = vars(identity) | {name: entry[name] for name in ("laterality", "echo", "part")}
+    fields = vars(identity) | {name: entry[name] for name in ("laterality", "echo", "part", "insisted")}
     fields |= {name: tuple(entry[name]) for name in ("problems", "notes")}
     files = tuple(folder / file for file in entry.get("files", ()))
-    places = tuple(_places(entry.get("places", ())))
-    series = Series(**fields, folder=folder, files=files, places=places, slices=())
+    places = tuple((file, number) for file, number in entry.get("places", ()))
+    series = Series(**fields, folder=folder, files=files, places=places)
     return _found(series, first, entry["slices"], "files" not in entry)
-
-
-def _runs(places: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Places of slices as ``[file, frame, count]``: the same frame of ``count`` files, one after the other.
-
-    >>> _runs([(0, 0), (1, 0), (2, 0), (2, 1)])
-    [[0, 0, 3], [2, 1, 1]]
-    """
-    runs: list[list[int]] = []
-    for file, frame in places:
-        if runs and [runs[-1][0] + runs[-1][2], runs[-1][1]] == [file, frame]:
-            runs[-1][2] += 1
-        else:
-            runs.append([file, frame, 1])
-    return runs
-
-
-def _places(runs: Iterable[Iterable[int]]) -> list[tuple[int, int]]:
-    """The inverse.
-
-    >>> _places([[0, 0, 3], [2, 1, 1]])
-    [(0, 0), (1, 0), (2, 0), (2, 1)]
-    """
-    return [(file + step, frame) for file, frame, count in runs for step in range(count)]

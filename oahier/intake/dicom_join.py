@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oahier.images.dicom.faults import with_advice
 from oahier.intake.candidate import Candidate, LeftOut
+from oahier.intake.dicom_archives import is_extracted
 from oahier.intake.dicom_folder import FoundSeries
 from oahier.intake.dicom_labels import DicomLabels
 from oahier.intake.table_rows import TableRow
@@ -57,7 +59,7 @@ class DicomKnees:
         """Reason to leave a series out, empty if there is none."""
         labels = self.labels
         if one.problems:
-            return "; ".join(one.problems)
+            return with_advice(one.problems)
         if isinstance(row, ValueError):
             return str(row)
         if not one.patient:
@@ -78,6 +80,7 @@ class DicomKnees:
             _name(subject, side, visit), subject, side, visit, one.folder, None,
             row.kl if row else None, row.oa if row else None, row.split if row else "",
             (row.covariates if row else {}) | {"manufacturer": one.manufacturer}, one.shared,
+            source=one.place if is_extracted(one.place) else "",
         )  # fmt: skip
 
     def _dates_of(self, wanted: Sequence[FoundSeries]) -> dict[str, list[str]]:
@@ -113,8 +116,7 @@ class DicomKnees:
 
 def shown(one: FoundSeries, source: Path) -> str:
     """Folder of a series relative to the top of the tree."""
-    place = one.folder.relative_to(source).as_posix()
-    return place if place != "." else source.name
+    return one.place if one.place != "." else source.name
 
 
 def _shown_apart(one: FoundSeries, source: Path) -> str:

@@ -132,7 +132,7 @@ def read_labels(
     named = table_columns(table, {"subject": given["patient"]} | given, covariates)
     named = replace(named, covariates=tuple(n for n in named.covariates if n not in ("patient", "date")))
     rows = table_rows(table, named, values)
-    check_grades(table, rows)
+    check_grades(rows, lambda row: f"{table.path}, row {row.number}")
     notes = [*table.notes, *_restore(path.name, rows, patients)]
     good, left_out = [], []
     for row in rows:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oahier.file_facts import FileFacts
-from oahier.images.dicom.walk import folders_in
+from oahier.images.dicom.walk import FolderListing, folders_in
 from oahier.intake.destination import FOLDER
-from oahier.intake.dicom_folder import FolderJob, FoundSeries, look_into
+from oahier.intake.dicom_folder import FolderJob, FoundSeries, look_into, path_below
 from oahier.processes import process_map
 from oahier.progress import announce
 from oahier.progress import progress as show
@@ -31,6 +31,8 @@ class TreeScan:
         wanted: how series can be read is kept of those whose description or protocol it fits.
         workers: processes that read headers, 0 for none but this one.
         progress: show a bar on standard error.
+        insist: kinds of problems in spite of which series are read, as for ``find_series``.
+        extracted: another tree, of what archives in the first one hold; its names are as those in the first.
     """
 
     source: Path
@@ -38,6 +40,8 @@ class TreeScan:
     wanted: re.Pattern[str]
     workers: int
     progress: bool
+    insist: tuple[str, ...] = ()
+    extracted: Path | None = None
 
     def series(self) -> list[FoundSeries]:
         """All series, sorted by folder, description and part; broken ones too.
@@ -54,23 +58,24 @@ class TreeScan:
 
         announce(f"reading the headers of all files in {self.source}", show=self.progress)
         heading = {"importer": "dicom", "oahier": __version__, "source": str(self.source.absolute())}
-        heading |= {"look": "2"}  # another one where series are judged in another way
+        heading |= {"look": "3", "insist": ",".join(self.insist)}  # another where series are judged otherwise
         with closing(FileFacts(self.destination / FOLDER / STORE, heading)) as known:
             single = [
-                FolderJob(self.source, self._name(one.folder), (one.folder,), _hash(one.state))
-                for one in folders_in(self.source, apart=self.destination)
+                FolderJob(self.source, self.name(one.folder), (one.folder,), _hash(one.state))
+                for one in self._folders()
                 if one.files
             ]
             found = self._look(single, known)
             states = {job.folders[0]: job.state for job in single}
             spread = _spread(found)
             several = [
-                FolderJob(self.source, self._name(first), where, _hash([states[one] for one in where]), uid)
+                FolderJob(self.source, self.name(first), where, _hash([states[one] for one in where]), uid)
                 for uid, (first, where) in spread.items()
             ]
             found = [one for one in found if not one.count or one.uid not in spread]
             found += self._look(several, known)
             known.keep({job.path for job in (*single, *several)})
+        found = [replace(one, place=self.name(one.folder)) for one in found]
         return sorted(found, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
 
     def fits(self, one: FoundSeries) -> bool:
@@ -79,7 +84,7 @@ class TreeScan:
 
     def _look(self, jobs: Sequence[FolderJob], known: FileFacts) -> list[FoundSeries]:
         found: list[FoundSeries] = []
-        with_records = [_with_record(job, known) for job in jobs]
+        with_records = [_with_record(replace(job, insist=self.insist), known) for job in jobs]
         results = process_map(look_into, with_records, self.workers, ahead=4, name=lambda job: job.path)
         for record, series in show(results, len(jobs), "reading headers, folders", show=self.progress):
             if known.get(record["path"]) != record:
@@ -87,8 +92,17 @@ class TreeScan:
             found += [one if self.fits(one) else replace(one, shared=None) for one in series]
         return found
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.source).as_posix()
+    def _folders(self) -> Iterator[FolderListing]:
+        if self.source.is_dir():
+            yield from folders_in(self.source, apart=self.destination)
+        if self.extracted is not None and self.extracted.is_dir():
+            yield from folders_in(self.extracted)
+
+    def name(self, path: Path) -> str:
+        """Path relative to its tree; of both trees, relative to the first."""
+        if self.extracted is not None and path.is_relative_to(self.extracted):
+            return path.relative_to(self.extracted).as_posix()
+        return path_below(path, self.source)
 
 
 def _spread(found: Sequence[FoundSeries]) -> dict[str, tuple[Path, tuple[Path, ...]]]:

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
-from oahier.files import write_atomically
+from oahier.files import csv_text, write_atomically
+from oahier.images.errors import INSIST
+from oahier.images.formats import NIFTI, TEXT
 from oahier.intake.candidate import ImportResult, LeftOut
 from oahier.intake.destination import locked
+from oahier.intake.dicom_archives import unzip_all
 from oahier.intake.dicom_folder import FoundSeries
 from oahier.intake.dicom_join import DicomKnees, shown
 from oahier.intake.dicom_labels import DicomLabels, read_labels
 from oahier.intake.dicom_scan import TreeScan
-from oahier.intake.oai_series import series_pattern
-from oahier.intake.options import read_pairs
+from oahier.intake.options import read_names, read_pairs, series_pattern
 from oahier.intake.write import finish_import
 
 FOUND = "series.csv"
@@ -42,6 +42,7 @@ def import_dicom(
     separator: str | None = None,
     visits: Literal["date", "number", "none"] = "date",
     patients: Literal["header", "folder"] = "header",
+    insist: str | Sequence[str] = "",
     licence: str = "",
     convert: bool = False,
     mirror_left: bool = False,
@@ -61,7 +62,8 @@ def import_dicom(
     An import that was interrupted goes on where it stopped, in the tree as well as in the images.
 
     Args:
-        source: top of the tree.
+        source: top of the tree, or a zip archive of one. Archives in the tree count as folders; they are
+            extracted to the destination.
         destination: folder for the manifest.
         series: regular expression for description or protocol of the series, in any case.
         labels: table with grades: CSV, Excel or SAS, rows for patients, knees or examinations.
@@ -70,14 +72,18 @@ def import_dicom(
             the table's column: ``patient=MRN,kl=KL grade``.
         values: mapping of codes to values: ``side.1=right,side.2=left``.
         covariates: further columns of the table to keep: ``none``, ``all``, or names with commas between.
-        sheet: of a workbook, the first one when not given.
-        separator: of a text table, found when not given.
+        sheet: sheet of a workbook; the first one when not given.
+        separator: separator of a text table; detected when not given.
         visits: name of each examination of a person: ``date`` of the study, their ``number``, or
             ``none`` where everybody has one; dates are written with ``date`` only. Numbers count the dates
             on which the person has a chosen series, also one that is left out; a series without a date has
             no visit.
         patients: name of each person: PatientID in the ``header``, or the first ``folder`` below the source,
             for trees whose headers were emptied.
+        insist: kinds of problems in spite of which series are read, with commas between, each with a note and
+            written as NIfTI: ``copies`` (of slices that differ at one position, the first is read), ``gaps``
+            (of uneven distances, the mean is taken), ``numbers`` (fewer slices than the header announces),
+            ``modality`` (other than MR).
         licence: terms of the data, for the manifest.
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
@@ -92,11 +98,14 @@ def import_dicom(
         OSError: source or destination cannot be read or written.
     """
     source, destination = Path(source), Path(destination)
-    if not source.is_dir():
-        raise OSError(2, f"cannot read {source}: no such folder; expected a tree of DICOM files")
-    pattern = series_pattern(series)
+    if not (source.is_dir() or (source.is_file() and source.suffix.lower() == ".zip")):
+        raise OSError(
+            2, f"cannot read {source}: no such folder; expected a tree of DICOM files, or a .zip with one"
+        )
+    pattern, kinds = series_pattern(series), read_names("insist", insist, INSIST)
     with locked(destination, "dicom"):
-        scan = TreeScan(source, destination, pattern, workers, progress)
+        extracted, damaged = unzip_all(source, destination, progress)
+        scan = TreeScan(source, destination, pattern, workers, progress, kinds, extracted)
         found = [_identified(one, source, patients) for one in scan.series()]
         table, left_out = DicomLabels("", []), list[LeftOut]()
         if labels:
@@ -109,11 +118,11 @@ def import_dicom(
         _check_choice(source, destination, _sound(found), _sound(wanted), series)
         knees = DicomKnees(source, table, visits)
         candidates = knees.candidates(wanted)
-        out = [*left_out, *knees.left_out, *table.unused()]
+        out = [*damaged, *left_out, *knees.left_out, *table.unused()]
         options = {
             "series": series, "labels": str(labels), "columns": read_pairs("columns", columns),
             "values": read_pairs("values", values), "covariates": covariates, "visits": visits,
-            "patients": patients, "convert": convert, "mirror_left": mirror_left, "n4": n4,
+            "patients": patients, "insist": kinds, "convert": convert, "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
         return finish_import(
             destination, candidates, out, importer="dicom", source=source, licence=licence, options=options,
@@ -125,8 +134,8 @@ def _identified(one: FoundSeries, source: Path, patients: str) -> FoundSeries:
     """A series whose patient is the one that is asked for, and whose date is none if it cannot be one."""
     patient, date = one.patient, one.study_date
     if patients == "folder":
-        parts = one.folder.relative_to(source).parts
-        patient = parts[0] if parts else source.absolute().name
+        parts = Path(one.place).parts[source.is_file() :]
+        patient = (parts[0] if parts else source.absolute().name).removesuffix(".zip")
     if date < "19000101":  # written where dates were removed
         date = ""
     return replace(one, patient=patient, study_date=date)
@@ -154,10 +163,13 @@ def _check_choice(
     more = f"\n  and {len(names) - _LISTED} more descriptions" if len(names) > _LISTED else ""
     what = f"no series matches {series!r}" if series else "choose the series of the knees (--series REGEX)"
     if not found:
-        raise ValueError(
-            f"{source}: expected DICOM images, found none in it that can be read; {destination / FOUND} "
-            "lists those that are damaged"
+        others = sorted(
+            path.name for path in source.rglob("*") if path.name.lower().endswith((*NIFTI, *TEXT))
         )
+        why = f"{destination / FOUND} lists those that are damaged"
+        if others:
+            why = f"of {len(others)} files such as {others[0]}, `oahier data import nifti` makes a manifest"
+        raise ValueError(f"{source}: expected DICOM images, found none in it that can be read; {why}")
     raise ValueError(f"{source}: {what}; {destination / FOUND} lists all of them, there are{listed}{more}")
 
 
@@ -176,4 +188,4 @@ def _write_found(
          "; ".join(one.problems))
         for one in found
     ]  # fmt: skip
-    write_atomically(path, pd.DataFrame(rows, columns=_COLUMNS).to_csv(index=False, lineterminator="\n"))
+    write_atomically(path, csv_text(_COLUMNS, rows))

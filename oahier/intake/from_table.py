@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oahier.images.errors import INSIST
 from oahier.images.knee import LABEL_IDS
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.journal import written_files
 from oahier.intake.label_maps import LabelIds
-from oahier.intake.options import read_ids, read_pairs
+from oahier.intake.options import read_ids, read_names, read_pairs, series_pattern
 from oahier.intake.path_patterns import Template, exists
 from oahier.intake.series_choice import choose_series
-from oahier.intake.spreadsheets import read_table, restore_zeros
+from oahier.intake.spreadsheets import LabelTable, read_table, restore_zeros
 from oahier.intake.table_rows import TableColumns, TableRow, check_grades, table_columns, table_rows
 from oahier.intake.write import finish_import
 
@@ -32,6 +33,7 @@ def import_table(
     labels: Mapping[int, int] | str = "",
     resample_masks: bool = False,
     series: str = "",
+    insist: str | Sequence[str] = "",
     sheet: str | None = None,
     separator: str | None = None,
     licence: str = "",
@@ -61,8 +63,12 @@ def import_table(
         labels: our ids for those of the label maps: ``1=2,2=4,3=5``; 0 leaves one out.
         resample_masks: bring label maps onto the image's grid by the nearest voxel.
         series: regular expression that finds the series of a DICOM folder by its description.
-        sheet: of a workbook, the first one when not given.
-        separator: of a text table, found when not given.
+        insist: kinds of errors in spite of which an image or label map is read, with commas between, each
+            with a note and written as NIfTI: ``fields`` (a text header with unknown or repeated fields),
+            ``tail`` (bytes behind the voxels that may be voxels too), and those of DICOM series (see
+            ``import dicom``).
+        sheet: sheet of a workbook; the first one when not given.
+        separator: separator of a text table; detected when not given.
         licence: terms of the data, for the manifest.
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
@@ -77,26 +83,17 @@ def import_table(
     """
     source = Path(source)
     table = read_table(source, sheet=sheet, separator=separator)
-    folder = Path(root) if root is not None else source.parent
     found = table_columns(table, read_pairs("columns", columns), covariates)
-    rows = table_rows(table, found, read_pairs("values", values))
-    check_grades(table, rows)
-    step = _mask_step(read_ids("labels", labels), resample_masks)
-    finder = _Finder(folder, Path(destination), found, mri, cartilage, series, step, [*table.notes])
-    finder.restore_zeros(rows)
-    candidates: list[Candidate] = []
-    left_out: list[LeftOut] = []
-    for row in rows:
-        try:
-            candidates.append(finder.candidate(row))
-        except ValueError as error:
-            left_out.append(
-                LeftOut(f"{source.name} row {row.number}", row.knee, row.get("subject"), str(error))
-            )
+    finder = KneeFinder(
+        Path(root) if root is not None else source.parent, Path(destination), found, mri, cartilage,
+        series_pattern(series), mask_step(read_ids("labels", labels), resample_masks),
+        read_names("insist", insist, INSIST), [*table.notes],
+    )  # fmt: skip
+    candidates, left_out = finder.candidates(table, read_pairs("values", values))
     options = {
         "columns": found.named, "mri": mri, "cartilage": cartilage, "values": read_pairs("values", values),
         "labels": read_ids("labels", labels), "resample_masks": resample_masks, "series": series,
-        "convert": convert, "mirror_left": mirror_left, "n4": n4,
+        "insist": finder.insist, "convert": convert, "mirror_left": mirror_left, "n4": n4,
     }  # fmt: skip
     return finish_import(
         destination, candidates, left_out, importer="table", source=source, licence=licence, options=options,
@@ -104,32 +101,43 @@ def import_table(
     )  # fmt: skip
 
 
-def _mask_step(ids: dict[int, int], resample: bool) -> LabelIds | None:
+def mask_step(ids: dict[int, int], resample: bool) -> LabelIds | None:
+    """Conversion of the label maps; ``None`` where they have our ids and the image's grid."""
     if not ids and not resample:
         return None
     return LabelIds(ids or {value: value for value in LABEL_IDS}, resample)
 
 
 @dataclass
-class _Finder:
-    """Turns rows into knees by looking for their files."""
+class KneeFinder:
+    """Turns rows into knees by looking for their files.
+
+    Args:
+        root: folder that paths start from.
+        destination: of the import, whose own files are no sources.
+        columns: of the table.
+        mri: pattern of the image's path, empty where a column holds it.
+        cartilage: that of the label map.
+        series: for the description of a DICOM series.
+        mask: conversion of label maps.
+        insist: kinds of errors in spite of which an image is read.
+        notes: what the table's reader decided; what is decided here is added.
+
+    Raises:
+        ValueError: no column or pattern of the image, or one that names no column.
+    """
 
     root: Path
     destination: Path
     columns: TableColumns
     mri: str
     cartilage: str
-    series: str
+    series: re.Pattern[str]
     mask: LabelIds | None
+    insist: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.series)
-        except re.error as error:
-            raise ValueError(
-                f"series: expected a regular expression, got {self.series!r}: {error}"
-            ) from error
         own = written_files(self.destination)
         self._templates = {
             name: Template(pattern, self.root, own)
@@ -156,6 +164,27 @@ class _Finder:
                 for row in rows:
                     row.set(column, restored.get(row.get(column), row.get(column)))
 
+    def candidates(
+        self, table: LabelTable, values: Mapping[str, str], name: Callable[[TableRow], str] | None = None
+    ) -> tuple[list[Candidate], list[LeftOut]]:
+        """The knees of a table, and its rows that are none with the reason and a name (their numbers).
+
+        Raises:
+            ValueError: none of its grades can be read, or ids could mean two things.
+        """
+        rows = table_rows(table, self.columns, values)
+        check_grades(rows, lambda row: f"{table.path}, row {row.number}")
+        self.restore_zeros(rows)
+        found: list[Candidate] = []
+        left_out: list[LeftOut] = []
+        for row in rows:
+            try:
+                found.append(self.candidate(row))
+            except ValueError as error:
+                where = name(row) if name else f"{table.path.name} row {row.number}"
+                left_out.append(LeftOut(where, row.knee, row.get("subject"), str(error)))
+        return found, left_out
+
     def candidate(self, row: TableRow) -> Candidate:
         """The knee of a row.
 
@@ -167,11 +196,11 @@ class _Finder:
         if path is None:
             raise ValueError("no path of an image")
         if path.is_dir():
-            path, series = choose_series(path, self.series)
+            path, series = choose_series(path, self.series, self.insist)
         cartilage = self._path(row, "cartilage")
         return Candidate(
             row.knee, row.get("subject"), row.side, row.get("visit"), path, cartilage, row.kl, row.oa,
-            row.split, row.covariates, series, self.mask if cartilage else None,
+            row.split, row.covariates, series, self.mask if cartilage else None, insist=self.insist,
         )  # fmt: skip
 
     def _path(self, row: TableRow, column: str) -> Path | None:

@@ -98,7 +98,8 @@ def fingerprint(candidate: Candidate, convert: bool) -> str:
     step = candidate.mask
     name = getattr(step, "__qualname__", None)
     identity = f"{getattr(step, '__module__', '')}.{name}" if name else repr(step)
-    return hashlib.sha256(json.dumps([state, convert, identity]).encode()).hexdigest()
+    facts = [state, convert, identity, *candidate.insist]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def size_of(path: Path) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from oahier.files import feed_file
-from oahier.images import Image, UnreadableImage, orientation_doubt, read_image, write_image
+from oahier.images import Image, UnreadableImage, read_image, write_image
+from oahier.images.errors import FORCED
 from oahier.images.knee import label_findings, other_grid, volume_faults
 from oahier.intake.candidate import Candidate
 from oahier.intake.journal import Record
@@ -38,12 +39,11 @@ def _examined(candidate: Candidate, destination: Path, convert: bool) -> Record:
     if faults:
         raise UnreadableImage(f"{candidate.mri}: {faults[0]}")
     labels, notes = _labels(candidate, image)
-    if doubt := orientation_doubt(candidate.mri):
-        notes = [f"{candidate.mri.name}: {doubt}", *notes]
+    notes = [*(f"{candidate.mri.name}: {note}" for note in image.notes), *notes]
     if few == _SHAPE:
         notes = [f"{candidate.mri.name}: only two different values: a shape, or a mask?", *notes]
     written = {}
-    if convert or candidate.series is not None:
+    if convert or _forced(image) or candidate.series is not None:
         written["mri"] = (f"images/{candidate.knee}.nii.gz", image.data)
     if labels is not None:
         written["cartilage"] = (f"cartilage/{candidate.knee}.nii.gz", labels)
@@ -57,10 +57,10 @@ def _examined(candidate: Candidate, destination: Path, convert: bool) -> Record:
 def _open(candidate: Candidate) -> tuple[Image, str]:
     """The image, and the side that its header says, if it is a DICOM series."""
     if candidate.series is None and not candidate.mri.is_dir():
-        return read_image(candidate.mri), ""
+        return read_image(candidate.mri, candidate.insist), ""
     from oahier.images.dicom import header_side, read_series, single_series
 
-    series = candidate.series or single_series(candidate.mri)
+    series = candidate.series or single_series(candidate.mri, candidate.insist)
     return read_series(series), header_side(series)
 
 
@@ -69,14 +69,20 @@ def _labels(candidate: Candidate, image: Image) -> tuple[np.ndarray | None, list
     path = candidate.cartilage
     if path is None:
         return None, []
+    found = read_image(path, candidate.insist)
+    notes = [f"{path.name}: {note}" for note in found.notes]
     if candidate.mask is not None:
-        labels, notes = candidate.mask(path, image)
-        return labels, [*notes, *_check_ids(path, labels)]
-    found = read_image(path)
-    notes = _check_ids(path, found.data)
+        labels, done = candidate.mask(path, found, image)
+        return labels, [*notes, *done, *_check_ids(path, labels)]
+    notes += _check_ids(path, found.data)
     if not found.grid.same_as(image.grid):
         raise UnreadableImage(other_grid(candidate.mri, image, path, found))
-    return None, notes
+    return found.data.astype(np.uint8) if _forced(found) else None, notes
+
+
+def _forced(image: Image) -> bool:
+    """Whether it was read in spite of an error, as nothing after the import would."""
+    return any(note.startswith(FORCED) for note in image.notes)
 
 
 def _check_ids(path: Path, labels: np.ndarray) -> list[str]:

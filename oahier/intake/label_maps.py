@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from oahier.images import Grid, Image, UnreadableImage, read_image
+from oahier.images import Grid, Image, UnreadableImage
 from oahier.images.knee import LABEL_IDS
 
 OAI_DESS_IDS: Mapping[int, int] = {1: 2, 2: 4, 3: 5, 4: 0, 5: 1, 6: 3, 7: 0, 8: 0, 9: 0, 10: 0}
@@ -47,13 +47,12 @@ class LabelIds:
             )
         object.__setattr__(self, "ids", pairs)
 
-    def __call__(self, path: Path, mri: Image) -> tuple[UInt8[np.ndarray, "i j k"], list[str]]:
+    def __call__(self, path: Path, found: Image, mri: Image) -> tuple[UInt8[np.ndarray, "i j k"], list[str]]:
         """The map with our ids on the grid of the image, and what was done to it.
 
         Raises:
             UnreadableImage: an id that is not named, or another grid.
         """
-        found = read_image(path)
         labels, notes = self._renamed(path, found.data)
         if found.grid.same_as(mri.grid):
             return labels, notes

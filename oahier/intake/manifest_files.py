@@ -15,15 +15,15 @@ import yaml
 
 from oahier.data.manifest.columns import COLUMNS
 from oahier.data.manifest.manifest import Manifest, read_manifest
-from oahier.files import write_atomically
+from oahier.files import csv_text, frame_csv, write_atomically
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY
 from oahier.images import image_files
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.journal import Record, size_of
 from oahier.types import MISSING
 
-PROVENANCE = ("source", "source_hash", "licence")
-"""Last columns of an imported manifest."""
+PROVENANCE = ("source", "source_hash", "licence", "image_notes")
+"""Last columns of an imported manifest; the notes only where there are any."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,11 @@ def manifest_table(
                 "source": shown_source(candidate, source),
                 "source_hash": record.source_hash,
                 "licence": licence,
+                "image_notes": "; ".join(record.notes),
             }
         )
-    return pd.DataFrame(rows, columns=[*COLUMNS, *names, *PROVENANCE], dtype=str)
+    last = PROVENANCE if any(record.notes for _, record in kept) else PROVENANCE[:-1]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *names, *last], dtype=str)
 
 
 def _path(folder: Path, record: Record, written: str, original: Path | None) -> str:
@@ -109,7 +111,8 @@ def write_outputs(
         ValueError: no knee is left, or the knees contradict each other.
         OSError: the folder cannot be written.
     """
-    _write_changed(folder / "left-out.csv", _left_out_csv(left_out))
+    rows = [(item.source, item.knee, item.subject, item.reason) for item in left_out]
+    _write_changed(folder / "left-out.csv", csv_text(("source", "knee", "subject", "reason"), rows))
     if not kept:
         raise ValueError(_nothing(folder, origin.source, left_out))
     table = manifest_table(folder, kept, origin.source, origin.licence)
@@ -127,7 +130,7 @@ def write_outputs(
     }
     _write_changed(folder / "import.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     _write_changed(folder / "data.yaml", _fragment(folder, origin.options))
-    _write_changed(folder / "manifest.csv", table.to_csv(index=False, lineterminator="\n"))
+    _write_changed(folder / "manifest.csv", frame_csv(table))
     return ImportResult(read_manifest(folder / "manifest.csv"), left_out, folder, report)
 
 
@@ -200,11 +203,6 @@ def _write_changed(path: Path, text: str) -> None:
     except OSError:
         pass
     write_atomically(path, text)
-
-
-def _left_out_csv(left_out: Sequence[LeftOut]) -> str:
-    table = pd.DataFrame(left_out, columns=["source", "knee", "subject", "reason"])
-    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def _nothing(folder: Path, source: Path, left_out: Sequence[LeftOut]) -> str:

@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from oahier.images.errors import INSIST
 from oahier.intake.candidate import Candidate, ImportResult
 from oahier.intake.destination import locked
-from oahier.intake.oai_codes import tables_of_folder, visit_list
+from oahier.intake.oai_codes import VISITS, tables_of_folder, visit_list
 from oahier.intake.oai_covariates import Covariates, read_covariates
 from oahier.intake.oai_extracted import remove_unused, unpack_all
 from oahier.intake.oai_grades import TABLES, Readings, read_grades
-from oahier.intake.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted, series_pattern
+from oahier.intake.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted
 from oahier.intake.oai_sides import wanted_sides
 from oahier.intake.oai_tree import find_folders
+from oahier.intake.options import read_names, series_pattern
 from oahier.intake.write import finish_import
 
 LICENCE = "OAI data use agreement (NDA); no re-identification"
@@ -29,6 +31,7 @@ def import_oai(
     visits: str | Sequence[str] = "all",
     sides: str | Sequence[str] = "both",
     series: str = SERIES,
+    insist: str | Sequence[str] = "",
     convert: bool = False,
     mirror_left: bool = False,
     n4: bool = False,
@@ -57,6 +60,8 @@ def import_oai(
             not tell the visit, give the one that it is.
         sides: right, left or both; or the file of a list, a subject and a side each line (``9001104,RIGHT``).
         series: regular expression for the description of the series.
+        insist: kinds of errors in spite of which a series is read, with commas between, as for
+            ``table``; each with a note and written as NIfTI.
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
         n4: correct the bias field in preprocessing.
@@ -70,6 +75,7 @@ def import_oai(
     """
     source, destination = Path(source), Path(destination)
     wanted = Wanted(visit_list("visits", visits), wanted_sides("sides", sides), series_pattern(series))
+    kinds = read_names("insist", insist, INSIST)
     readings, given = read_tables(source, grades)
     details = read_covariates(covariates) if covariates else Covariates()
     with locked(destination, "oai"):
@@ -80,13 +86,13 @@ def import_oai(
         candidates, damaged = unpack_all(candidates, destination, workers, progress)
         options = {
             "grades": given, "covariates": bool(covariates), "visits": wanted.visits,
-            "sides": str(wanted.sides), "series": series, "convert": convert,
+            "sides": str(wanted.sides), "series": series, "insist": kinds, "convert": convert,
             "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
         result = finish_import(
             destination, candidates, [*finder.left_out, *damaged], importer="oai", source=source,
             licence=LICENCE, options=options, workers=workers, convert=convert, progress=progress,
-            notes=notes,
+            notes=notes, insist=kinds,
         )  # fmt: skip
         remove_unused(destination, candidates)
         return result
@@ -96,7 +102,9 @@ def knee_of(one: OaiSeries, source: Path, readings: Readings | None, details: Co
     """The knee of a series, with its grade and covariates."""
     grade = readings.get(one.subject, one.side, one.visit)[0] if readings else None
     date = one.date
-    more = {"scan_date": f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""}
+    month = VISITS.get(one.visit, "").removesuffix("m")
+    scanned = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else ""
+    more = {"scan_date": scanned, "month": month and str(int(month))}
     return Candidate(
         one.knee, one.subject, one.side, one.visit, source / one.item.path, kl=grade,
         covariates=details.get(one.subject, one.visit) | more,

@@ -1,4 +1,4 @@
-"""Packed series of the Osteoarthritis Initiative: one ``<series>.tar.gz`` each, as NDA distributes them."""
+"""Packed series of the Osteoarthritis Initiative, one ``<series>.tar.gz`` each as NDA distributes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oahier.images.errors import reason
+from oahier.file_facts import FileFacts
+from oahier.images.dicom import find_series
+from oahier.images.errors import UnreadableImage, reason
 
 ARCHIVE = ".tar.gz"
 """End of the name of an archive."""
@@ -89,15 +91,17 @@ def _members(path: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
     """Names and contents of the files of an archive, one after the other."""
     try:
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            yield _files(archive, stream)
+            yield _files(archive, stream, max(_LARGEST, 10 * _RATIO * path.stat().st_size))
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"{path.name} is truncated or damaged: {reason(error)}; copy it again") from error
 
 
-def _files(archive: tarfile.TarFile, stream: gzip.GzipFile) -> Iterator[tuple[str, bytes]]:
+def _files(archive: tarfile.TarFile, stream: gzip.GzipFile, most: int) -> Iterator[tuple[str, bytes]]:
     for member in archive:
+        if member.offset_data + member.size > most:
+            raise tarfile.TarError(f"it would grow to more than {most} bytes")
         name = Path(member.name).name
         if member.isdir() or name.startswith("."):
             continue
@@ -110,3 +114,42 @@ def _files(archive: tarfile.TarFile, stream: gzip.GzipFile) -> Iterator[tuple[st
         yield name, content
     while stream.read(1 << 20):  # to the end, where the checksum is
         continue
+
+
+def series_faults(folder: Path) -> str:
+    """Errors that keep a folder from being one whole volume, empty if there are none."""
+    try:
+        found = find_series(folder, recursive=False)
+    except UnreadableImage as error:
+        return str(error)
+    if len(found) != 1:
+        return f"{len(found)} series in one folder"
+    return "; ".join(found[0].problems)
+
+
+def packed_faults(archive: Path, known: FileFacts) -> str:
+    """Errors that keep an archive from being one whole volume, empty if there are none.
+
+    Args:
+        archive: a packed series.
+        known: faults that were found before.
+
+    Raises:
+        OSError: the archive cannot be read, or the store not written.
+    """
+    key, state = str(archive.absolute()), state_of(archive)
+    record = known.get(key)
+    if record is None or record["archive"] != state:
+        record = {"archive": state, "faults": _faults_within(archive)}
+        known.add(key, record)
+    return str(record["faults"])
+
+
+def _faults_within(archive: Path) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / archive.name[: -len(ARCHIVE)]
+        try:
+            unpack(archive, target)
+        except ValueError as error:
+            return str(error)
+        return series_faults(target).replace(str(target), archive.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from oahier.file_facts import FileFacts
 from oahier.intake.candidate import LeftOut
 from oahier.intake.destination import FOLDER
-from oahier.intake.oai_faults import packed_faults, series_faults
+from oahier.intake.oai_packed import packed_faults, series_faults
 from oahier.intake.oai_sides import WantedSides
 from oahier.intake.oai_tree import SeriesFolder, place_of
 
@@ -160,15 +160,3 @@ class SeriesFinder:
     def notes(self) -> list[str]:
         """Numbers of series that were passed over."""
         return [f"{count} series of {name} were passed over" for name, count in sorted(self._others.items())]
-
-
-def series_pattern(series: str) -> re.Pattern[str]:
-    """The expression, for any case.
-
-    Raises:
-        ValueError: no regular expression.
-    """
-    try:
-        return re.compile(series, re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"series: expected a regular expression, got {series!r}: {error}") from error

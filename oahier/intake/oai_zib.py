@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from oahier.images.errors import INSIST
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.destination import locked
 from oahier.intake.oai import checked_folder, grade_notes, knee_of, read_tables
 from oahier.intake.oai_covariates import Covariates, read_covariates
 from oahier.intake.oai_extracted import remove_unused, unpack_all
 from oahier.intake.oai_packed import ARCHIVE
-from oahier.intake.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted, series_pattern
+from oahier.intake.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted
 from oahier.intake.oai_sides import wanted_sides
 from oahier.intake.oai_tree import SeriesFolder, find_folders, look_at
+from oahier.intake.options import read_names, series_pattern
 from oahier.intake.write import finish_import
 from oahier.intake.zib_mask import ZibMask
 
@@ -35,6 +37,7 @@ def import_oai_zib(
     grades: str | Path | Sequence[str | Path] = "",
     covariates: str | Path | Sequence[str | Path] = "",
     sides: str | Sequence[str] = "both",
+    insist: str | Sequence[str] = "",
     convert: bool = False,
     mirror_left: bool = False,
     n4: bool = False,
@@ -57,6 +60,8 @@ def import_oai_zib(
         grades: tables of KL grades as for ``oai``; those that lie in the tree when not given.
         covariates: tables with sex, age, body mass index and site, as for ``oai``.
         sides: right, left or both; or the file of a list, a subject and a side each line (``9001104,RIGHT``).
+        insist: kinds of errors in spite of which a series or label map is read, with commas between, as for
+            ``table``; each with a note and written as NIfTI.
         convert: also write the images as NIfTI in the destination.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
         n4: correct the bias field in preprocessing.
@@ -72,7 +77,7 @@ def import_oai_zib(
     masks = find_masks(checked_folder(source))
     readings, given = read_tables(tree, grades)
     details = read_covariates(covariates) if covariates else Covariates()
-    folds = read_folds(source)
+    folds, kinds = read_folds(source), read_names("insist", insist, INSIST)
     with locked(destination, "oai-zib"):
         wanted = Wanted(("V00",), wanted_sides("sides", sides), series_pattern(SERIES))
         finder = SeriesFinder(tree, destination, wanted)
@@ -90,12 +95,13 @@ def import_oai_zib(
         candidates = [_with_mask(item, masks[item.subject], folds) for item in candidates]
         options = {
             "images": str(tree), "grades": given, "covariates": bool(covariates),
-            "sides": str(finder.wanted.sides), "convert": convert, "mirror_left": mirror_left, "n4": n4,
+            "sides": str(finder.wanted.sides), "insist": kinds, "convert": convert,
+            "mirror_left": mirror_left, "n4": n4,
         }  # fmt: skip
         result = finish_import(
             destination, candidates, [*finder.left_out, *left_out, *damaged], importer="oai-zib",
             source=source, licence=LICENCE, options=options, workers=workers, convert=convert,
-            progress=progress, notes=notes,
+            progress=progress, notes=notes, insist=kinds,
         )  # fmt: skip
         remove_unused(destination, candidates)
         return result

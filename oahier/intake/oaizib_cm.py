@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from oahier.images.errors import INSIST
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.destination import locked
 from oahier.intake.oaizib_cm_table import candidates_of, knee_name, read_rows
+from oahier.intake.options import read_names
 from oahier.intake.source_files import SourceFiles
 from oahier.intake.write import finish_import
 
@@ -26,6 +29,7 @@ def import_oaizib_cm(
     source: str | Path,
     destination: str | Path,
     *,
+    insist: str | Sequence[str] = "",
     mirror_left: bool = False,
     n4: bool = False,
     workers: int = 0,
@@ -43,6 +47,8 @@ def import_oaizib_cm(
     Args:
         source: folder or archive.
         destination: folder for the manifest.
+        insist: kinds of errors in spite of which an image or label map is read, with commas between, as for
+            ``table``; each with a note and written as NIfTI.
         mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
         n4: correct the bias field in preprocessing.
         workers: processes that open images, 0 for none but this one.
@@ -53,7 +59,7 @@ def import_oaizib_cm(
         OSError: source or destination cannot be read or written.
     """
     source, destination = Path(source), Path(destination)
-    files = SourceFiles(source, destination)
+    files, kinds = SourceFiles(source, destination), read_names("insist", insist, INSIST)
     with locked(destination, "oaizib-cm"):
         found, left_out = _images(files)
         notes: list[str] = []
@@ -68,7 +74,8 @@ def import_oaizib_cm(
         left_out += reasons
         return finish_import(
             destination, candidates, left_out, importer="oaizib-cm", source=source, licence=LICENCE,
-            options={"mirror_left": mirror_left, "n4": n4}, workers=workers, progress=progress, notes=notes,
+            options={"insist": kinds, "mirror_left": mirror_left, "n4": n4}, workers=workers,
+            progress=progress, notes=notes, insist=kinds,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from oahier.intake.candidate import Candidate, LeftOut
 from oahier.intake.source_files import SourceFiles
 from oahier.intake.spreadsheets import LabelTable, read_table
-from oahier.intake.table_rows import TableColumns, TableRow, table_rows
+from oahier.intake.table_rows import TableColumns, TableRow, check_grades, table_rows
 
 _TABLE = re.compile(r"subinfo_(train|test)\.(xlsx|csv)")
 _CASE = re.compile(r"(?:oaizib_)?0*(\d+)(?:_0000)?(?:\.nii(?:\.gz)?)?", re.IGNORECASE)
@@ -33,9 +33,10 @@ class Row(TableRow):
         return f"{self.table} row {self.number}"
 
     @property
-    def subject(self) -> str:
-        """SubjectID."""
-        return self.get("subject")
+    def case(self) -> int | None:
+        """Number of the case, ``None`` if the CMT-ID is of another form."""
+        match = _CASE.fullmatch(self.get("case"))
+        return int(match[1]) if match else None
 
 
 def knee_name(case: int) -> str:
@@ -85,15 +86,14 @@ def candidates_of(
     rows: list[Row], images: Mapping[int, Mapping[str, str]], notes: list[str]
 ) -> tuple[list[Candidate], list[LeftOut]]:
     """Knees of the tables whose image is where the table says; files are not yet paths."""
-    cases = {row.place: _case(row) for row in rows}
-    counted = Counter(case for case in cases.values() if case is not None)
+    counted = Counter(row.case for row in rows)
     splits: dict[str, set[str]] = {}
     for row in rows:
-        splits.setdefault(row.subject, set()).add(row.split_of_table)
-    _check_grades(rows)
+        splits.setdefault(row.get("subject"), set()).add(row.split_of_table)
+    check_grades(rows, lambda row: row.place, advice="")
     candidates, left_out = [], []
     for row in rows:
-        case, subject = cases[row.place], row.subject
+        case, subject = row.case, row.get("subject")
         knee = "" if case is None else knee_name(case)
         try:
             if case is None:
@@ -106,30 +106,11 @@ def candidates_of(
             candidates.append(_candidate(knee, row, notes))
         except ValueError as error:
             left_out.append(LeftOut(row.place, knee, subject, str(error)))
-    for case in sorted(set(images) - set(counted)):
-        for name in images[case].values():
-            left_out.append(
-                LeftOut(name, knee_name(case), "", "no row in subInfo_train or subInfo_test has this CMT-ID")
-            )
+    for case, names in sorted(images.items()):
+        if case not in counted:
+            why = "no row in subInfo_train or subInfo_test has this CMT-ID"
+            left_out += [LeftOut(name, knee_name(case), "", why) for name in names.values()]
     return candidates, left_out
-
-
-def _case(row: Row) -> int | None:
-    match = _CASE.fullmatch(row.get("case"))
-    return int(match[1]) if match else None
-
-
-def _check_grades(rows: list[Row]) -> None:
-    """Refuse tables in which no grade can be read: the column holds something else."""
-    problems = []
-    known = [row for row in rows if row.get("kl")]
-    for row in known:
-        try:
-            _ = row.kl
-        except ValueError as error:
-            problems.append(f"{row.place}, {error}")
-    if problems and len(problems) == len(known):
-        raise ValueError(f"{problems[0]}, and none of {len(known)} grades can be read")
 
 
 def _check_subject(subject: str, splits: set[str]) -> None:
@@ -160,7 +141,7 @@ def _candidate(knee: str, row: Row, notes: list[str]) -> Candidate:
         covariates["bmi"] = ""
     covariates["mr_barcode"] = _barcode(covariates["mr_barcode"])
     return Candidate(
-        knee, row.subject, side, "V00", Path(), kl=kl, split=row.split_of_table, covariates=covariates
+        knee, row.get("subject"), side, "V00", Path(), kl=kl, split=row.split_of_table, covariates=covariates
     )
 
 

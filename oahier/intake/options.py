@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 
 def read_pairs(option: str, given: Mapping[str, str] | str) -> dict[str, str]:
@@ -27,6 +28,21 @@ def read_pairs(option: str, given: Mapping[str, str] | str) -> dict[str, str]:
     return pairs
 
 
+def read_names(option: str, given: str | Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """Some of a few names, sorted, whether they come as text or apart.
+
+    Raises:
+        ValueError: another name.
+
+    >>> read_names("insist", "tail, fields", ("fields", "tail"))
+    ('fields', 'tail')
+    """
+    names = tuple(filter(None, map(str.strip, given.split(",") if isinstance(given, str) else given)))
+    if unknown := sorted(set(names) - set(allowed)):
+        raise ValueError(f"{option}: expected some of {', '.join(allowed)}, got {', '.join(unknown)}")
+    return tuple(sorted(set(names)))
+
+
 def read_ids(option: str, given: Mapping[int, int] | str) -> dict[int, int]:
     """Pairs of whole numbers, whether they come as a dictionary or as text.
 
@@ -43,3 +59,15 @@ def read_ids(option: str, given: Mapping[int, int] | str) -> dict[int, int]:
         raise ValueError(
             f"{option}: expected pairs of whole numbers such as 1=2,2=4, got {given!r}"
         ) from error
+
+
+def series_pattern(series: str) -> re.Pattern[str]:
+    """A regular expression for descriptions of series, in any case.
+
+    Raises:
+        ValueError: no regular expression.
+    """
+    try:
+        return re.compile(series, re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(f"series: expected a regular expression, got {series!r}: {error}") from error

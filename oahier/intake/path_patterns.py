@@ -10,7 +10,7 @@ from glob import escape, glob
 from pathlib import Path
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_WILD = re.compile(r"\*\*|\*|\?|\[[^\]]*\]")
+_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]*\]")
 
 
 @dataclass(frozen=True)
@@ -58,27 +58,36 @@ class Template:
 
     def values(self, column: str) -> set[str]:
         """Values of a column in the names of existing files; digits only."""
-        parts = _PLACEHOLDER.split(self.pattern)
-        expression, seen = "", False
-        for number, part in enumerate(parts):
+        names = self._glob(_PLACEHOLDER.sub("*", self.pattern))
+        return {cells[column] for name in names if (cells := self.read(name, {column: r"\d+"}))}
+
+    def read(self, name: str, kinds: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Values of the placeholders in a path with ``/`` between its folders; empty if it does not fit.
+
+        Args:
+            name: the path, relative to the folder.
+            kinds: regular expressions that the values of some placeholders match.
+
+        >>> Template("{subject}/**/{subject}{side}.nii.gz", Path()).read("71/a/71L.nii.gz")
+        {'subject': '71', 'side': 'L'}
+        """
+        expression, groups = "", {column: f"g{number}" for number, column in enumerate(self.columns)}
+        for number, part in enumerate(_PLACEHOLDER.split(self.pattern)):
             if number % 2 == 0:
                 expression += _wild_expression(part)
-            elif part != column:
-                expression += "[^/]+"
+            elif f"<{groups[part]}>" in expression:
+                expression += f"(?P={groups[part]})"
             else:
-                expression += "(?P=id)" if seen else r"(?P<id>\d+)"
-                seen = True
-        matches = (re.fullmatch(expression, name) for name in self._glob(_PLACEHOLDER.sub("*", self.pattern)))
-        return {match["id"] for match in matches if match}
+                expression += f"(?P<{groups[part]}>{(kinds or {}).get(part, '[^/]+')})"
+        match = re.fullmatch(expression, name)
+        return {column: match[group] for column, group in groups.items()} if match else {}
 
     def _glob(self, pattern: str) -> list[str]:
-        found = (name.replace("\\", "/") for name in self._matches(pattern))
+        matches = glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207  (absolute patterns too)
+        found = (name.replace("\\", "/") for name in matches)
         if not self.skip:
             return sorted(found)
         return sorted(name for name in found if os.path.realpath(self.root / name) not in self.skip)
-
-    def _matches(self, pattern: str) -> list[str]:
-        return glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207  (absolute patterns too)
 
 
 def exists(path: Path) -> bool:
@@ -94,6 +103,7 @@ def _wild_expression(text: str) -> str:
     expression, start = "", 0
     for wild in _WILD.finditer(text):
         expression += re.escape(text[start : wild.start()])
-        expression += {"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(wild[0], wild[0].replace("[!", "[^"))
+        kinds = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        expression += kinds.get(wild[0], wild[0].replace("[!", "[^"))
         start = wild.end()
     return expression + re.escape(text[start:])

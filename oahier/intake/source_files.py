@@ -8,6 +8,7 @@ from pathlib import Path
 
 from oahier.intake.archives import Archive, size_words
 from oahier.progress import announce, bar
+from oahier.zips import is_hidden
 
 _IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr", ".dcm", ".zip")
 
@@ -43,7 +44,7 @@ class SourceFiles:
             archive = Archive(path)
             prefix = path.relative_to(root).as_posix()
             for name in archive.names:
-                if not _hidden(name):
+                if not is_hidden(name):
                     self._members[f"{prefix}/{name}"] = archive, name
 
     @property
@@ -123,18 +124,14 @@ def _walked(source: Path, destination: Path) -> dict[str, Path]:
     for folder, folders, names in os.walk(source, onerror=_refuse):
         here = Path(folder)
         folders[:] = sorted(
-            name for name in folders if not _hidden(name) and not (here / name).is_symlink()
+            name for name in folders if not is_hidden(name) and not (here / name).is_symlink()
             and (here / name).resolve() != own
         )  # fmt: skip
         for name in sorted(names):
-            if not _hidden(name):
+            if not is_hidden(name):
                 files[(here / name).relative_to(source).as_posix()] = here / name
     return files
 
 
 def _refuse(error: OSError) -> None:
     raise OSError(error.errno, f"cannot read {error.filename}: {error.strerror}") from error
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from oahier.data.manifest.columns import BLANK, row_number
+from oahier.files import unmarked
 
 _SEPARATORS = ",;\t|"
 _SPELT = {"tab": "\t", "\\t": "\t"}
@@ -90,6 +91,11 @@ def read_table(
     """
     path = Path(path)
     kind = path.suffix.lower()
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: expected a table, got a folder; of a folder of images and a table of grades, "
+            "`oahier data import nifti` makes a manifest, of DICOM series `import dicom`"
+        )
     if kind in (".xlsx", ".xlsm"):
         from oahier.intake.workbooks import workbook_rows
 
@@ -219,12 +225,12 @@ def _text_rows(path: Path, text: str, separator: str | None) -> list[list[str]]:
     if len(separator) != 1:
         raise ValueError(f"separator: expected one character, or tab, got {separator!r}")
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        return [list(map(unmarked, row)) for row in reader]
     except csv.Error as error:
         raise ValueError(
             f"{path} is no table separated by {_NAMES.get(separator, separator)}: {error}"
         ) from error
-    return rows
 
 
 def _sniffed(text: str) -> str:

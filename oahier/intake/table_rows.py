@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from oahier.data.manifest.columns import BLANK, COLUMNS, SPLITS
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
@@ -11,7 +12,8 @@ from oahier.intake.manifest_files import PROVENANCE
 from oahier.intake.spreadsheets import LabelTable, parse_grade
 
 _COARSE_OF_GRADE = DEFAULT_HIERARCHY.parents(FINE, COARSE)
-_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
+SIDE_WORDS = {"left": "left", "l": "left", "right": "right", "r": "right"}
+"""Words for a side, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,18 @@ class TableRow:
     @property
     def knee(self) -> str:
         """The knee's name: its own, or what is known of subject, side and visit."""
-        parts = (self.get("subject"), _SIDES.get(self.get("side").lower(), ""), self.get("visit"))
+        parts = (self.get("subject"), SIDE_WORDS.get(self.get("side").lower(), ""), self.get("visit"))
         return self.get("knee") or "-".join(part for part in parts if part)
 
     @property
     def side(self) -> str:
         """``left``, ``right`` or empty."""
         cell = self.get("side")
-        if cell and cell.lower() not in _SIDES:
+        if cell and cell.lower() not in SIDE_WORDS:
             raise ValueError(
                 f"side: expected left or right, got {cell!r}; map it: --values side.{cell}=right"
             )
-        return _SIDES.get(cell.lower(), "")
+        return SIDE_WORDS.get(cell.lower(), "")
 
     @property
     def kl(self) -> int | None:
@@ -117,6 +119,9 @@ class TableRow:
             raise ValueError(f"OA {oa} contradicts KL {kl}, which means {implied}")
 
 
+Row = TypeVar("Row", bound=TableRow)
+
+
 def table_columns(table: LabelTable, given: Mapping[str, str], covariates: str) -> TableColumns:
     """Names of the columns: as given, else the manifest's own.
 
@@ -154,27 +159,30 @@ def table_rows(table: LabelTable, columns: TableColumns, values: Mapping[str, st
         ValueError: a code of a column that does not exist.
     """
     codes: dict[str, dict[str, str]] = {}
-    for key, meaning in values.items():
+    for key, value in values.items():
         column, dot, code = key.partition(".")
-        columns.check(column, f"values {key}={meaning}")
+        columns.check(column, f"values {key}={value}")
         if not dot:
-            raise ValueError(f"values: expected column.code=meaning, got {key}={meaning}")
-        codes.setdefault(columns.named.get(column, column), {})[code] = meaning
+            raise ValueError(f"values: expected column.code=meaning, got {key}={value}")
+        codes.setdefault(columns.named.get(column, column), {})[code] = value
     rows = []
     for number, found in table.rows():
-        cells = {name: _meaning(cell, codes.get(name, {})) for name, cell in found.items()}
+        cells = {name: meaning(cell, codes.get(name, {})) for name, cell in found.items()}
         cells |= {ours: cells[theirs] for ours, theirs in columns.named.items()}
         rows.append(TableRow(number, cells, columns))
     return rows
 
 
-def _meaning(cell: str, codes: Mapping[str, str]) -> str:
+def meaning(cell: str, codes: Mapping[str, str]) -> str:
+    """A cell with its code replaced, empty if it is blank."""
     cell = "" if cell.lower() in BLANK else cell
     return codes.get(cell, codes.get(cell.removesuffix(".0"), cell))
 
 
-def check_grades(table: LabelTable, rows: list[TableRow]) -> None:
-    """Refuse a table none of whose grades can be read: its column holds something else.
+def check_grades(
+    rows: Sequence[Row], place: Callable[[Row], str], advice: str = "; map them: --values kl.CODE=GRADE"
+) -> None:
+    """Refuse rows none of whose grades can be read: the column holds something else.
 
     Raises:
         ValueError: names the first row.
@@ -185,8 +193,6 @@ def check_grades(table: LabelTable, rows: list[TableRow]) -> None:
         try:
             _ = row.kl
         except ValueError as error:
-            problems.append(f"{table.path}, row {row.number}, {error}")
+            problems.append(f"{place(row)}, {error}")
     if problems and len(problems) == len(known):
-        raise ValueError(
-            f"{problems[0]}, and none of {len(known)} grades can be read; map them: --values kl.CODE=GRADE"
-        )
+        raise ValueError(f"{problems[0]}, and none of {len(known)} grades can be read{advice}")

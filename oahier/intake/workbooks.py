@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from oahier.intake.archives import check_members
+from oahier.zips import check_members
 
 _SAS = 'reading SAS files needs pyreadstat: pip install "oahier[sas]"'
 

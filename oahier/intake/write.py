@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -11,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from oahier.data.manifest.columns import LONGEST_NAME, UNFIT
+from oahier.data.manifest.columns import LONGEST_NAME, UNFIT, file_key
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.destination import locked
 from oahier.intake.journal import Journal, Record, fingerprint
 from oahier.intake.knee_files import examine
-from oahier.intake.manifest_files import Origin, write_outputs
+from oahier.intake.manifest_files import Origin, shown_source, write_outputs
 from oahier.processes import process_map
 from oahier.progress import announce
 from oahier.progress import progress as show
@@ -35,6 +34,7 @@ def finish_import(
     convert: bool = False,
     progress: bool = True,
     notes: Sequence[str] = (),
+    insist: tuple[str, ...] = (),
 ) -> ImportResult:
     """Open every image of an import, write what has to be written, then the manifest and the log.
 
@@ -57,6 +57,7 @@ def finish_import(
         convert: also write every image as NIfTI under ``destination/images``.
         progress: show a bar on standard error.
         notes: decisions of the importer, for the record.
+        insist: kinds of errors in spite of which images are read, where the candidates do not say.
 
     Returns:
         the manifest, and the entries that are not in it.
@@ -69,7 +70,8 @@ def finish_import(
     """
     folder, source, options = Path(destination), Path(source), dict(options or {})
     with locked(folder, importer), closing(Journal(folder)) as journal:
-        knees, apart = _named_apart(candidates, source)
+        asked = (replace(item, insist=item.insist or insist) for item in candidates)
+        knees, apart = _named_apart(asked, source)
         out = [*left_out, *apart]
         _keep_sources(folder, knees, convert)
         records = _records(journal, knees, convert, workers, progress)
@@ -147,7 +149,7 @@ def _named_apart(candidates: Iterable[Candidate], source: Path) -> tuple[list[Ca
     """Candidates by name; those that cannot have the name they were given are left out."""
     groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(_file_key(candidate.knee), []).append(candidate)
+        groups.setdefault(file_key(candidate.knee), []).append(candidate)
     knees, out = [], []
     for group in groups.values():
         reason = _same_name(group, source) if len(group) > 1 else ""
@@ -157,11 +159,6 @@ def _named_apart(candidates: Iterable[Candidate], source: Path) -> tuple[list[Ca
             else:
                 knees.append(item)
     return sorted(knees, key=lambda item: item.knee), out
-
-
-def _file_key(name: str) -> str:
-    """The same for names that are one file on some disks: in any case, accents in any form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _same_name(group: Sequence[Candidate], source: Path) -> str:
@@ -203,7 +200,5 @@ def _leave_out(candidate: Candidate, source: Path, reason: str) -> LeftOut:
 
 
 def _shown(candidate: Candidate, source: Path) -> str:
-    from oahier.intake.manifest_files import shown_source
-
     place, series = shown_source(candidate, source), candidate.series
     return place if series is None else f"{place}: {series.title}, from {series.files[0].name}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from oahier.images import Image, UnreadableImage, read_image
+from oahier.images import Image, UnreadableImage
 from oahier.intake.mask_geometry import find_orientation
 from oahier.intake.tibial_cartilage import part_tibial_cartilage
 
@@ -29,21 +29,20 @@ class ZibMask:
 
     side: str
 
-    def __call__(self, path: Path, mri: Image) -> tuple[UInt8[np.ndarray, "i j k"], list[str]]:
+    def __call__(self, path: Path, found: Image, mri: Image) -> tuple[UInt8[np.ndarray, "i j k"], list[str]]:
         """The map on the image's grid with our ids, and how that was found.
 
         Raises:
             UnreadableImage: damaged, of other ids, of another image, or ambiguous.
         """
-        stored = read_image(path).data
-        ids = np.unique(stored)
+        ids = np.unique(found.data)
         if not set(ids.tolist()) <= {0, 1, 2, 3, 4}:
             shown = ", ".join(f"{value:g}" for value in ids[:8])
             raise UnreadableImage(
                 f"{path}: expected the ids 0 background, 1 femur, 2 femoral cartilage, 3 tibia, 4 tibial "
                 f"cartilage, got {shown}"
             )
-        stored = stored.astype(np.uint8)
+        stored = found.data.astype(np.uint8)
         fit = find_orientation(str(path), stored, mri.data, mri.grid)
         labels, parted = part_tibial_cartilage(str(path), fit.orientation.apply(stored), self.side)
         share = tissue_share(labels, mri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -57,7 +58,12 @@ def lda(standard: Array, grades: Array) -> Array | None:
     known, labels = _graded(standard, grades)
     if not 1 < len(np.unique(labels)) < len(labels):  # no spread within a grade: no discriminant
         return centroid(standard, grades)
-    discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(known, labels)
+    with warnings.catch_warnings():  # a grade of one knee has no spread, and adds none
+        warnings.filterwarnings("ignore", message="Only one sample available")
+        try:
+            discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(known, labels)
+        except np.linalg.LinAlgError:  # no spread within the grades in some direction
+            return centroid(standard, grades)
     return np.asarray(discriminant.scalings_[:, 0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from oahier.latent.axis import SeverityAxisFit, complete_oa
+from oahier.latent.unbiased import label_cosine_unbiased, straightness_unbiased
 from oahier.metrics.association import auc, spearman, trend, varies
 from oahier.types import KL_GRADES, MISSING
 
@@ -48,13 +50,45 @@ def axis_measures(
           through all centroids, in the whole standardised space (three grades or more; 1 is a line).
         - ``oa_kl_cosine``: cosine between the directions in which the embedding moves with OA and with KL,
           :math:`\mathrm{cov}(x, \mathrm{oa})` and :math:`\mathrm{cov}(x, \mathrm{kl})`.
+        - ``straightness_unbiased``, ``oa_kl_cosine_unbiased``: the same without what the scatter of knees
+          adds, comparable between widths; NaN where little but scatter is left
+          (:mod:`oahier.latent.unbiased`).
         - ``knees``: number of held-out knees with an embedding and a grade or an OA label.
     """
+    held_out = held_out_knees(fit, embeddings, kl, oa)
+    return ordering(fit, held_out) | unbiased(held_out)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out knees with an embedding and a label."""
+
+    standard: npt.NDArray[Any]
+    """``(knees, features)`` in the space in which the axis was fitted."""
+    grades: npt.NDArray[Any]
+    oa: npt.NDArray[Any]
+
+    def dealt(self, order: npt.NDArray[Any]) -> HeldOut:
+        """The same knees with the labels of others."""
+        return HeldOut(self.standard, self.grades[order], self.oa[order])
+
+
+def held_out_knees(
+    fit: SeverityAxisFit,
+    embeddings: Float[Tensor, "knees features"],
+    kl: Int[Tensor, " knees"],
+    oa: Int[Tensor, " knees"] | None = None,
+) -> HeldOut:
+    """The knees that an axis is measured on, see :func:`axis_measures`."""
     oa = complete_oa(kl, oa)
-    keep = embeddings.isfinite().all(dim=1).cpu()
-    keep &= ((kl != MISSING) | (oa != MISSING)).cpu()
+    keep = embeddings.isfinite().all(dim=1).cpu() & ((kl != MISSING) | (oa != MISSING)).cpu()
     standard = fit.standardise(embeddings).numpy()[keep.numpy()]
-    grades, labels = kl.cpu()[keep].numpy(), oa.cpu()[keep].numpy()
+    return HeldOut(standard, kl.cpu()[keep].numpy(), oa.cpu()[keep].numpy())
+
+
+def ordering(fit: SeverityAxisFit, held_out: HeldOut) -> dict[str, float]:
+    """The metrics of :func:`axis_measures` but the unbiased ones, which cost knees x knees numbers."""
+    standard, grades, labels = held_out.standard, held_out.grades, held_out.oa
     projection = standard @ fit.direction.numpy()
     graded, told = grades != MISSING, labels != MISSING
     z, p = trend(projection[graded], grades[graded])
@@ -71,6 +105,17 @@ def axis_measures(
         "straightness": _straightness(standard[graded], grades[graded]),
         "oa_kl_cosine": _label_cosine(standard[graded & told], labels[graded & told], grades[graded & told]),
         "knees": float(len(standard)),
+    }
+
+
+def unbiased(held_out: HeldOut) -> dict[str, float]:
+    """The metrics of :mod:`oahier.latent.unbiased`."""
+    standard, grades, labels = held_out.standard, held_out.grades, held_out.oa
+    graded = grades != MISSING
+    both = graded & (labels != MISSING)
+    return {
+        "straightness_unbiased": straightness_unbiased(standard[graded], grades[graded]),
+        "oa_kl_cosine_unbiased": label_cosine_unbiased(standard[both], labels[both], grades[both]),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from oahier.files import write_atomically
+from oahier.files import write_tensors
 from oahier.latent.training_knees import EmbeddingReference
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def write_reference(checkpoint: str | Path, hashed: str, reference: EmbeddingRef
         OSError: the folder cannot be written.
     """
     content = {"checkpoint": hashed, "reference": reference.state()}
-    return write_atomically(reference_path(checkpoint), lambda path: torch.save(content, path))
+    return write_tensors(reference_path(checkpoint), content)
 
 
 def read_reference(checkpoint: str | Path, hashed: str) -> EmbeddingReference | None:

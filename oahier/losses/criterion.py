@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
 
 from oahier.specs import Specified
-from oahier.types import Labels, RowLosses, Scalar, TrainingFacts
+from oahier.types import Labels, RowLosses, Scalar, TrainingFacts, is_known
 
 
 class Criterion(Specified, nn.Module, ABC):
@@ -45,3 +46,20 @@ class Criterion(Specified, nn.Module, ABC):
     def loss(self, scores: Tensor, labels: Labels) -> Scalar:
         """Mean of :meth:`row_losses`; override it by a faster equal only."""
         return self.row_losses(scores, labels).mean()
+
+    def reading_losses(self, scores: Tensor, readings: Tensor) -> RowLosses:
+        """Loss of each row under several readings of its label; see :meth:`oahier.Head.reading_losses`."""
+        return mean_over_readings(self.row_losses, scores, readings)
+
+
+def mean_over_readings(
+    row_losses: Callable[[Tensor, Tensor], RowLosses], scores: Tensor, readings: Tensor
+) -> RowLosses:
+    """Mean loss of each row over those of its readings ``(batch, readings)`` that exist."""
+    known = is_known(readings)
+    total = scores.new_zeros(len(scores))
+    for labels, exists in zip(readings.unbind(1), known.unbind(1), strict=True):
+        if bool(exists.any()):
+            rows = row_losses(scores[exists], labels[exists])
+            total = total.to(rows.dtype).index_put((exists,), rows, accumulate=True)
+    return total / known.sum(dim=1)

@@ -131,6 +131,12 @@ class BinaryCrossEntropy(Criterion):
         else:
             self.positive_weight = positive_weight
 
+    def build(self, num_classes: int) -> None:
+        if num_classes != 2:
+            raise ValueError(
+                f"BinaryCrossEntropy: expected a head of two classes, got {num_classes}; use CrossEntropy"
+            )
+
     def prepare(self, facts: TrainingFacts) -> None:
         if isinstance(self.positive_weight, Tensor):
             negative, positive = facts.counts(2)

@@ -26,6 +26,13 @@ class LossWeighting(Specified, nn.Module, ABC):
     def prepare(self, facts: TrainingFacts) -> None:
         """Use facts of the training split; see :meth:`oahier.Head.prepare`."""
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Take note of a training epoch; the model calls it, again for an epoch that is resumed.
+
+        What a weighting learns from the steps of an epoch belongs in buffers, which checkpoints hold and DDP
+        copies from the first process.
+        """
+
     @abstractmethod
     def forward(self, losses: dict[str, Tensor], shared: Tensor | None = None) -> Tensor:
         """Scalar objective from the scalar losses of this batch.

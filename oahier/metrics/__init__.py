@@ -4,6 +4,7 @@ Undefined values are NaN, never a made-up number. Nothing here imports Lightning
 """
 
 from oahier.metrics.coherence import LevelRows
+from oahier.metrics.decoding import Decoding, MostProbable, QuadraticCost, WeightedMedian
 from oahier.metrics.evaluation import binary_metrics, evaluate, hierarchy_metrics, ordinal_metrics
 from oahier.metrics.modules import TorchMetric
 from oahier.metrics.probability import Reliability, reliability
@@ -18,11 +19,15 @@ from oahier.metrics.weighted import (
 )
 
 __all__ = [
+    "Decoding",
     "LevelRows",
     "Metric",
+    "MostProbable",
+    "QuadraticCost",
     "Reliability",
     "Rows",
     "TorchMetric",
+    "WeightedMedian",
     "binary_metrics",
     "decisions",
     "evaluate",

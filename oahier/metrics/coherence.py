@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from oahier.hierarchy import OA_FROM_GRADE
+from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
 from oahier.metrics.weighted import Floats, Weights, weighted_mean
 
 
@@ -15,9 +16,11 @@ class LevelRows:
     """What a coarse and a fine head say about the same knees."""
 
     coarse: Floats
-    """``(rows,)`` probability of OA."""
+    """``(rows,)`` probability of class 1 of two, such as OA, or ``(rows, coarse classes)``."""
     fine: Floats
     """``(rows, grades)``."""
+    parents: Sequence[int] = DEFAULT_HIERARCHY.parents(FINE, COARSE)
+    """Coarse class of every grade; OA of KL grades when not given."""
 
     def __len__(self) -> int:
         return len(self.coarse)
@@ -29,16 +32,27 @@ class LevelRows:
 
     @property
     def implied(self) -> Floats:
-        """``(rows,)`` probability of OA that the grades imply."""
-        return np.asarray(self.fine[:, OA_FROM_GRADE:].sum(axis=1))
+        """What the grades imply for the coarse level, of the shape of :attr:`coarse`."""
+        parents = np.asarray(self.parents)
+        if self.coarse.ndim == 1:
+            return np.asarray(self.fine[:, parents == 1].sum(axis=1))
+        classes = range(self.coarse.shape[1])
+        return np.stack([self.fine[:, parents == one].sum(axis=1) for one in classes], axis=1)
 
 
 def agreement(weights: Weights, rows: LevelRows) -> Floats:
-    """Share of knees whose OA decision (P >= 0.5) is that of the most probable grade."""
-    same = (rows.coarse >= 0.5) == (rows.fine.argmax(axis=1) >= OA_FROM_GRADE)
-    return weighted_mean(weights, same)
+    """Share of knees whose OA decision (P >= 0.5) is that of the most probable grade.
+
+    Of more than two coarse classes the decision is the most probable one.
+    """
+    coarse = rows.coarse >= 0.5 if rows.coarse.ndim == 1 else rows.coarse.argmax(axis=1)
+    return weighted_mean(weights, coarse == np.asarray(rows.parents)[rows.fine.argmax(axis=1)])
 
 
 def probability_gap(weights: Weights, rows: LevelRows) -> Floats:
-    """Mean absolute difference of P(OA) and the sum of the probabilities of the grades that are OA."""
-    return weighted_mean(weights, np.abs(rows.coarse - rows.implied))
+    """Mean absolute difference of P(OA) and the sum of the probabilities of the grades that are OA.
+
+    Of more than two coarse classes half the sum of the differences (total variation), as of two.
+    """
+    gap = np.abs(rows.coarse - rows.implied)
+    return weighted_mean(weights, gap if gap.ndim == 1 else gap.sum(axis=1) / 2)

@@ -93,5 +93,6 @@ def hierarchy_metrics(oa_probability: Any, kl_probabilities: Any) -> dict[str, f
     >>> values["agreement"], round(values["probability_gap"], 4)
     (0.5, 0.2)
     """
-    rows = LevelRows(*(np.asarray(as_array(p), dtype=np.float64) for p in (oa_probability, kl_probabilities)))
+    coarse, fine = (np.asarray(as_array(p), dtype=np.float64) for p in (oa_probability, kl_probabilities))
+    rows = LevelRows(coarse, fine)
     return {metric.name: metric.value(rows) for metric in registered("hierarchy")}

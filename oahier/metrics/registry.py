@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -15,6 +16,7 @@ from oahier.types import KL_GRADES
 
 Kind = Literal["ordinal", "binary", "hierarchy"]
 Better = Literal["larger", "smaller"]
+Scale = Literal["identity", "logit", "fisher", "log"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ class Metric:
             agreement of two heads of one hierarchy.
         headline: it gets a 95 % interval in ``metrics.json``.
         compared: ``oahier compare`` and studies show it without being asked.
-        share: it is a share of rows, which has an exact interval where resampling has no spread.
+        share: it is a share of rows, which has an exact interval where all rows are the same.
         classes: only heads with so many classes have it; 0 for any number.
+        scale: on which the interval of a model's value is symmetric: ``"logit"`` for values from 0 to 1,
+            ``"fisher"`` for -1 to 1, ``"log"`` for values above 0.
+        in_grades: an error that is at most the number of classes less one.
 
     Raises:
-        ValueError: a name that is no identifier, or another ``better`` or ``kind``.
+        ValueError: a name that is no identifier, or another ``better``, ``kind`` or ``scale``.
 
     >>> from oahier.metrics.weighted import weighted_mean
     >>> bias = Metric("bias", lambda weights, rows: weighted_mean(weights, rows.predicted - rows.labels))
@@ -55,14 +60,16 @@ class Metric:
     compared: bool = True
     share: bool = False
     classes: int = 0
+    scale: Scale = "identity"
+    in_grades: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ValueError(f"Metric: name must be letters, digits and underscores, got {self.name!r}")
-        for argument, allowed in (("better", get_args(Better)), ("kind", get_args(Kind))):
-            if getattr(self, argument) not in allowed:
+        for argument, choices in (("better", Better), ("kind", Kind), ("scale", Scale)):
+            if getattr(self, argument) not in get_args(choices):
                 raise ValueError(
-                    f"Metric {self.name!r}: {argument} must be one of {', '.join(allowed)}, "
+                    f"Metric {self.name!r}: {argument} must be one of {', '.join(get_args(choices))}, "
                     f"got {getattr(self, argument)!r}"
                 )
 
@@ -70,6 +77,15 @@ class Metric:
     def title(self) -> str:
         """The label, or the name with spaces."""
         return self.label or self.name.replace("_", " ")
+
+    def largest_difference(self, classes: int) -> float:
+        """The largest difference that two values can have; infinite where values have no bound.
+
+        >>> [find_metrics(name)[0].largest_difference(5) for name in ("accuracy", "qwk", "mae")]
+        [1.0, 2.0, 4.0]
+        """
+        bounded = {"logit": 1.0, "fisher": 2.0}.get(self.scale, math.inf)
+        return classes - 1.0 if self.in_grades else bounded
 
     def applies(self, rows: Rows) -> bool:
         """True if a head of these rows has the metric."""
@@ -98,27 +114,36 @@ class Metric:
 
 
 _BUILT_IN = (
-    Metric("auc", ranking.auc, "AUC", kind="binary", headline=True),
-    Metric("accuracy", agreement.accuracy, kind="binary", headline=True, share=True),
-    Metric("f1", agreement.f1, "F1", kind="binary"),
-    Metric("average_precision", ranking.average_precision, kind="binary"),
-    Metric("sensitivity", agreement.sensitivity, kind="binary"),
-    Metric("specificity", agreement.specificity, kind="binary"),
-    Metric("brier", probability.brier_score, "Brier", "smaller", kind="binary", headline=True),
-    Metric("macro_auc", ranking.macro_auc, "macro AUC", headline=True),
-    Metric("accuracy", agreement.accuracy, headline=True, share=True),
-    Metric("macro_f1", agreement.macro_f1, "macro F1"),
-    Metric("qwk", agreement.quadratic_weighted_kappa, "QWK", headline=True),
-    Metric("mae", agreement.mean_absolute_error, "MAE", "smaller", headline=True),
-    Metric("macro_mae", agreement.macro_mean_absolute_error, "macro MAE", "smaller"),
-    Metric("accuracy_within_one", agreement.accuracy_within_one, "within one grade", share=True),
-    Metric("spearman", ranking.spearman, "Spearman"),
-    Metric("rps", probability.ranked_probability_score, "RPS", "smaller"),
-    Metric("linear_kappa", agreement.linear_weighted_kappa, compared=False),
+    Metric("auc", ranking.auc, "AUC", kind="binary", headline=True, scale="logit"),
+    Metric("accuracy", agreement.accuracy, kind="binary", headline=True, share=True, scale="logit"),
+    Metric("f1", agreement.f1, "F1", kind="binary", scale="logit"),
+    Metric("average_precision", ranking.average_precision, kind="binary", scale="logit"),
+    Metric("sensitivity", agreement.sensitivity, kind="binary", scale="logit"),
+    Metric("specificity", agreement.specificity, kind="binary", scale="logit"),
+    Metric(
+        "brier", probability.brier_score, "Brier", "smaller", kind="binary", headline=True, scale="log",
+        in_grades=True,
+    ),
+    Metric("macro_auc", ranking.macro_auc, "macro AUC", headline=True, scale="logit"),
+    Metric("accuracy", agreement.accuracy, headline=True, share=True, scale="logit"),
+    Metric("macro_f1", agreement.macro_f1, "macro F1", scale="logit"),
+    Metric("qwk", agreement.quadratic_weighted_kappa, "QWK", headline=True, scale="fisher"),
+    Metric(
+        "mae", agreement.mean_absolute_error, "MAE", "smaller", headline=True, scale="log", in_grades=True
+    ),
+    Metric(
+        "macro_mae", agreement.macro_mean_absolute_error, "macro MAE", "smaller", scale="log", in_grades=True
+    ),
+    Metric(
+        "accuracy_within_one", agreement.accuracy_within_one, "within one grade", share=True, scale="logit"
+    ),
+    Metric("spearman", ranking.spearman, "Spearman", scale="fisher"),
+    Metric("rps", probability.ranked_probability_score, "RPS", "smaller", scale="log", in_grades=True),
+    Metric("linear_kappa", agreement.linear_weighted_kappa, compared=False, scale="fisher"),
     Metric("ece", probability.calibration_error, "calibration error", "smaller", compared=False),
     Metric(
         "severe_auc", ranking.severe_auc, "AUC of grade 3 and more", headline=True, compared=False,
-        classes=KL_GRADES,
+        classes=KL_GRADES, scale="logit",
     ),
     Metric("agreement", coherence.agreement, kind="hierarchy"),
     Metric("probability_gap", coherence.probability_gap, better="smaller", kind="hierarchy"),

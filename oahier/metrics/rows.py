@@ -83,6 +83,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def where(self, chosen: Marks) -> Rows:
+        """Some of the rows."""
+        return Rows(
+            self.labels[chosen], self.probabilities[chosen], self.predicted[chosen], self.severity[chosen],
+            self.subject[chosen],
+        )  # fmt: skip
+
     @property
     def classes(self) -> int:
         """Number of classes, present or not."""

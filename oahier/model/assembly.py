@@ -179,6 +179,8 @@ def spare_from_decay(optimizer: Optimizer) -> None:
         spared = [item for item in group["params"] if getattr(item, "_no_weight_decay", False)]
         if spared:
             options = {name: value for name, value in group.items() if name != "params"}
+            if "name" in options:
+                options["name"] += ".without_decay"
             group["params"] = [item for item in group["params"] if not any(item is other for other in spared)]
             optimizer.add_param_group({**options, "params": spared, "weight_decay": 0.0})
 

@@ -23,6 +23,10 @@ CLASS_KEY = "model"
 """Entry of a checkpoint with the class of the model, and the arguments that have no serial form."""
 
 
+_DATA = "KneeMRIDataModule"
+"""Entry with what the data module keeps."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be loaded; the message says why and what to do."""
 
@@ -36,6 +40,24 @@ def checkpoint_hash(path: str | Path) -> str:
     digest = hashlib.sha256()
     feed_file(digest, Path(path))
     return digest.hexdigest()
+
+
+def without_people(checkpoint: str | Path) -> dict[str, Any]:
+    """A checkpoint as it may be shared: weights, how the model is made, and what predictions need.
+
+    The knees and subjects of each split, optimizer states and callbacks are left out, but for the counts of
+    the training data and the decisions that :class:`oahier.callbacks.DecisionCalibration` made.
+    """
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    kept = ("state_dict", "hyper_parameters", CLASS_KEY, "epoch", "global_step", "pytorch-lightning_version")
+    data = content.get(_DATA) or {}
+    callbacks = content.get("callbacks", {})
+    decisions = [name for name in callbacks if str(name).startswith("DecisionCalibration")]
+    return {
+        **{name: content[name] for name in kept if name in content},
+        _DATA: {name: data[name] for name in ("preprocessing", "summary") if name in data},
+        "callbacks": {name: callbacks[name] for name in decisions},
+    }
 
 
 def load_checkpoint_safely(cls: type[M], path: Any, map_location: Any, arguments: dict[str, Any]) -> M:
@@ -128,8 +150,9 @@ def _class_of(cls: type[M], named: str | None, path: Any) -> type[M]:
     return found
 
 
-def _shortened(error: Exception, lines: int = 6, width: int = 160) -> str:
-    """The first lines of a long message, each cut to ``width`` characters."""
+def _shortened(error: Exception, lines: int = 6) -> str:
+    """The first lines of a long message, each cut to 160 characters."""
+    width = 160
     parts = [line.strip() for line in str(error).splitlines() if line.strip()]
     cut = [part if len(part) <= width else part[:width] + " ..." for part in parts[:lines]]
     return "; ".join(cut) + ("; ..." if len(parts) > lines else "")

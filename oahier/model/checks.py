@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from oahier.encoders import Encoder, PlainEncoder
 from oahier.heads import Head
+from oahier.modes import evaluating
 from oahier.types import MISSING, is_known
 
 if TYPE_CHECKING:
@@ -149,10 +150,8 @@ def check_against_data(model: HierarchicalClassifier, data: Any) -> None:
 def check_encoder_output(model: HierarchicalClassifier, shape: tuple[int, ...]) -> None:
     """Run the encoder once on an empty volume; modes and random numbers stay as they were."""
     source, parameter = name_of(model.encoder), next(model.parameters())
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with evaluating(model), torch.random.fork_rng(devices=[]):
             features = model.encoder.features(
                 torch.zeros((1, 1, *shape), dtype=parameter.dtype, device=parameter.device)
             )
@@ -165,7 +164,4 @@ def check_encoder_output(model: HierarchicalClassifier, shape: tuple[int, ...]) 
             f"encoder {source} does not work on volumes of {'x'.join(map(str, shape))} voxels: {error}. "
             "Use larger volumes (data.shape) or another encoder"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     check_embedding(embedding, model.encoder)

@@ -35,8 +35,10 @@ from oahier.model.checks import (
     check_reading,
 )
 from oahier.model.forgotten import described
+from oahier.model.layer_decay import decay_rates, layerwise_groups
 from oahier.model.ownership import claim, refuse_shared
 from oahier.model.restorable import Restorable
+from oahier.model.schedules import Schedule, follow_training
 from oahier.model.steps import SteppingModule
 from oahier.types import TrainingFacts
 
@@ -50,19 +52,24 @@ class HierarchicalClassifier(Restorable, SteppingModule):
 
     Args:
         encoder: an :class:`~oahier.Encoder`, any module that returns a feature map or an embedding, or a
-            name (``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"timm3d/resnet18"``, ``"monai/densenet121"``).
+            name (``"resnet3d"``, ``"m3t"``, ``"nnmamba"``, ``"resenc"``, ``"timm3d/resnet18"``,
+            ``"monai/resnet50"``).
         heads: heads by name; a head learns from the target column of its name unless it says otherwise.
         loss_weights: weight of each term and of each head that is no probe (all 1 when not given), or a
             :class:`~oahier.losses.LossWeighting`. The losses of probes are added unweighted.
         optimizer: makes an optimizer from parameters, e.g. ``functools.partial(torch.optim.AdamW, lr=1e-4)``.
-        lr_scheduler: makes a scheduler from an optimizer, stepped once an epoch.
+        lr_scheduler: makes a scheduler from an optimizer, stepped once an epoch; a
+            :class:`~oahier.Schedule` (``oahier.CosineSchedule``) is stepped at every step and follows
+            ``max_epochs``.
         terms: further terms of the objective by name, see :class:`~oahier.losses.Term`.
         probes: names of the heads whose gradients do not reach the encoder, beside those that were made with
             ``probe=True``.
+        layer_decay: factor of the learning rate from each stage of the encoder to the one before it, the
+            last stage's to that of the heads (Clark et al. 2020, arXiv:2003.10555); 1 for one rate.
 
     Raises:
         ValueError: no heads, a name that is unknown, weights that do not fit the heads, heads that read
-            each other in a circle or belong to another model.
+            each other in a circle or belong to another model; a ``layer_decay`` outside (0, 1].
         TypeError: an argument of another kind.
 
     >>> import oahier as oh
@@ -82,9 +89,13 @@ class HierarchicalClassifier(Restorable, SteppingModule):
         lr_scheduler: SchedulerFactory | None = None,
         terms: Mapping[str, Term] | None = None,
         probes: Sequence[str] | None = None,
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
         self.remember_arguments()
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"layer_decay: expected a factor above 0, at most 1, got {layer_decay}")
+        self._layer_decay = layer_decay
         self.encoder: Encoder = as_encoder(encoder)
         self.heads = nn.ModuleDict(as_heads(heads))
         self.terms = nn.ModuleDict(as_terms(terms, list(self.heads)))
@@ -125,7 +136,7 @@ class HierarchicalClassifier(Restorable, SteppingModule):
 
     def forward(self, mri: Tensor) -> dict[str, Tensor]:
         """Logits ``(batch, num_logits)`` of each head for volumes ``(batch, 1, i, j, k)``."""
-        return self.logits_from_embedding(self.encoder.embed(self.maps(mri)))
+        return self.logits_from_embedding(self.embed(self.maps(mri)))
 
     def logits_from_embedding(self, embedding: Tensor) -> dict[str, Tensor]:
         """Logits of each head for embeddings ``(batch, num_features)``, in the precision of the heads."""
@@ -163,12 +174,21 @@ class HierarchicalClassifier(Restorable, SteppingModule):
             self.save_hyperparameters(self.specification)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer(self.parameters())
+        layerwise = self._layer_decay != 1
+        optimizer = self._optimizer(layerwise_groups(self, self.encoder) if layerwise else self.parameters())
+        if layerwise:
+            decay_rates(optimizer, self._layer_decay)
         spare_from_decay(optimizer)
         if self._lr_scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self._lr_scheduler(optimizer), "monitor": metric_key("val", "loss")}
+        made = self._lr_scheduler(optimizer)
+        interval = "step" if isinstance(made, Schedule) else "epoch"
+        scheduler = {"scheduler": made, "interval": interval, "monitor": metric_key("val", "loss")}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_train_start(self) -> None:
+        """Let schedules follow the length of the training."""
+        follow_training(self.trainer, self._planned_epochs)
 
     def setup(self, stage: str) -> None:
         """Check heads and encoder against the data, and prepare all parts for the training split."""
@@ -188,6 +208,10 @@ class HierarchicalClassifier(Restorable, SteppingModule):
         others: list[Term | LossWeighting] = [*self._terms().values(), self.weighting]
         for other in others:
             other.prepare(TrainingFacts(counts))
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the weighting."""
+        self.weighting.begin_epoch(self.current_epoch)
 
     def on_fit_start(self) -> None:
         """Refuse parts that are not prepared; a checkpoint to resume from has been loaded by now."""

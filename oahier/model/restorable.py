@@ -27,6 +27,8 @@ class Restorable(Specified, L.LightningModule):
 
     specification: dict[str, Any]
     """Serial form of the constructor arguments by name."""
+    _planned_epochs: int | None = None
+    """Epochs of the training that a checkpoint to resume from is of."""
 
     def remember_arguments(self) -> None:
         """Describe the arguments that this module was made with; the constructor calls this first."""
@@ -45,8 +47,13 @@ class Restorable(Specified, L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CLASS_KEY] = {"class_path": path_of(type(self)), "forgotten": list(self._forgotten)}
+        if self._trainer is not None:
+            checkpoint[CLASS_KEY]["max_epochs"] = self._trainer.max_epochs
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.specification
         checkpoint.pop(self.CHECKPOINT_HYPER_PARAMS_NAME, None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._planned_epochs = (checkpoint.get(CLASS_KEY) or {}).get("max_epochs")
 
     @classmethod
     def from_specification(cls: type[M], specification: Mapping[str, Any], **arguments: Any) -> M:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from oahier.encoders import Encoder
 from oahier.heads import Head
+from oahier.hierarchy import DEFAULT_HIERARCHY, Hierarchy
 from oahier.losses import LossWeighting, Term
 from oahier.model.checks import check_volume, checked_labels, explain_single_value
 from oahier.model.epoch_losses import LossLogging
@@ -37,10 +38,20 @@ class SteppingModule(LossLogging):
         with explain_single_value(self.encoder, mri):
             return self.encoder.features(mri)
 
+    def embed(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Embeddings ``(rows, num_features)`` of feature maps."""
+        return self.encoder.embed(features)
+
     @property
     def probes(self) -> frozenset[str]:
         """Names of the heads whose gradients do not reach the encoder."""
         return self._probes
+
+    @property
+    def hierarchy(self) -> Hierarchy:
+        """The levels that the heads share: those of the first head that was given some, else OA above KL."""
+        given = [getattr(head, "hierarchy", None) for _, head in self._heads()]
+        return next((one for one in given if isinstance(one, Hierarchy)), DEFAULT_HIERARCHY)
 
     def target_of(self, name: str) -> str:
         """The target column that a head is evaluated on, the first of those that supervise it."""
@@ -65,7 +76,7 @@ class SteppingModule(LossLogging):
 
     def _step(self, batch: Batch, stage: str | None) -> StepOutput:
         features = self.maps(batch["mri"])
-        embedding = self.encoder.embed(features)
+        embedding = self.embed(features)
         logits = self.logits_from_embedding(embedding)
         readings = {name: self._readings(name, batch, stage) for name in self.heads}
         losses, rows = head_losses(dict(self._heads()), logits, readings, graph=bool(self.terms))

@@ -44,8 +44,9 @@ class Axes:
         return Axes(self.m, self.a, self.s + rise)
 
 
-def relief(axes: Axes, seed: int, waves: int = 5, shortest: float = 22.0) -> Field:
-    """Smooth random field of about unit variance: a few plane waves longer than ``shortest`` mm."""
+def relief(axes: Axes, seed: int) -> Field:
+    """Smooth random field of about unit variance: a few plane waves longer than 22 mm."""
+    waves, shortest = 5, 22.0
     generator = np.random.default_rng(seed)
     total: Field = np.zeros(1, np.float32)
     for _ in range(waves):

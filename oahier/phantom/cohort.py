@@ -23,7 +23,10 @@ class KneePlan:
     subject: str
     side: Side
     visit: int
+    month: int
     severity: float
+    rate: float
+    """Severity that the subject's knees gain in a year."""
     anatomy: Anatomy
     scan: Scan
     reader_seed: tuple[int, ...]
@@ -41,9 +44,13 @@ class KneePlan:
 
 
 def plan_subject(
-    number: int, *, seed: int, knees: int, visits: int, grade_weights: Sequence[int | float]
-) -> list[KneePlan]:
-    """All scans of one subject; every knee has its own random streams.
+    number: int, *, seed: int, knees: int, visits: int, grade_weights: Sequence[int | float],
+    interval: int = 12, rate: int | float = 0.05,
+) -> list[KneePlan]:  # fmt: skip
+    r"""All scans of one subject; every knee has its own random streams.
+
+    Severity rises by the subject's own rate, :math:`s(t) = \min(1, s(0) + r t)`, in both knees; rates are
+    exponentially distributed around ``rate`` a year. Visits are ``interval`` months apart.
 
     A knee is the same however many subjects, knees and visits are asked for. Streams of anatomy, pose and
     coil are separate from that of the severity, so that none of them can tell the grade. First knees of
@@ -55,6 +62,7 @@ def plan_subject(
     draw = np.random.default_rng(_key(_SEVERITY, seed, number))
     first = int(draw.integers(2))
     second = float(ndtr(0.6 * ndtri(np.clip(quantile, 1e-6, 1 - 1e-6)) + 0.8 * draw.normal()))
+    own_rate = round(rate * float(np.random.default_rng(_key(_PROGRESS, seed, number)).exponential()), 6)
     plans = []
     for order in range(knees):
         side = (first + order) % 2
@@ -63,13 +71,13 @@ def plan_subject(
             np.random.default_rng(_key(_SUBJECT, seed, number)),
             np.random.default_rng(_key(_KNEE, seed, number, side)),
         )
-        progress = np.random.default_rng(_key(_PROGRESS, seed, number, side))
         for visit in range(visits):
-            if visit:
-                severity = round(min(1.0, severity + float(progress.exponential(0.05))), 6)
+            month = visit * interval
+            now = min(1.0, round(severity + own_rate * month / 12, 6))
             scan = Scan.draw(np.random.default_rng(_key(_SCAN, seed, number, side, visit)))
             reader = _key(_READER, seed, number, side, visit)
-            plans.append(KneePlan(f"P{number:04d}", SIDES[side], visit, severity, anatomy, scan, reader))
+            name = f"P{number:04d}"
+            plans.append(KneePlan(name, SIDES[side], visit, month, now, own_rate, anatomy, scan, reader))
     return plans
 
 

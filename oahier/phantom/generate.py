@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from oahier.data.splitting.plans import SplitFractions, assign_splits
-from oahier.files import write_atomically
+from oahier.files import frame_csv, write_atomically
 from oahier.hierarchy import OA_FROM_GRADE
-from oahier.phantom.cohort import KneePlan, plan_subject
-from oahier.phantom.knee import PhantomKnee, check_grid, default_spacing, phantom_knee
-from oahier.phantom.readers import ReaderNoise, crosses_oa, read_grade, reader_matrix
+from oahier.images import write_image
+from oahier.phantom.cohort import KneePlan
+from oahier.phantom.disease import CAUSES
+from oahier.phantom.knee import phantom_knee
+from oahier.phantom.plan import OASource, PhantomPlan
+from oahier.phantom.readers import ReaderNoise, read_grade
+from oahier.phantom.shortcuts import Shortcut
 from oahier.progress import progress as show
-from oahier.types import KL_GRADES
 
 if TYPE_CHECKING:
     from oahier.data.manifest.manifest import Manifest
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 RECORD = "phantoms.json"
 """File beside the manifest that remembers with which parameters the folder was made."""
 
-MODEL_VERSION = 1
-"""Raised when the same parameters give other images."""
-
-OASource = Literal["observed", "true"]
+_SHORTCUT = 8
+"""Random stream of the shortcut, beside those of :mod:`oahier.phantom.cohort`."""
 
 
 def make_phantoms(
@@ -42,11 +41,17 @@ def make_phantoms(
     seed: int = 0,
     knees_per_subject: int = 1,
     visits: int = 1,
+    interval: int = 12,
+    rate: int | float = 0.05,
     reader_noise: ReaderNoise | None = "block",
     oa_from: OASource = "observed",
     grade_weights: tuple[float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0),
     val: float = 0.2,
     test: float = 0.2,
+    causes: Sequence[str] = tuple(CAUSES),
+    shortcut: Shortcut | None = None,
+    shortcut_agreement: float = 1.0,
+    signal_maps: bool = False,
     progress: bool = True,
 ) -> Manifest:
     """Make a folder of phantom knees: ``mri/*.nii.gz``, ``cartilage/*.nii.gz`` and ``manifest.csv``.
@@ -63,7 +68,10 @@ def make_phantoms(
         spacing: voxel size in mm; by default the shape covers 112 x 128 x 128 mm.
         seed: another seed gives other subjects.
         knees_per_subject: 1 (a random side) or 2.
-        visits: scans per knee; the severity never falls from one to the next.
+        visits: scans per knee, of the same anatomy in a new pose with new noise. The manifest then also has
+            ``month`` and ``rate``, the severity that both knees of the subject gain in a year.
+        interval: months between visits.
+        rate: mean over subjects of that rate, which is exponentially distributed.
         reader_noise: 5 x 5 confusion matrix from true to observed grade, rows summing to 1; ``"block"`` errs
             inside {0, 1} and {2, 3, 4} only; ``"none"`` or ``None`` reads without error.
         oa_from: grade that OA is derived from. ``"true"`` needs a reader who never crosses the OA threshold,
@@ -71,6 +79,11 @@ def make_phantoms(
         grade_weights: relative frequency of the true grades 0-4.
         val: share of the knees for validation; splits are grouped by subject and stratified by grade.
         test: share of the knees for testing.
+        causes: signs of disease that knees have, some of :data:`~oahier.phantom.CAUSES`.
+        shortcut: mark of the acquisition that is planted in knees with OA
+            (:mod:`oahier.phantom.shortcuts`); the column ``shortcut`` says in which.
+        shortcut_agreement: share of the knees in which it agrees with the ``oa`` column.
+        signal_maps: also write ``signal/*.nii.gz``, see :meth:`~oahier.phantom.PhantomKnee.signal_map`.
         progress: show a progress bar.
 
     Raises:
@@ -90,86 +103,26 @@ def make_phantoms(
                 seed=seed,
                 knees_per_subject=knees_per_subject,
                 visits=visits,
+                interval=interval,
+                rate=rate,
                 reader_noise=reader_noise,
                 oa_from=oa_from,
                 grade_weights=grade_weights,
                 val=val,
                 test=test,
+                causes=tuple(causes),
+                shortcut=shortcut,
+                shortcut_agreement=shortcut_agreement,
             ),
+            signal_maps=signal_maps,
             progress=progress,
         )
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhantomPlan:
-    """Checked parameters of a set of phantoms; see :func:`make_phantoms`."""
-
-    knees: int = 60
-    shape: tuple[int, int, int] = (64, 96, 96)
-    spacing: tuple[float, float, float] | None = None
-    seed: int = 0
-    knees_per_subject: int = 1
-    visits: int = 1
-    reader_noise: ReaderNoise | None = "block"
-    oa_from: OASource = "observed"
-    grade_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
-    val: int | float = 0.2
-    test: int | float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("knees", 1, 9999), ("visits", 1, 99), ("knees_per_subject", 1, 2)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(
-                    f"{name}: expected a whole number from {low} to {high}, got {getattr(self, name)}"
-                )
-        if self.seed < 0:
-            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
-        check_grid(self.shape, self.spacing)
-        if self.oa_from not in ("observed", "true"):
-            raise ValueError(f"oa_from: expected 'observed' or 'true', got {self.oa_from!r}")
-        if self.oa_from == "true" and crosses_oa(self.matrix):
-            raise ValueError(
-                "oa_from='true': reader_noise moves knees across the OA threshold (between KL "
-                f"{OA_FROM_GRADE - 1} and {OA_FROM_GRADE}), so "
-                "that OA would contradict the observed grade; use oa_from='observed' or reader_noise='block'"
-            )
-        weights = np.asarray(self.grade_weights, dtype=np.float64)
-        if weights.shape != (KL_GRADES,) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
-            raise ValueError(
-                f"grade_weights: expected {KL_GRADES} weights of 0 or more, not all 0, "
-                f"got {self.grade_weights}"
-            )
-        SplitFractions(val=self.val, test=self.test)
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """Confusion matrix of the reader."""
-        return reader_matrix("none" if self.reader_noise is None else self.reader_noise)
-
-    def scans(self) -> list[KneePlan]:
-        """Every scan, by subject, side and visit."""
-        scans: list[KneePlan] = []
-        for number in range(-(-self.knees // self.knees_per_subject)):
-            left = min(self.knees_per_subject, self.knees - number * self.knees_per_subject)
-            scans += plan_subject(
-                number, seed=self.seed, knees=left, visits=self.visits, grade_weights=self.grade_weights
-            )
-        return scans
-
-    def record(self) -> dict[str, Any]:
-        """Parameters as JSON."""
-        return {
-            "model_version": MODEL_VERSION,
-            **asdict(self),
-            "shape": list(self.shape),
-            "spacing": list(self.spacing or default_spacing(self.shape)),
-            "reader_noise": self.matrix.tolist(),
-            "grade_weights": [float(weight) for weight in self.grade_weights],
-        }
-
-
-def write_phantoms(folder: str | Path, plan: PhantomPlan, *, progress: bool = True) -> Path:
+def write_phantoms(
+    folder: str | Path, plan: PhantomPlan, *, signal_maps: bool = False, progress: bool = True
+) -> Path:
     """Write the knees of a plan that are missing, then the manifest.
 
     Returns:
@@ -182,9 +135,10 @@ def write_phantoms(folder: str | Path, plan: PhantomPlan, *, progress: bool = Tr
     scans = plan.scans()
     table = _table(scans, plan)
     _claim(folder, plan.record())
-    for scan in show(scans, len(scans), "Phantom knees", show=progress):
-        mri, cartilage = (folder / name for name in _paths(scan))
-        if not (mri.is_file() and cartilage.is_file()):
+    planted = table["shortcut"] if "shortcut" in table else [0] * len(scans)
+    for scan, mark in show(zip(scans, planted, strict=True), len(scans), "Phantom knees", show=progress):
+        paths = [folder / name for name in (*_paths(scan), f"signal/{scan.knee}.nii.gz")]
+        if not all(path.is_file() for path in paths[: 3 if signal_maps else 2]):
             knee = phantom_knee(
                 scan.severity,
                 shape=plan.shape,
@@ -192,9 +146,14 @@ def write_phantoms(folder: str | Path, plan: PhantomPlan, *, progress: bool = Tr
                 side=scan.side,
                 anatomy=scan.anatomy,
                 scan=scan.scan,
+                causes=plan.causes,
+                shortcut=plan.shortcut if mark else None,
             )
-            _save(knee, mri, cartilage)
-    return write_atomically(folder / "manifest.csv", table.to_csv(index=False))
+            write_image(paths[1], knee.label_map, knee.affine)
+            write_image(paths[0], _rounded(knee.mri), knee.affine)
+            if signal_maps:
+                write_image(paths[2], _rounded(knee.mri) - _rounded(knee.healthy().mri), knee.affine)
+    return write_atomically(folder / "manifest.csv", frame_csv(table))
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
@@ -230,16 +189,9 @@ def _paths(scan: KneePlan) -> tuple[str, str]:
     return f"mri/{scan.knee}.nii.gz", f"cartilage/{scan.knee}.nii.gz"
 
 
-def _save(knee: PhantomKnee, mri: Path, cartilage: Path) -> None:
-    """Write the image (int16, as scanners do) and the label map on the same grid."""
-    import nibabel
-
-    for path, values in ((cartilage, knee.label_map), (mri, np.rint(knee.mri).astype(np.int16))):
-        image = nibabel.Nifti1Image(values, knee.affine)
-        image.set_sform(knee.affine, code=1)
-        image.set_qform(knee.affine, code=1)
-        image.header.set_xyzt_units("mm")
-        write_atomically(path, gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+def _rounded(mri: np.ndarray) -> np.ndarray:
+    """Intensities as scanners store them."""
+    return np.asarray(np.rint(mri), dtype=np.int16)
 
 
 def _table(scans: Sequence[KneePlan], plan: PhantomPlan) -> pd.DataFrame:
@@ -260,8 +212,16 @@ def _table(scans: Sequence[KneePlan], plan: PhantomPlan) -> pd.DataFrame:
                 "split": "",
                 "severity": scan.severity,
                 "true_kl": scan.true_kl,
+                **({"month": scan.month, "rate": scan.rate} if plan.visits > 1 else {}),
             }
         )
     table = pd.DataFrame(rows)
+    if plan.shortcut is not None:
+        other = [_draws_against(scan, plan.shortcut_agreement) for scan in scans]
+        table["shortcut"] = (table["oa"] ^ np.asarray(other)).astype(int)
     table["split"] = assign_splits(table, SplitFractions(val=plan.val, test=plan.test), plan.seed)
     return table
+
+
+def _draws_against(scan: KneePlan, agreement: float) -> bool:
+    return bool(np.random.default_rng((_SHORTCUT, *scan.reader_seed[1:])).random() >= agreement)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from oahier.phantom.anatomy import Anatomy, Scan, Side
 from oahier.phantom.bones import CONDYLE, Axes, femur, fibula, patella, relief, tibia
 from oahier.phantom.contrast import acquire, grain, paint
-from oahier.phantom.disease import Disease
+from oahier.phantom.disease import CAUSES, Disease
 from oahier.phantom.shapes import Field, bump, true_distance
+from oahier.phantom.shortcuts import Shortcut
 from oahier.phantom.tissues import Joint, cartilage_layers, soft_tissues
 
 FIELD_OF_VIEW = (112.0, 128.0, 128.0)
@@ -37,6 +38,64 @@ class PhantomKnee:
     side: Side
     anatomy: Anatomy
     scan: Scan
+    causes: tuple[str, ...] = tuple(CAUSES)
+    shortcut: Shortcut | None = None
+
+    def signal_map(self, cause: str | None = None) -> Float32[np.ndarray, "i j k"]:
+        """Where, and by how much, the image differs from that of the same knee at severity 0.
+
+        Anatomy, pose, coil and the draws of the noise are the same in both images, so that a voxel is zero
+        unless the disease, or the planted shortcut, changed it.
+
+        Args:
+            cause: what this one of :data:`~oahier.phantom.CAUSES` does alone, or ``"shortcut"`` for what the
+                shortcut does; everything together when not given.
+
+        Raises:
+            ValueError: an unknown cause.
+
+        >>> knee = phantom_knee(0.9, shape=(16, 24, 24), causes=["effusion"])
+        >>> bool(knee.signal_map().any()), bool(knee.signal_map("cartilage").any())
+        (True, False)
+        """
+        changed = self
+        if cause == "shortcut":
+            changed = self.twin(0.0, shortcut=self.shortcut)
+        elif cause is not None:
+            Disease.from_severity(self.severity).only([cause])
+            changed = self.twin(self.severity, [name for name in self.causes if name == cause])
+        signal: Field = changed.mri - self.healthy().mri
+        return signal
+
+    def healthy(self) -> PhantomKnee:
+        """The same knee at severity 0, without a shortcut."""
+        return self.twin(0.0)
+
+    def twin(
+        self, severity: float, causes: Collection[str] = (), shortcut: Shortcut | None = None
+    ) -> PhantomKnee:
+        """The same anatomy in the same scan with another disease."""
+        i, j, k = self.mri.shape
+        spacing = (float(self.affine[0, 0]), float(self.affine[1, 1]), float(self.affine[2, 2]))
+        return phantom_knee(
+            severity, shape=(i, j, k), spacing=spacing, side=self.side, anatomy=self.anatomy, scan=self.scan,
+            causes=causes, shortcut=shortcut,
+        )  # fmt: skip
+
+
+def signal_region(signal: Float32[np.ndarray, "i j k"], share: float = 0.95) -> Bool[np.ndarray, "i j k"]:
+    """The fewest voxels that hold a share of a signal map's absolute values; none for a map of zeros.
+
+    >>> signal_region(np.float32([[[0.0, -9.0, 1.0]]]), 0.9).tolist()
+    [[[False, True, False]]]
+    """
+    strength = np.abs(signal).ravel().astype(np.float64)
+    order = np.argsort(-strength, kind="stable")
+    held = strength[order].cumsum()
+    count = int(np.searchsorted(held, share * held[-1] - 1e-9 * held[-1])) + 1 if held[-1] > 0 else 0
+    region = np.zeros(strength.shape, dtype=bool)
+    region[order[:count]] = True
+    return region.reshape(signal.shape)
 
 
 def default_spacing(shape: tuple[int, int, int]) -> tuple[float, float, float]:
@@ -69,6 +128,8 @@ def phantom_knee(
     side: Side = "right",
     anatomy: Anatomy | None = None,
     scan: Scan | None = None,
+    causes: Collection[str] = tuple(CAUSES),
+    shortcut: Shortcut | None = None,
 ) -> PhantomKnee:
     """Make one knee.
 
@@ -83,6 +144,8 @@ def phantom_knee(
         side: ``"right"`` or ``"left"``.
         anatomy: shape of the healthy knee; the mean knee when not given.
         scan: pose, coil and noise; an upright knee when not given.
+        causes: signs of disease that it has, some of :data:`~oahier.phantom.CAUSES`.
+        shortcut: mark of the acquisition to plant (:mod:`oahier.phantom.shortcuts`).
 
     Raises:
         ValueError: an argument out of its range.
@@ -98,7 +161,7 @@ def phantom_knee(
         raise ValueError(f"side: expected 'left' or 'right', got {side!r}")
     anatomy, scan = anatomy or Anatomy(), scan or Scan()
     steps = spacing or default_spacing(shape)
-    disease = Disease.from_severity(severity, anatomy.lateral_share)
+    disease = Disease.from_severity(severity, anatomy.lateral_share).only(causes)
     signal, label_map = np.empty(shape, np.float32), np.empty(shape, np.uint8)
     texture = grain(shape, steps, scan.seed)
     for wide, inner, kept in _slabs(shape):
@@ -112,9 +175,12 @@ def phantom_knee(
     mri = acquire(signal, scan)
     if side == "left":
         mri, label_map = np.ascontiguousarray(mri[::-1]), np.ascontiguousarray(label_map[::-1])
+    if shortcut is not None:
+        mri = shortcut(mri, scan)
     affine = np.diag([*steps, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * step for size, step in zip(shape, steps, strict=True)]
-    return PhantomKnee(mri, label_map, affine, float(severity), side, anatomy, scan)
+    present = tuple(cause for cause in CAUSES if cause in causes)
+    return PhantomKnee(mri, label_map, affine, float(severity), side, anatomy, scan, present, shortcut)
 
 
 def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice, slice]]:
@@ -159,10 +225,9 @@ def _joint(axes: Axes, anatomy: Anatomy, disease: Disease, spacing: tuple[float,
     waves = relief(axes, anatomy.relief_seed)
     rough = np.float32(0.9) * waves
     healthy = anatomy.femoral_cartilage + anatomy.tibial_cartilage + anatomy.fluid
-    medial_left = 1 - min(disease.medial_loss + 0.25 * disease.focal_loss, 1.0)
     cartilage = anatomy.femoral_cartilage + anatomy.tibial_cartilage
-    medial_gap = cartilage * max(medial_left, 0.0) + anatomy.fluid
-    lateral_gap = cartilage * (1 - disease.lateral_loss) + anatomy.fluid
+    medial_gap = cartilage * (1 - disease.medial_narrowing) + anatomy.fluid
+    lateral_gap = cartilage * (1 - disease.lateral_narrowing) + anatomy.fluid
     lean = np.clip(axes.m * np.float32(1 / CONDYLE), -1.5, 1.5)
     fall = healthy - 0.5 * (medial_gap + lateral_gap) - 0.5 * (medial_gap - lateral_gap) * lean
     lowered = axes.shifted(fall)

@@ -72,7 +72,7 @@ def find_scans(
     Args:
         paths: image files (``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd``), DICOM folders with any
             number of series in any depth, or manifests (CSV files, or folders with a ``manifest.csv``).
-        side: of the scans that do not say theirs.
+        side: side of scans whose header has none.
         series: regular expression that the description or the protocol of a DICOM series must match
             somewhere, in any case.
         sides_needed: the model mirrors left knees, so a knee of unknown side cannot be predicted.

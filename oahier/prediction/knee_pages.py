@@ -19,6 +19,7 @@ from oahier.prediction.trained import TrainedModel
 from oahier.types import KL_GRADES
 
 _CUTS = ("Through the most salient voxel", "Through the middle of what the model sees")
+_SHARES = "probabilities from 0 up"
 _UNLIKE = "p (unlike training)"
 """The column that says whether the others can be relied on."""
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -67,7 +68,7 @@ def index_page(
     graded = [name for name in trained.model.heads if grade_columns(records[0].row, name)]
     binary = [name for name in trained.model.heads if name not in graded]
     columns = [
-        *(f"{_title(name)} {what}" for name in graded for what in ("grade", "severity")),
+        *(f"{_title(name)} {what}" for name in graded for what in ("grade", "severity", _SHARES)),
         *(f"P({_title(name)})" for name in binary),
         *(["percentile", _UNLIKE] if trained.reference else []),
     ]
@@ -80,7 +81,10 @@ def index_page(
         }
         for record in records
     ]  # fmt: skip
+    rules = {str(record.row.get(f"decoding_{name}", "")) for record in records for name in graded} - {""}
     lead = f"Model {trained.path.name} ({type(trained.model.encoder).__name__})."
+    if rules:
+        lead += f" Grade: {', '.join(sorted(rules))}; severity: the mean of the probabilities."
     text = render(
         _TEMPLATES, "index.html", rows=rows, columns=columns, outputs=[name != _UNLIKE for name in columns],
         left_out=left_out, lead=lead,
@@ -98,7 +102,8 @@ def _link(files: Sequence[str], start: str) -> str:
 def _cells(row: Row, graded: Sequence[str], binary: Sequence[str], *, placed: bool) -> list[str]:
     cells = []
     for name in graded:
-        cells += [str(row[f"pred_{name}"]), f"{row[f'severity_{name}']:.2f}"]
+        shares = " ".join(f"{share:.2f}" for share in grade_columns(row, name))
+        cells += [str(row[f"pred_{name}"]), f"{row[f'severity_{name}']:.2f}", shares]
     cells += [f"{row[f'prob_{name}']:.2f}" for name in binary]
     if placed:
         cells += [_number(row["axis_percentile"], ".0f"), _number(row["ood_p"], ".3f")]
@@ -138,13 +143,18 @@ def _head(name: str, row: Row) -> dict[str, Any]:
     if len(grades) == KL_GRADES:
         above = sum(grades[OA_FROM_GRADE:])
         bars.append({"name": f"P({title} ≥ {OA_FROM_GRADE})", "value": above, "classes": "apart"})
-        if (above >= 0.5) != (chosen >= OA_FROM_GRADE):
+        if (above >= 0.5) != (chosen >= OA_FROM_GRADE) and grades[chosen] == max(grades):
             others = f"{OA_FROM_GRADE} to {KL_GRADES - 1}" if above >= 0.5 else f"0 to {OA_FROM_GRADE - 1}"
             note = f"{chosen} is the most probable single grade, but together {others} are more probable."
     severity = float(str(row[f"severity_{name}"]))
+    if not note and abs(severity - chosen) >= 1:
+        note = (
+            f"Grade {chosen} and severity {severity:.2f} are two summaries of the probabilities beside them: "
+            "the grade follows the rule above, the severity is their mean, and they are spread out."
+        )
     return {
         "title": title, "grade": chosen, "severity": severity, "top": len(grades) - 1, "bars": bars,
-        "note": note,
+        "note": note, "rule": str(row.get(f"decoding_{name}", "most probable grade")),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess
-from oahier.images import Grid, Image, UnreadableImage, orientation_doubt
+from oahier.images import Grid, Image, UnreadableImage
 from oahier.images.knee import KneeImages, read_knee, volume_faults
 from oahier.prediction.geometry import outside_share
 from oahier.prediction.inputs import Scan
@@ -63,8 +63,7 @@ def load_scan(scan: Scan, preprocessing: Preprocessing) -> LoadedScan:
         UnusableScan: damaged, constant, not a volume, or outside the field of view altogether.
     """
     images, notes = _read(scan)
-    if scan.series is None and (doubt := orientation_doubt(scan.path)):
-        notes = [doubt, *notes]
+    notes = [*images.mri.notes, *notes]
     mirror = preprocessing.mirrors(scan.side)
     try:
         prepared = preprocess(images, preprocessing, mirror=mirror)

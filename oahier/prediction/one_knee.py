@@ -12,13 +12,16 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, oa_probability_from_kl
+from oahier.clinical.decisions import Decisions, HeadDecision
 from oahier.latent.training_knees import EmbeddingReference
+from oahier.metrics import Decoding, MostProbable
+from oahier.prediction.disagreement import disagreements
 from oahier.prediction.geometry import cell_grid, middle_of, on_grid, to_millimetres
 from oahier.prediction.loading import LoadedScan
 from oahier.prediction.trained import TrainedModel
+from oahier.saliency import TRUSTED, SaliencyMethod
 from oahier.saliency.peak import peak_voxel
-from oahier.saliency.tail import SaliencyMethod, TailExplainer, head_to_explain
+from oahier.saliency.tail import TailExplainer, head_to_explain
 from oahier.types import KL_GRADES, MISSING, Batch, StepOutput
 
 if TYPE_CHECKING:
@@ -55,8 +58,9 @@ class KneePrediction:
 
 
 def predict_knee(
-    trained: TrainedModel, loaded: LoadedScan, *, head: str | None = None, method: SaliencyMethod = "gradcam",
-    explain: bool = True,
+    trained: TrainedModel, loaded: LoadedScan, *, head: str | None = None,
+    method: SaliencyMethod | str = TRUSTED,
+    explain: bool = True, decisions: Decisions | None = None, decoding: Decoding | None = None,
 ) -> KneePrediction:  # fmt: skip
     """Predict one knee and, if wanted, explain a head's severity.
 
@@ -64,8 +68,10 @@ def predict_knee(
         trained: the model, in evaluation mode.
         loaded: the scan.
         head: name of the head to explain; by default the first with grades, or else the first.
-        method: of the saliency.
+        method: of the saliency, see :func:`~oahier.prediction.predict_scans`.
         explain: compute saliency.
+        decisions: calibration and thresholds to apply.
+        decoding: rule of the grade; the most probable one when not given.
 
     Raises:
         ValueError: no such head, or values that are not finite come out of the network.
@@ -81,9 +87,11 @@ def predict_knee(
     saliency = None
     if explain:
         explainer = TailExplainer(model, name, method=method)
-        saliency = _explain(explainer, output, batch, loaded, method)
+        saliency = _explain(explainer, output, batch, loaded)
     return KneePrediction(
-        _row(trained, loaded, output, embedding, saliency), embedding[0].numpy().copy(), saliency
+        _row(trained, loaded, output, embedding, saliency, decisions, decoding),
+        embedding[0].numpy().copy(),
+        saliency,
     )
 
 
@@ -97,11 +105,11 @@ def as_batch(loaded: LoadedScan, device: torch.device) -> Batch:
 
 
 def _explain(
-    explainer: TailExplainer, output: StepOutput, batch: Batch, loaded: LoadedScan, method: SaliencyMethod
+    explainer: TailExplainer, output: StepOutput, batch: Batch, loaded: LoadedScan
 ) -> Saliency | None:
     maps = output["features"]
     has_grid = bool(maps) and maps[-1].ndim == 5 and maps[-1][0, 0].numel() > 1
-    if method != "smoothgrad" and not has_grid:
+    if explainer.method.needs_grid and not has_grid:
         return None
     labels = torch.full((1,), MISSING, device=batch["mri"].device)
     with torch.no_grad(), torch.autocast(batch["mri"].device.type, enabled=False):
@@ -119,12 +127,12 @@ def _explain(
 
 def _row(
     trained: TrainedModel, loaded: LoadedScan, output: StepOutput, embedding: Tensor,
-    saliency: Saliency | None,
+    saliency: Saliency | None, decisions: Decisions | None, decoding: Decoding | None,
 ) -> Row:  # fmt: skip
     scan = loaded.scan
     row: Row = {"knee": scan.knee, "subject": scan.subject, "side": scan.side, "source": scan.source}
     warnings = [*loaded.warnings]
-    row |= _predicted(trained.model, output, scan.labels)
+    row |= _predicted(trained.model, output, scan.labels, decisions, decoding or MostProbable())
     warnings += _disagreements(trained.model, row)
     placed = _placed(trained.reference, embedding)
     if placed["ood_flag"] == 1:
@@ -139,32 +147,42 @@ def _row(
     return row
 
 
-def _predicted(model: HierarchicalClassifier, output: StepOutput, labels: Mapping[str, int]) -> Row:
+def _predicted(
+    model: HierarchicalClassifier, output: StepOutput, labels: Mapping[str, int],
+    decisions: Decisions | None, decoding: Decoding,
+) -> Row:  # fmt: skip
     """Labels, probabilities and decisions, in the columns of :class:`~oahier.PredictionWriter`."""
-    graded = {name: values[0] for name, values in output["probabilities"].items() if values.shape[1] > 2}
-    binary = {name: values[0] for name, values in output["probabilities"].items() if values.shape[1] == 2}
+    rules = {name: HeadDecision.of(decisions, name) for name in output["probabilities"]}
+    applied = {
+        name: rule.apply(output["probabilities"][name].double().cpu().numpy()) for name, rule in rules.items()
+    }
+    graded = [name for name, (p, _) in applied.items() if p.shape[1] > 2]
+    binary = [name for name, (p, _) in applied.items() if p.shape[1] == 2]
     row: Row = {f"label_{name}": labels.get(model.target_of(name)) for name in (*graded, *binary)}
-    row |= {f"prob_{name}": float(values[1]) for name, values in binary.items()}
-    for name, values in graded.items():
-        row |= {f"prob_{name}_{grade}": value for grade, value in enumerate(values.tolist())}
-    for name, values in graded.items():
-        row[f"pred_{name}"] = int(values.argmax())
-        row[f"severity_{name}"] = float(output["severity"][name][0])
-    row |= {f"pred_{name}": int(values[1] >= 0.5) for name, values in binary.items()}
+    row |= {f"prob_{name}": float(applied[name][0][0, 1]) for name in binary}
+    for name in graded:
+        row |= {f"prob_{name}_{grade}": value for grade, value in enumerate(applied[name][0][0].tolist())}
+    for name in graded:
+        row[f"pred_{name}"] = int(decoding.decide(applied[name][0])[0])
+        kept = rules[name].calibrator is None
+        expected = applied[name][0][0] @ np.arange(applied[name][0].shape[1])
+        row[f"severity_{name}"] = float(output["severity"][name][0] if kept else expected)
+    row |= {f"pred_{name}": int(applied[name][1][0]) for name in binary}
+    row |= {f"decoding_{name}": decoding.name for name in graded}
     return row
 
 
 def _disagreements(model: HierarchicalClassifier, row: Row) -> list[str]:
-    """Probabilities of the grades that add up to another OA decision than the OA head's."""
-    named = {name: model.target_of(name) for name in model.heads}
-    grades = [grade_columns(row, name) for name, target in named.items() if target == FINE]
-    binary = [float(str(row[f"prob_{name}"])) for name, target in named.items() if target == COARSE]
-    if not grades or not binary:
-        return []
-    above = float(oa_probability_from_kl(torch.tensor(grades[:1]))[0])
-    if (above >= 0.5) == (binary[0] >= 0.5):
-        return []
-    return [f"the heads disagree: P(KL ≥ {OA_FROM_GRADE}) = {above:.2f} but P(OA) = {binary[0]:.2f}"]
+    """Contradictions of the first head of each level."""
+    hierarchy = model.hierarchy
+    heads: dict[str, tuple[list[float], int]] = {}
+    for name in model.heads:
+        level, p = model.target_of(name), grade_columns(row, name)
+        if not p and isinstance(above := row.get(f"prob_{name}"), float):
+            p = [1 - above, above]
+        if hierarchy.is_level(level, len(p)):
+            heads.setdefault(level, (p, int(str(row[f"pred_{name}"]))))
+    return disagreements(hierarchy, heads)
 
 
 def _placed(reference: EmbeddingReference | None, embedding: Tensor) -> Row:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.callbacks.files import write_figure
-from oahier.callbacks.saliency_figure import KneePicture, Plane, saliency_picture
+from oahier.callbacks.saliency_figure import KneePicture, Plane, heat_colours, saliency_picture
 from oahier.images import Grid, Image
 from oahier.prediction.geometry import middle_of
 from oahier.prediction.loading import LoadedScan
@@ -24,8 +24,6 @@ _PLANES = (("sagittal", 0, 1, 2), ("coronal", 1, 0, 2), ("axial", 2, 0, 1))
 """Name, axis of the slices, axis shown from left to right, axis shown from bottom to top."""
 _LONGEST = 640
 """Pixels of the longer side of a picture in a page."""
-_FAINT = 0.05
-"""Shares of the maximum below which nothing is painted."""
 _LEVELS = 100
 _OUTLINE = (37, 224, 224)
 
@@ -167,7 +165,7 @@ def _grey(plane: Plane) -> str:
 
 
 def _heat(plane: Plane) -> str:
-    """Red over orange to yellow, the more opaque the larger; as in the other pictures of saliency."""
+    """Magenta to yellow, transparent where it is faint; as in the other figures of saliency."""
     from PIL import Image as Picture
 
     width, height = _size(plane)  # saliency is smooth: half of the pixels will do
@@ -180,18 +178,14 @@ def _heat(plane: Plane) -> str:
 
 def _colours(share: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Red, green, blue and opacity of shares of the maximum."""
-    colours = np.zeros((*share.shape, 4), dtype=np.uint8)
-    colours[..., 0] = 255
-    colours[..., 1] = np.round(255 * share)
-    colours[..., 3] = np.where(share < _FAINT, 0, np.round(255 * 0.6 * share**0.8))
-    return colours
+    return np.round(255 * heat_colours(share)).astype(np.uint8)
 
 
 def ramp(stops: int = 11) -> str:
     """The colours of the saliency from 0 to its maximum, as the stops of a gradient in a style sheet.
 
     >>> ramp(2)
-    'rgba(255, 0, 0, 0.00), rgba(255, 255, 0, 0.60)'
+    'rgba(255, 26, 184, 0.00), rgba(255, 255, 51, 0.90)'
     """
     colours = _colours(np.linspace(0, 1, stops)).tolist()
     return ", ".join(f"rgba({red}, {green}, {blue}, {a / 255:.2f})" for red, green, blue, a in colours)

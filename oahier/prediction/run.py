@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 
 from oahier.callbacks.files import knee_file, write_arrays, write_rows
+from oahier.clinical import Decisions
 from oahier.data.preprocessing import Preprocessing
+from oahier.metrics import Decoding
 from oahier.prediction.finished import Record, finished_record, record_key
 from oahier.prediction.inputs import LeftOut, Scan, Side, find_scans
 from oahier.prediction.loading import LoadedScan, UnusableScan, load_or_reason
@@ -26,7 +28,9 @@ from oahier.prediction.planes import (
 from oahier.prediction.trained import TrainedModel, load_trained
 from oahier.processes import process_map
 from oahier.progress import progress as show
-from oahier.saliency.tail import SaliencyMethod, head_to_explain
+from oahier.saliency import TRUSTED
+from oahier.saliency.tail import head_to_explain
+from oahier.specs import describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +50,19 @@ class PredictionResult:
 @dataclass(frozen=True)
 class _Options:
     head: str | None
-    method: SaliencyMethod
+    method: str
     pages: bool
     overlays: bool
     device: str
+    decisions: Decisions | None = None
+    decoding: Decoding | None = None
 
     def of_record(self) -> dict[str, object]:
-        return {"head": self.head, "method": self.method, "pages": self.pages, "overlays": self.overlays}
+        found: dict[str, object] = {
+            "head": self.head, "method": self.method, "pages": self.pages, "overlays": self.overlays,
+        }  # fmt: skip
+        found |= {} if self.decoding is None else {"decoding": describe(self.decoding)}
+        return found if self.decisions is None else found | {"decisions": self.decisions.to_dict()["heads"]}
 
 
 def predict_scans(
@@ -63,10 +73,12 @@ def predict_scans(
     side: Side = "",
     series: str | None = None,
     head: str | None = None,
-    method: SaliencyMethod = "gradcam",
+    method: str = TRUSTED,
     pages: bool = True,
     overlays: bool = True,
     reference: str | Path | None = None,
+    decisions: str | Path | Decisions | None = None,
+    decoding: Decoding | None = None,
     workers: int = 0,
     device: str = "auto",
     progress: bool = False,
@@ -84,11 +96,17 @@ def predict_scans(
         side: ``"left"`` or ``"right"`` for the scans that do not say theirs.
         series: regular expression that picks DICOM series by description or protocol.
         head: name of the head that saliency explains; by default the first with grades.
-        method: ``"gradcam"``, one of its relatives, or ``"smoothgrad"``.
+        method: name of a saliency method (:data:`oahier.saliency.METHODS`). Integrated gradients run the
+            encoder eight times forwards and backwards a knee; ``"gradcam"`` costs next to nothing and is no
+            evidence of where the model looks (docs/concepts/saliency-truth.md).
         pages: write ``pictures/`` and the HTML pages.
         overlays: write ``overlays/``, the saliency on the grid of each scan.
         reference: manifest of the training and validation knees, whose embeddings are then computed once in
             evaluation mode and kept beside the checkpoint; see :func:`compute_reference`.
+        decisions: calibration and thresholds to apply: ``"checkpoint"`` for those that
+            :class:`~oahier.callbacks.DecisionCalibration` left in it, a JSON file, or the object; none by
+            default.
+        decoding: rule of the grade (:mod:`oahier.metrics.decoding`); the most probable one when not given.
         workers: processes that read and preprocess scans ahead; 0 for none.
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``.
         progress: show a bar.
@@ -109,7 +127,12 @@ def predict_scans(
         from oahier.prediction.training_embeddings import compute_reference
 
         trained = compute_reference(trained, reference, workers=workers, progress=progress)
-    options = replace(options, head=head_to_explain(dict(trained.model.heads.items()), head))
+    options = replace(
+        options,
+        head=head_to_explain(dict(trained.model.heads.items()), head),
+        decisions=chosen_decisions(trained, decisions),
+        decoding=decoding,
+    )
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     needed = trained.preprocessing.mirror_left
     scans, left_out = find_scans(given, side=side, series=series, sides_needed=needed)
@@ -151,6 +174,32 @@ def chosen_device(name: str) -> str:
     return name
 
 
+def chosen_decisions(trained: TrainedModel, given: str | Path | Decisions | None) -> Decisions | None:
+    """The decisions that an argument names.
+
+    Raises:
+        ValueError: the checkpoint has none, or they are of other heads.
+        OSError: the file cannot be read.
+    """
+    if given is None:
+        return None
+    if given == "checkpoint":
+        if trained.decisions is None:
+            raise ValueError(
+                f"decisions: the checkpoint {trained.path} holds none; train with DecisionCalibration, or "
+                "give a file that oahier clinical --validation wrote"
+            )
+        return trained.decisions
+    found = given if isinstance(given, Decisions) else Decisions.read(given)
+    unknown = sorted(set(found.heads) - set(trained.model.heads))
+    if unknown:
+        raise ValueError(
+            f"decisions: expected heads of the model ({', '.join(trained.model.heads)}), "
+            f"got {', '.join(unknown)}"
+        )
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _LoadedOrDone:
     """Makes of a scan its volume and key, or its record if it is done, or what is wrong with it."""
@@ -177,7 +226,10 @@ def _predict_and_write(
 ) -> Record | LeftOut:
     explain = options.pages or options.overlays
     try:
-        prediction = predict_knee(trained, loaded, head=options.head, method=options.method, explain=explain)
+        prediction = predict_knee(
+            trained, loaded, head=options.head, method=options.method, explain=explain,
+            decisions=options.decisions, decoding=options.decoding,
+        )  # fmt: skip
     except torch.OutOfMemoryError as error:
         reason = f"not enough memory on {options.device} ({str(error).splitlines()[0]}); try --device cpu"
         return LeftOut(loaded.scan.source, loaded.scan.knee, reason)

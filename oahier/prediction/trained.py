@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from oahier.clinical import Decisions
 from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
 from oahier.latent.reference_file import read_reference, reference_path
@@ -34,6 +35,8 @@ class TrainedModel:
     """Knees of each split at training."""
     summary: Mapping[str, Any]
     """Counts of the data of the training, see :func:`oahier.data.summary.summary_of`."""
+    decisions: Decisions | None = None
+    """Calibration and thresholds that :class:`oahier.callbacks.DecisionCalibration` left in it."""
     without_reference: str = ""
     """Why there is no reference."""
 
@@ -74,6 +77,7 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
         identity=identity,
         splits={name: list(knees) for name, knees in data.get("splits", {}).items()},
         summary=data.get("summary", {}),
+        decisions=_kept_decisions(content.get("callbacks", {}), path),
         without_reference=why,
     )
 
@@ -100,6 +104,12 @@ def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | 
     if not kept:
         return None, "the checkpoint was trained without SeverityAxis (or its file beside it is gone)"
     return EmbeddingReference.from_state(kept[0]), ""
+
+
+def _kept_decisions(callbacks: Mapping[str, Any], path: Path) -> Decisions | None:
+    states = [state for name, state in callbacks.items() if str(name).startswith("DecisionCalibration")]
+    kept = [state["decisions"] for state in states if "decisions" in state]
+    return Decisions.from_dict(kept[0], f"checkpoint {path}") if kept else None
 
 
 def file_hash(paths: list[Path] | tuple[Path, ...]) -> str:

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from oahier.saliency.interpolation import resample
+
 Score = Callable[[Tensor], Tensor]
 """Maps a feature map ``(batch, channels, *grid)`` to one number a knee, ``(batch,)``."""
 
@@ -27,6 +29,23 @@ _PACKAGE_CLASSES: dict[CamMethod, str] = {
     "gradcam_elementwise": "GradCAMElementWise",
 }
 CAM_METHODS: tuple[CamMethod, ...] = ("gradcam", *_PACKAGE_CLASSES)
+
+
+def fused_map(
+    maps: Sequence[Float[Tensor, "batch ..."]],
+) -> Float[Tensor, "batch ..."]:
+    """Maps of several stages as one on the finest of their grids: the geometric mean of their shares.
+
+    A coarse map says what matters, a fine one where its edges are; a voxel must be salient in all of them.
+
+    >>> coarse, fine = torch.tensor([[[[0.0, 4.0]]]]), torch.tensor([[[[1.0, 0.0, 1.0, 1.0]]]])
+    >>> [round(value, 2) for value in fused_map([fine, coarse]).flatten().tolist()]
+    [0.0, 0.0, 0.35, 0.41]
+    """
+    shape = max((item.shape[1:] for item in maps), key=lambda grid: grid.numel())
+    fine = [resample(item.float(), shape) for item in maps]
+    logs = [(item / item.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)).log() for item in fine]
+    return torch.stack(logs).mean(dim=0).exp()
 
 
 def class_activation_map(

@@ -1,19 +1,53 @@
-"""Controls of saliency overlap: other knees' masks, and a head with random weights.
+"""Floors of saliency: the image itself, other knees' masks, random weights.
 
-Overlap with cartilage has a floor that is not zero: cartilage lies in the middle of the volume, and so does
-most saliency. Two controls tell such agreement from looking at *this* knee's cartilage for a reason.
+Overlap with cartilage has a floor that is not zero: cartilage is bright and lies in the middle of the volume,
+and so does most saliency. What is left above the floors is due to what was learned about *this* knee.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from oahier.saliency.interpolation import mask_footprint
+from oahier.saliency.method import ExplainedKnees, SaliencyMethod
+
+
+class InputItself(SaliencyMethod):
+    """The positive voxels of the z-scored MRI: what a method finds that multiplies by the input blindly."""
+
+    name = "input_itself"
+    needs_grid = False
+
+    @override
+    def __call__(self, knees: ExplainedKnees) -> Tensor:
+        return knees.mri[:, 0].relu()
+
+
+@contextmanager
+def random_weights(*modules: nn.Module, generator: torch.Generator) -> Iterator[None]:
+    """Modules with weights drawn anew (:func:`randomised_parameters`), then again with their own, bit by bit.
+
+    Tensors are exchanged, not written to, so nothing of an optimizer's or a checkpoint's is touched.
+    """
+    own: list[tuple[nn.Parameter, Tensor]] = []
+    try:
+        for module in modules:
+            with torch.inference_mode(False):
+                drawn = randomised_parameters(module, generator)
+            for name, parameter in module.named_parameters():
+                own.append((parameter, parameter.data))
+                parameter.data = drawn[name]
+        yield
+    finally:
+        for parameter, values in reversed(own):
+            parameter.data = values
 
 
 def mass_in_other_masks(

@@ -186,14 +186,14 @@ def _hits(
     hits = torch.full(ranks.shape, math.nan, dtype=torch.float64)
     selected = hits.clone()
     for knee in known.nonzero()[:, 0].tolist():
-        order = _order(values[knee])
+        order = tied_levels(values[knee])
         inside = order[indices[knee]]
         found = _hits_of_knee(order, inside, ranks[knee].tolist())
         hits[knee], selected[knee] = (torch.tensor(numbers) for numbers in zip(*found, strict=True))
     return hits.to(values.device), selected.to(values.device)
 
 
-def _order(values: Float[Tensor, " voxels"]) -> Int[Tensor, " voxels"]:
+def tied_levels(values: Float[Tensor, " voxels"]) -> Int[Tensor, " voxels"]:
     """Values as whole numbers in the same order, equal where they are tied; 0 for none."""
     wide = values if values.dtype == torch.float64 else values.float()
     share = (wide / wide.amax()).float()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,17 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from oahier.heads import Head
-from oahier.saliency import (
-    CamMethod,
-    class_activation_map,
-    randomised_parameters,
-    smoothgrad_times_input,
-    tail_score,
-)
+from oahier.saliency.method import ExplainedKnees, SaliencyMethod
+from oahier.saliency.registry import as_method
 from oahier.types import MISSING
 
 Explained = Literal["severity", "predicted", "true"]
-SaliencyMethod = CamMethod | Literal["smoothgrad"]
 
 
 class TailExplainer:
@@ -36,10 +29,8 @@ class TailExplainer:
         head: name of the head.
         score: its severity, or the logit (log-probability if there is no logit a class) of the predicted
             or of the true class.
-        method: see :func:`oahier.saliency.class_activation_map`; ``"smoothgrad"`` is SmoothGrad x input in
-            absolute value, which runs the encoder forwards and backwards eight times.
-        stage: feature map to explain; -1 is the coarsest.
-        random_seed: explain a head with weights drawn anew from this seed (a control).
+        method: a :class:`~oahier.saliency.SaliencyMethod`, or the name of one.
+        stage: feature map to explain, for a method that explains one; -1 is the coarsest.
     """
 
     def __init__(
@@ -48,17 +39,13 @@ class TailExplainer:
         head: str,
         *,
         score: Explained = "severity",
-        method: SaliencyMethod = "gradcam",
+        method: SaliencyMethod | str = "gradcam",
         stage: int = -1,
-        random_seed: int | None = None,
     ) -> None:
         self.encoder: Any = model.encoder
         self.heads: nn.ModuleDict = model.heads
-        self.head, self.score, self.method, self.stage = head, score, method, stage
-        self._drawn: dict[str, dict[str, Tensor]] = {}
-        if random_seed is not None:
-            generator = torch.Generator().manual_seed(random_seed)
-            self._drawn = {name: randomised_parameters(part, generator) for name, part in self.heads.items()}
+        self.head, self.score = head, score
+        self.method = as_method(method).at(stage) if stage != -1 else as_method(method)
 
     def __call__(
         self, features: Sequence[Tensor], labels: Tensor, mri: Tensor, knees: Sequence[str]
@@ -68,8 +55,8 @@ class TailExplainer:
         Args:
             features: the encoder's maps, finest first.
             labels: ``(batch,)`` labels of the head.
-            mri: ``(batch, 1, i, j, k)``, read by SmoothGrad only.
-            knees: ids, which seed SmoothGrad's noise.
+            mri: ``(batch, 1, i, j, k)``.
+            knees: ids, which seed what is random in a method.
 
         Raises:
             RuntimeError: the encoder or a head is in training mode.
@@ -81,16 +68,7 @@ class TailExplainer:
             )
         with torch.inference_mode(False):
             labels = labels.clone()
-        read = self._reader(labels)
-        if self.method == "smoothgrad":
-            saliency = self._smoothgrad(read, mri, knees)
-        else:
-            kind = _working_dtype(self.encoder, features[-1])
-            maps = [item.to(kind) for item in features]
-            score = tail_score(
-                maps, read, stage=self.stage, resume=self.encoder.resume, embed=self.encoder.embed
-            )
-            saliency = class_activation_map(maps[self.stage], score, method=self.method)
+        saliency = self.method(ExplainedKnees(self.encoder, self._reader(labels), mri, features, knees))
         if self.score == "true":
             saliency = saliency.masked_fill((labels == MISSING).view(-1, 1, 1, 1), float("nan"))
         return saliency
@@ -115,21 +93,10 @@ class TailExplainer:
         source = embedding
         if head.reads is not None:
             source = head.input_from(self.heads[head.reads], self._logits(head.reads, embedding))
-        state = {**dict(head.named_parameters()), **dict(head.named_buffers()), **self._drawn.get(name, {})}
+        state = {**dict(head.named_parameters()), **dict(head.named_buffers())}
         wide = {key: item.to(embedding.dtype) for key, item in state.items() if item.is_floating_point()}
         logits: Tensor = functional_call(head, wide, (source,))
         return logits
-
-    def _smoothgrad(self, read: Callable[[Tensor], Tensor], mri: Tensor, knees: Sequence[str]) -> Tensor:
-        seeds = [zlib.crc32(knee.encode()) for knee in knees]
-        kind = _working_dtype(self.encoder, mri)
-        with torch.autocast(mri.device.type, enabled=False):
-            attribution = smoothgrad_times_input(
-                lambda volume: read(self.encoder(volume)),
-                mri.to(kind),
-                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            )
-        return attribution.abs()
 
 
 def head_to_explain(heads: Mapping[str, Any], name: str | None) -> str:
@@ -147,20 +114,16 @@ def head_to_explain(heads: Mapping[str, Any], name: str | None) -> str:
 
 
 def _class_score(head: Head, logits: Tensor, classes: Tensor) -> Tensor:
-    if logits.shape[1] == head.num_classes:
+    if getattr(head, "own_logits", False):  # as many logits as classes may be, and yet not one a class
+        scores = head.log_probabilities(logits)
+    elif logits.shape[1] == head.num_classes:
         scores = logits
     elif logits.shape[1] == 1 and head.num_classes == 2:
         scores = torch.cat([-logits, logits], dim=1)
     else:
-        scores = head.probabilities(logits).log()
+        scores = head.log_probabilities(logits)
     return scores.gather(1, classes[:, None])[:, 0]
 
 
 def _wide_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _working_dtype(encoder: nn.Module, like: Tensor) -> torch.dtype:
-    """The precision of the encoder's weights: maps made under autocast are half as wide."""
-    parameter = next(encoder.parameters(), None)
-    return torch.promote_types(like.dtype, torch.float32) if parameter is None else parameter.dtype

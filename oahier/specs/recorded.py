@@ -77,11 +77,16 @@ def make(cls: type[T], /, **init_args: Any) -> T:
 
     Use it for third-party classes; subclasses of :class:`Specified` need no help.
 
+    Raises:
+        TypeError: the path of a class, or arguments that it does not take.
+
     >>> import torch
     >>> from oahier.specs import describe
     >>> describe(make(torch.nn.PReLU, num_parameters=2))
     {'class_path': 'torch.nn.PReLU', 'init_args': {'num_parameters': 2}}
     """
+    if not callable(cls):
+        raise TypeError(f"make: expected the class itself, as in make(torch.nn.PReLU), got {cls!r}")
     instance = cls(**init_args)
     object.__setattr__(instance, "_init_arguments", init_args)
     return instance

@@ -13,7 +13,7 @@ import numpy as np
 
 from oahier.specs.class_paths import class_path, import_class, import_function
 from oahier.specs.errors import SpecError
-from oahier.specs.recorded import make
+from oahier.specs.recorded import Specified, make
 
 T = TypeVar("T")
 
@@ -67,12 +67,12 @@ def is_spec(value: Any) -> bool:
     return isinstance(value, Mapping) and "class_path" in value and set(value) <= {"class_path", "init_args"}
 
 
-def build(spec: Mapping[str, Any], expected: type[T]) -> T:
+def build(spec: Mapping[str, Any], expected: type[T] | tuple[type[T], ...]) -> T:
     """Rebuild a part. Only subclasses of ``expected`` are ever called.
 
     Args:
         spec: ``{"class_path": "package.Class", "init_args": {...}}``; nested specs are built too.
-        expected: the base class that the part must have.
+        expected: the base class that the part must have, or several of which it must have one.
 
     Raises:
         SpecError: the class does not exist (the nearest names are given), is of another kind, or
@@ -106,12 +106,15 @@ def _path_of(spec: Mapping[str, Any]) -> str:
     return str(spec["class_path"])
 
 
-def _resolve(spec: Mapping[str, Any], expected: type[T]) -> tuple[type[T], dict[str, Any]]:
+def _resolve(
+    spec: Mapping[str, Any], expected: type[T] | tuple[type[T], ...]
+) -> tuple[type[T], dict[str, Any]]:
     cls = import_class(_path_of(spec))
     if not issubclass(cls, expected):
+        bases = expected if isinstance(expected, tuple) else (expected,)
         raise SpecError(
-            f"class_path {spec['class_path']!r}: expected a subclass of {expected.__name__}, "
-            f"got {cls.__name__}"
+            f"class_path {spec['class_path']!r}: expected a subclass of "
+            f"{' or '.join(base.__name__ for base in bases)}, got {cls.__name__}"
         )
     return cls, _built_arguments(spec)
 
@@ -121,11 +124,12 @@ def _built_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_nested(value: Any) -> Any:
-    """A value with the components in it made, each of which must be a ``torch.nn.Module``."""
+    """A value with what is described in it made: each a ``torch.nn.Module`` or :class:`Specified`."""
     from torch import nn
 
     if is_spec(value):
-        return build(value, nn.Module)
+        kinds: tuple[type[Any], ...] = (nn.Module, Specified)
+        return build(value, kinds)
     if isinstance(value, list):
         return [build_nested(item) for item in value]
     if isinstance(value, Mapping):

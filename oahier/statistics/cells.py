@@ -79,7 +79,8 @@ class Cells:
             if not cell and blanks:
                 continue
             try:
-                values[row] = float(cell) if cell else np.nan
+                plain = cell.isascii() and "_" not in cell  # Python reads 0_1 and digits of other scripts
+                values[row] = float(cell) if cell and plain else np.nan
             except ValueError:
                 values[row] = np.nan
             if not np.isfinite(values[row]):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.metrics.weighted import Floats
+from oahier.statistics.contrasts import judged
 from oahier.statistics.tables import Comparison
 
 Correction = Literal["bh", "holm", "none"]
@@ -50,13 +51,13 @@ def adjust_p_values(p_values: npt.ArrayLike, correction: Correction = "bh") -> F
 
 
 def adjust_comparisons(rows: Sequence[Comparison], correction: Correction = "bh") -> list[Comparison]:
-    """Fill ``p_adjusted`` and ``correction`` of rows that form one family.
+    """Fill ``p_adjusted``, ``correction`` and the verdict of rows that form one family.
 
     Raises:
         ValueError: see :func:`adjust_p_values`.
     """
     adjusted = adjust_p_values([row.p_value for row in rows], correction)
     return [
-        replace(row, p_adjusted=float(p), correction=correction)
+        judged(replace(row, p_adjusted=float(p), correction=correction))
         for row, p in zip(rows, adjusted, strict=True)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.metrics.weighted import Floats
+from oahier.statistics.sign_flips import smallest_p
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,23 @@ class DeLongResult:
     """``(models,)``."""
     covariance: Floats
     """``(models, models)`` of the areas."""
+    rows: int
+    """Independent units: rows, or subjects where these are clusters."""
 
     def interval(self, model: int, level: float = 0.95) -> tuple[float, float]:
-        """Normal interval of one area, cut to [0, 1]."""
+        """Normal interval of one area, cut to [0, 1]; NaN for an area without variance."""
         reach = _quantile(level) * float(np.sqrt(self.covariance[model, model]))
         area = float(self.auc[model])
+        if not reach > 0:
+            return float("nan"), float("nan")
         return max(0.0, area - reach), min(1.0, area + reach)
 
     def compare(self, a: int, b: int, level: float = 0.95) -> DeLongPair:
         """Two-sided test of equal areas and the interval of ``auc[b] - auc[a]``.
 
         Areas whose difference has no variance give Z = 0 and p = 1 where they are equal (as with identical
-        scores); where they differ (as two perfect and reversed rankings), Z is infinite and p is 0.
+        scores). Where they differ (as two perfect and reversed rankings), Z is infinite, the interval is
+        undefined and p is the smallest that as many unanimous rows allow.
         """
         from scipy.stats import norm
 
@@ -56,9 +62,10 @@ class DeLongResult:
         if error == 0:
             equal = abs(difference) < 1e-12
             z = 0.0 if equal else float(np.copysign(np.inf, difference))
-            return DeLongPair(difference, difference, difference, z, 1.0 if equal else 0.0)
+            end = difference if equal else float("nan")
+            return DeLongPair(difference, end, end, z, 1.0 if equal else smallest_p(self.rows))
         z, reach = difference / error, _quantile(level) * error
-        p = 2 * float(norm.sf(abs(z)))
+        p = max(2 * float(norm.sf(abs(z))), smallest_p(self.rows))
         return DeLongPair(difference, difference - reach, difference + reach, z, p)
 
     def p_values(self) -> Floats:
@@ -89,6 +96,24 @@ def delong(labels: npt.ArrayLike, scores: Sequence[npt.ArrayLike] | npt.NDArray[
     >>> round(float(result.auc[0]), 4), result.compare(0, 1).z, result.compare(0, 1).p_value
     (0.8333, 0.0, 1.0)
     """
+    positive, table = checked_scores(labels, scores)
+    m, n = int(positive.sum()), int((~positive).sum())
+    if m == 0 or n == 0:
+        return DeLongResult(np.full(len(table), np.nan), np.full((len(table), len(table)), np.nan), m + n)
+    parts = [structural_components(row, positive) for row in table]
+    v10, v01 = (np.stack([part[side] for part in parts]) for side in (0, 1))
+    covariance = _covariance(v10) / m + _covariance(v01) / n
+    return DeLongResult(v10.mean(axis=1), covariance, m + n)
+
+
+def checked_scores(
+    labels: npt.ArrayLike, scores: Sequence[npt.ArrayLike] | npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Marks ``(rows,)`` of the upper class, and scores ``(models, rows)``.
+
+    Raises:
+        ValueError: other labels, shapes that do not fit, or a score that is not finite.
+    """
     table, positive = np.atleast_2d(np.asarray(scores, dtype=np.float64)), np.asarray(labels)
     if positive.ndim != 1 or table.ndim != 2 or table.shape[1] != len(positive):
         raise ValueError(f"scores: expected shape (models, {positive.size}), got {table.shape}")
@@ -96,18 +121,16 @@ def delong(labels: npt.ArrayLike, scores: Sequence[npt.ArrayLike] | npt.NDArray[
         raise ValueError(f"labels: expected 0 and 1, got {np.unique(positive)[:5].tolist()}")
     if not np.isfinite(table).all():
         raise ValueError("scores: expected finite numbers, got NaN or infinity")
-    positive = positive.astype(bool)
-    m, n = int(positive.sum()), int((~positive).sum())
-    if m == 0 or n == 0:
-        return DeLongResult(np.full(len(table), np.nan), np.full((len(table), len(table)), np.nan))
-    parts = [_components(row, positive) for row in table]
-    v10, v01 = (np.stack([part[side] for part in parts]) for side in (0, 1))
-    covariance = _covariance(v10) / m + _covariance(v01) / n
-    return DeLongResult(v10.mean(axis=1), covariance)
+    return positive.astype(bool), table
 
 
-def _components(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Share of negatives below each positive, and of positives above each negative, ties half."""
+def structural_components(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Share of negatives below each positive, and of positives above each negative, ties half.
+
+    Args:
+        scores: ``(rows,)``.
+        positive: ``(rows,)``, True for rows of the upper class.
+    """
     positives, negatives = scores[positive], scores[~positive]
     to_positive, to_negative = np.argsort(positives), np.argsort(negatives)
     above, below = positives[to_positive], negatives[to_negative]

@@ -69,6 +69,31 @@ def weight_chunks(
         yield weights[:, as_rows]
 
 
+def evaluate_statistics(
+    statistics: Sequence[Statistic],
+    weights: Iterator[Weights],
+    resamples: int,
+    advance: Callable[[int], None] | None = None,
+) -> Floats:
+    """Every statistic on the same weights: ``(statistics, resamples)``.
+
+    Args:
+        statistics: functions of row weights.
+        weights: chunks of ``(some resamples, rows)``.
+        resamples: over all chunks.
+        advance: told how many values were computed since the last call.
+    """
+    values = np.empty((len(statistics), resamples))
+    start = 0
+    for chunk in weights:
+        for row, statistic in enumerate(statistics):
+            values[row, start : start + len(chunk)] = statistic(chunk)
+            if advance is not None:
+                advance(len(chunk))
+        start += len(chunk)
+    return values
+
+
 def subject_weights(subjects: Sequence[str], resamples: int, seed: int) -> Weights:
     """Row weights ``(resamples, rows)``: how often each row's subject was drawn.
 

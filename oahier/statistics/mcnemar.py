@@ -31,6 +31,17 @@ class McNemarResult:
     only_a: int
     only_b: int
 
+    @property
+    def p_not_better(self) -> float:
+        """Chance that b is not right more often, with a uniform prior of the share of discordant knees.
+
+        >>> [round(mcnemar_from_counts(*counts).p_not_better, 4) for counts in [(7, 28), (10, 17), (21, 15)]]
+        [0.0002, 0.0925, 0.838]
+        """
+        from scipy.stats import beta
+
+        return float(beta.cdf(0.5, self.only_b + 1, self.only_a + 1))
+
 
 def mcnemar(correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]) -> McNemarResult:
     """McNemar's test of whether a and b are right equally often.

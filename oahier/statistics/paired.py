@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from oahier.metrics.registry import Scale
 from oahier.metrics.weighted import Floats, weighted_mean
-from oahier.statistics.bootstrap import RESAMPLES, SEED, compare_statistics, summarise_statistics
+from oahier.statistics.contrasts import Contrast, compare_contrasts
 from oahier.statistics.intervals import Statistic
 from oahier.statistics.tables import Comparison, Summary
+from oahier.statistics.values import Values, summarise_values_of
 
 
 def paired_difference(
@@ -21,8 +24,8 @@ def paired_difference(
     *,
     task: str = "",
     metric: str = "mean",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    largest: float = math.inf,
+    paired: bool = False,
 ) -> Comparison:
     """Difference of the mean of a per-knee value, such as a saliency metric, between two models.
 
@@ -34,20 +37,21 @@ def paired_difference(
         subjects: ``(knees,)``.
         task: goes into the row.
         metric: goes into the row.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
+        largest: largest difference that two values can have; the interval ends there.
+        paired: seed *j* of a and of b belong together.
 
     Raises:
         ValueError: shapes that do not fit.
 
-    >>> row = paired_difference([0.1, 0.4, 0.2], [0.3, 0.5, 0.5], ["s1", "s2", "s3"], resamples=1000)
-    >>> round(row.difference, 3), row.ci_low > 0, row.resampled
-    (0.2, True, 'subjects')
+    >>> a, b = [0.1, 0.4, 0.2, 0.3, 0.2, 0.1], [0.3, 0.5, 0.5, 0.4, 0.4, 0.3]
+    >>> row = paired_difference(a, b, list("abcdef"))
+    >>> round(row.difference, 3), row.ci_low > 0, row.p_value, row.scope
+    (0.183, True, 0.03125, 'one run')
     """
     left, right = _knee_values("a", a, subjects), _knee_values("b", b, subjects)
     statistics, names = _means_of_defined(np.concatenate([left, right]), subjects)
     sides = (statistics[: len(left)], statistics[len(left) :])
-    return paired_statistic(*sides, names, task=task, metric=metric, resamples=resamples, seed=seed)
+    return paired_statistic(*sides, names, task=task, metric=metric, largest=largest, paired=paired)
 
 
 def paired_statistic(
@@ -57,8 +61,10 @@ def paired_statistic(
     *,
     task: str = "",
     metric: str = "",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    smaller: bool = False,
+    margin: float = math.nan,
+    largest: float = math.inf,
+    paired: bool = False,
 ) -> Comparison:
     """Difference of any metric that is a function of row weights, one function a seed of each model.
 
@@ -68,11 +74,14 @@ def paired_statistic(
         subjects: ``(rows,)``.
         task: goes into the row.
         metric: goes into the row.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
+        smaller: smaller values are better.
+        margin: largest difference that does not matter.
+        largest: largest difference that two values can have; the interval ends there.
+        paired: seed *j* of a and of b belong together.
     """
     names = np.asarray(subjects, dtype=str)
-    (row,) = compare_statistics({metric: (a, b)}, names, task=task, resamples=resamples, seed=seed)
+    contrast = Contrast(metric, a, b, smaller=smaller, margin=margin, largest=largest)
+    (row,) = compare_contrasts([contrast], names, task=task, paired=paired)
     return row
 
 
@@ -82,8 +91,7 @@ def summarise_values(
     *,
     task: str = "",
     metric: str = "mean",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    scale: Scale = "identity",
 ) -> Summary:
     """Mean of a per-knee value, such as a saliency metric, with its interval over subjects and seeds.
 
@@ -94,20 +102,20 @@ def summarise_values(
         subjects: ``(knees,)``.
         task: goes into the row.
         metric: goes into the row.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
+        scale: on which the interval is symmetric (:mod:`oahier.statistics.scales`): the logarithm for what is
+            never negative, the logit for shares.
 
     Raises:
         ValueError: shapes that do not fit.
 
-    >>> row = summarise_values(np.array([[0.1, 0.4, np.nan]]), ["s1", "s2", "s3"], resamples=1000)
-    >>> row.value, row.knees, row.ci_low, row.ci_high
-    (0.25, 2, 0.1, 0.4)
+    >>> row = summarise_values(np.array([[0.1, 0.4, 0.4, np.nan]]), ["s1", "s2", "s3", "s4"])
+    >>> round(row.value, 3), row.knees, round(row.ci_low, 3), round(row.ci_high, 3)
+    (0.3, 3, -0.13, 0.73)
     """
     if values.ndim != 2 or values.shape[1] != len(subjects):
         raise ValueError(f"values: expected (seeds, {len(subjects)} knees), got {values.shape}")
     statistics, names = _means_of_defined(np.asarray(values, dtype=np.float64), subjects)
-    (row,) = summarise_statistics({metric: statistics}, names, task=task, resamples=resamples, seed=seed)
+    (row,) = summarise_values_of([Values(metric, statistics, scale=scale)], names, task=task)
     return row
 
 

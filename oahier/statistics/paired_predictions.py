@@ -54,14 +54,7 @@ class Cohort:
             found = HeadPredictions(p, decisions(p), implied)
         if found is None:
             return None
-        known = self.labelled(head)
-        return Rows(
-            labels=self.labels[head][known],
-            probabilities=found.probabilities[known],
-            predicted=found.predicted[known],
-            severity=found.severity[known],
-            subject=self.subject[known],
-        )
+        return found.labelled_rows(self.labels[head], self.subject)
 
 
 def align(tables: Sequence[Predictions]) -> Cohort:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oahier.files import unmarked
 from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
-from oahier.metrics.rows import decisions
+from oahier.metrics.rows import Rows, decisions
 from oahier.metrics.weighted import Classes, Floats
 from oahier.statistics.cells import Cells, Names, text
 from oahier.statistics.columns import find_heads
@@ -43,6 +44,22 @@ class HeadPredictions:
     def classes(self) -> int:
         """Number of classes."""
         return int(self.probabilities.shape[1])
+
+    def labelled_rows(self, labels: Classes, subject: npt.NDArray[np.character]) -> Rows:
+        """The knees whose label is known.
+
+        Args:
+            labels: ``(knees,)``, ``MISSING`` where unknown.
+            subject: ``(knees,)``.
+        """
+        known = labels != MISSING
+        return Rows(
+            labels=labels[known],
+            probabilities=self.probabilities[known],
+            predicted=self.predicted[known],
+            severity=self.severity[known],
+            subject=subject[known],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +95,7 @@ def read_predictions(path: Path | str, *, undefined: bool = False) -> Prediction
     """
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            header, *rows = [list(map(unmarked, row)) for row in csv.reader(file) if row] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: expected predictions as CSV, got {error}") from error
     names = [name.strip() for name in header]

@@ -55,14 +55,7 @@ def marginal_homogeneity(
     >>> result.degrees, round(result.p_value, 4)
     (2, 0.2231)
     """
-    if grades_a.shape != grades_b.shape or grades_a.ndim != 1:
-        raise ValueError(
-            f"grades_a, grades_b: expected one shape (knees,), got {grades_a.shape}, {grades_b.shape}"
-        )
-    for name, values in (("grades_a", grades_a), ("grades_b", grades_b)):
-        if ((values < 0) | (values >= grades)).any():
-            raise ValueError(f"{name}: expected grades 0 to {grades - 1}, got {sorted(set(values.tolist()))}")
-    counts = np.bincount(grades_a * grades + grades_b, minlength=grades**2).reshape(grades, grades)
+    counts = checked_counts(grades_a, grades_b, grades)
     used = counts.sum(axis=0) + counts.sum(axis=1) > 0
     counts = counts[np.ix_(used, used)]
     degrees = max(0, len(counts) - 1)
@@ -75,6 +68,25 @@ def marginal_homogeneity(
 
     result = SquareTable(counts, shift_zeros=False).homogeneity(method=method)
     return MarginalResult(float(result.statistic), degrees, float(result.pvalue))
+
+
+def checked_counts(
+    grades_a: npt.NDArray[np.integer], grades_b: npt.NDArray[np.integer], grades: int
+) -> npt.NDArray[np.int64]:
+    """``(grades, grades)`` knees by the grades of the first and of the second.
+
+    Raises:
+        ValueError: shapes that differ, or a grade outside the scale.
+    """
+    if grades_a.shape != grades_b.shape or grades_a.ndim != 1:
+        raise ValueError(
+            f"grades_a, grades_b: expected one shape (knees,), got {grades_a.shape}, {grades_b.shape}"
+        )
+    for name, values in (("grades_a", grades_a), ("grades_b", grades_b)):
+        if ((values < 0) | (values >= grades)).any():
+            raise ValueError(f"{name}: expected grades 0 to {grades - 1}, got {sorted(set(values.tolist()))}")
+    table = np.bincount(grades_a * grades + grades_b, minlength=grades**2)
+    return np.asarray(table.reshape(grades, grades))
 
 
 def _covariance(

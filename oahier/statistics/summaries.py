@@ -8,18 +8,16 @@ from functools import partial
 from oahier.hierarchy import head_label
 from oahier.metrics.registry import Metric
 from oahier.metrics.rows import Rows
-from oahier.statistics.bootstrap import RESAMPLES, SEED, summarise_statistics
 from oahier.statistics.comparison import chosen_metrics, head_rows, nothing_in_common
 from oahier.statistics.paired_predictions import align
 from oahier.statistics.predictions import Predictions
 from oahier.statistics.tables import Summary
+from oahier.statistics.values import Values, summarise_values_of
 
 
 def summarise_predictions(
     models: Sequence[Predictions],
     *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
     metrics: Sequence[str | Metric] | None = None,
     oa_from_kl: bool = False,
 ) -> list[Summary]:
@@ -27,8 +25,6 @@ def summarise_predictions(
 
     Args:
         models: predictions of the model, one table a seed.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
         metrics: the metrics, or names of registered ones; those that tables show by default when not given.
         oa_from_kl: score a model without an OA head on OA by the sum of its probabilities of KL >= 2.
 
@@ -40,7 +36,7 @@ def summarise_predictions(
     for head in cohort.tasks(oa_from_kl):
         rows = head_rows(cohort, models, head, oa_from_kl)
         if rows is not None:
-            found += summarise_rows(rows, chosen, task=head_label(head), resamples=resamples, seed=seed)
+            found += summarise_rows(rows, chosen, task=head_label(head))
     if not found:
         raise ValueError(nothing_in_common(models, cohort, oa_from_kl))
     return found
@@ -51,37 +47,31 @@ def summarise_rows(
     metrics: Sequence[Metric],
     *,
     task: str = "",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
 ) -> list[Summary]:
     """Metrics of one head with their intervals; see :func:`summarise_predictions`.
 
-    Where all resamples are the same, they say nothing of the spread: a share of knees then has the exact
-    interval of as many subjects (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404) if all subjects are
-    right or none is; any other metric has no interval (NaN).
+    An interval is a t interval of the jackknife over subjects on the scale of the metric
+    (:mod:`oahier.statistics.scales`); with several seeds it is Obuchowski and Rockette's, over subjects and
+    seeds. Where all subjects are alike there is no spread: a share of knees then has the exact interval of as
+    many subjects (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404), any other metric none (NaN).
 
     Args:
         rows: labels and probabilities, one a seed, of the same knees.
         metrics: those of other heads are left out.
         task: goes into the rows of the table.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
 
     Returns:
         One row a metric; NaN without labelled knees or where a probability is not finite.
 
     >>> from oahier.metrics import registered
     >>> rows = Rows.of([0.9, 0.2, 0.6, 0.4], [1, 0, 0, 1], subject=["a", "a", "b", "c"])
-    >>> found = summarise_rows([rows], registered(), resamples=200)
+    >>> found = summarise_rows([rows], registered())
     >>> [(one.metric, one.value) for one in found][:2]
     [('auc', 0.75), ('accuracy', 0.5)]
     """
-    fitting = [metric for metric in metrics if metric.applies(rows[0])]
-    return summarise_statistics(
-        {metric.name: [partial(metric, rows=one) for one in rows] for metric in fitting},
-        rows[0].subject,
-        task=task,
-        resamples=resamples,
-        seed=seed,
-        shares=[metric.name for metric in fitting if metric.share],
-    )
+    values = [
+        Values(metric.name, [partial(metric, rows=one) for one in rows], metric.share, metric.scale)
+        for metric in metrics
+        if metric.applies(rows[0])
+    ]
+    return summarise_values_of(values, rows[0].subject, task=task)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
-from oahier.files import write_atomically
+from oahier.files import csv_text, write_atomically
+from oahier.metrics.registry import Better
+
+Scope = Literal["recipe", "trained models", "one run", "nothing"]
+"""What an interval generalises to: ``recipe``, new knees and new runs of training; ``trained models``, new
+knees; ``one run``, new knees, with one model a side; ``nothing``, there is no interval."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One metric of two models: a row of the table that ``oahier compare`` writes.
 
-    An undefined number is NaN. ``a`` and ``b`` are means over seeds; the interval is the percentile 95 %
-    interval of the resampled differences.
+    An undefined number is NaN. ``a`` and ``b`` are means over seeds.
     """
 
     task: str
@@ -30,23 +33,45 @@ class Comparison:
     ci_high: float
     p_value: float
     test: str
-    """``paired_bootstrap``, ``mcnemar_exact``, ``mcnemar_chi2`` or ``delong``."""
+    """``obuchowski_rockette``, ``jackknife``, ``sign_flip``, ``mcnemar_exact``, ``mcnemar_chi2``, ``delong``,
+    ``clustered_delong`` or ``paired_bootstrap``."""
     n: int
     """Knees."""
     p_adjusted: float
     correction: str
     """``none``, ``bh`` or ``holm``."""
     effect: str
-    """What ``effect_size`` is: ``standardised_difference`` (difference over its bootstrap standard error)
-    or ``discordant_odds_ratio`` (knees only b got right over knees only a got right)."""
+    """What ``effect_size`` is: ``standardised_difference`` (difference over its standard error) or
+    ``discordant_odds_ratio`` (knees only b got right over knees only a got right)."""
     effect_size: float
     subjects: int
     seeds: int
     """Trained models a side (the fewer, if they differ)."""
-    resampled: str
-    """``subjects``, ``subjects and seeds``, or ``nothing`` with a single subject."""
+    scope: Scope
     undefined: int
-    """Resamples without a defined difference; they are in neither interval nor p value."""
+    """Subjects left out, or resamples, without a defined difference."""
+    p_not_better: float = math.nan
+    """Chance that b is not better than a, given these data and a flat prior."""
+    verdict: str = "undecided"
+    """``superior``, ``inferior``, ``equivalent``, ``non-inferior`` or ``undecided``; see
+    :func:`~oahier.statistics.claims.verdict`."""
+    margin: float = math.nan
+    """The stated margin."""
+    detectable: float = math.nan
+    """Smallest true difference that this design finds with 80 % power; infinite where no possible one is."""
+    largest: float = math.inf
+    """Largest difference that two values of the metric can have; intervals end there."""
+    standard_error: float = math.nan
+    df: float = math.nan
+    """Degrees of freedom of the t distribution of ``difference / standard_error``."""
+    better: Better = "larger"
+    """Which values are better."""
+    models_ci_low: float = math.nan
+    """The interval for the trained models as they are; the first interval again where that is its scope."""
+    models_ci_high: float = math.nan
+    models_p_value: float = math.nan
+    note: str = ""
+    """One sentence, where something could not be computed in the usual way."""
     model_a: str = ""
     model_b: str = ""
 
@@ -66,7 +91,7 @@ class Summary:
     seeds: int
     knees: int
     subjects: int
-    resampled: str
+    scope: Scope
     undefined: int
 
 
@@ -79,13 +104,5 @@ def write_table(path: Path | str, rows: Sequence[Comparison] | Sequence[Summary]
     """
     if not rows:
         raise ValueError(f"{path}: expected at least one row, got none")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(rows[0]))
-    for row in rows:
-        writer.writerow(_cell(value) for value in astuple(row))
-    return write_atomically(path, text.getvalue())
-
-
-def _cell(value: object) -> object:
-    return "" if isinstance(value, float) and math.isnan(value) else value
+    columns = [field.name for field in fields(rows[0])]
+    return write_atomically(path, csv_text(columns, map(astuple, rows)))

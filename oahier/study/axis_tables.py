@@ -10,11 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from oahier.files import write_atomically
+from oahier.data.manifest.manifest import Manifest
+from oahier.files import frame_csv, write_atomically
 from oahier.hierarchy import COARSE, FINE
-from oahier.latent import AXIS_KINDS, axis_measures, fit_severity_axis
+from oahier.latent import (
+    AXIS_KINDS,
+    axis_chance,
+    axis_measures,
+    fit_severity_axis,
+    split_half_reliability,
+)
 from oahier.metrics import weighted_auc, weighted_spearman
 from oahier.statistics import Comparison, paired_statistic
+from oahier.study.axis_columns import NO_COLUMNS, AxisColumns, orders, repeatability
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
@@ -30,6 +38,10 @@ class CellAxis:
     def __init__(self, training: Embedded, test: Embedded, kind: str) -> None:
         self.fit = fit_severity_axis(training.embedding, training.kl, training.oa, kind=kind)
         self.measures = axis_measures(self.fit, test.embedding, test.kl, test.oa)
+        self.measures |= axis_chance(self.fit, test.embedding, test.kl, test.oa)
+        self.measures["split_half"] = split_half_reliability(
+            training.embedding, training.kl, training.oa, training.subject, test.embedding, kind=kind
+        )
         self.projection = self.fit.project(test.embedding).numpy().astype(np.float64)
         self.standardised = self.fit.standardise(test.embedding)
         self.kl, self.oa = test.kl.numpy(), test.oa.numpy()
@@ -75,26 +87,52 @@ class AxisTables:
 
     Args:
         study: the study.
+        columns: of a manifest, to compare axes with.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, columns: AxisColumns = NO_COLUMNS) -> None:
+        self.study, self.columns = study, columns
         self.kinds = tuple(AXIS_KINDS)
+        self.test: dict[str, Embedded] = {}
         self._axes: dict[tuple[str, str], CellAxis] = {}
+        self._manifests: dict[str, Manifest | None] = {}
         for cell in study.cells:
             if cell.state == "finished":
-                training, test = Embedded(cell, "train"), Embedded(cell, ".")
+                training, self.test[cell.name] = Embedded(cell, "train"), Embedded(cell, ".")
+                self._manifests[cell.name] = columns.of(cell)
                 for kind in self.kinds:
-                    self._axes[cell.name, kind] = CellAxis(training, test, kind)
+                    self._axes[cell.name, kind] = CellAxis(training, self.test[cell.name], kind)
 
     def rows(self) -> list[dict[str, Any]]:
         """All measures of every cell and kind."""
         return [
-            {"cell": cell.name, **cell.factors, "kind": kind, **self._axes[cell.name, kind].measures}
-            for cell in self.study.cells
-            if cell.state == "finished"
-            for kind in self.kinds
+            {**key, **axis.measures, **repeatability(
+                self.columns, self._manifests[cell], axis.knee, axis.subject, axis.projection
+            )}
+            for key, cell, axis in self._each()
+        ]  # fmt: skip
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Order inside grades against every covariate, of every cell and kind."""
+        return [
+            {**key, **row}
+            for key, cell, axis in self._each()
+            for row in orders(
+                self.columns, self._manifests[cell], axis.knee, axis.subject, axis.kl, axis.projection
+            )
         ]
+
+    def along(self, cell: Cell, kind: str = "pca") -> dict[str, float]:
+        """Coordinates of the test knees of a finished cell along one of its axes."""
+        axis = self._axes[cell.name, kind]
+        return dict(zip(axis.knee, axis.projection.tolist(), strict=True))
+
+    def _each(self) -> Iterator[tuple[dict[str, str], str, CellAxis]]:
+        for cell in self.study.cells:
+            if cell.state == "finished":
+                for kind in self.kinds:
+                    key = {"cell": cell.name, **cell.factors, "kind": kind}
+                    yield key, cell.name, self._axes[cell.name, kind]
 
     def write_projections(self) -> None:
         """Write ``axis.csv`` into every cell: where its test knees lie on each axis."""
@@ -106,10 +144,10 @@ class AxisTables:
                 first = axes[self.kinds[0]]
                 columns = {"knee": first.knee, "subject": first.subject, "kl": first.kl, "oa": first.oa}
                 table = pd.DataFrame(columns | {kind: axis.projection for kind, axis in axes.items()})
-                write_atomically(cell.folder / "axis.csv", table.to_csv(index=False, float_format="%.9g"))
+                write_atomically(cell.folder / "axis.csv", frame_csv(table, digits=9))
 
-    def comparisons(self, resamples: int, seed: int) -> Iterator[tuple[Pair, Comparison]]:
-        """Paired differences of the measures that resampling test knees can judge."""
+    def comparisons(self) -> Iterator[tuple[Pair, Comparison]]:
+        """Paired differences of the metrics that leaving out test knees can judge."""
         for pair in pairs(self.study):
             for kind in self.kinds:
                 sides = [[self._axes[cell.name, kind] for cell in cells] for cells in (pair.a, pair.b)]
@@ -125,7 +163,7 @@ class AxisTables:
                         subjects,
                         task=kind,
                         metric=metric,
-                        resamples=resamples,
-                        seed=seed,
+                        largest=1.0,
+                        paired=True,
                     )
                     yield pair, row

@@ -18,16 +18,25 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from oahier.callbacks import (
     CartilageSaliency,
+    GradeDecoding,
+    LastCheckpoint,
     LearningCurves,
     OrdinalMetrics,
     PredictionWriter,
     SeverityAxis,
+    WandbRun,
+    last_checkpoint,
 )
 from oahier.callbacks.best_checkpoint import BestCheckpoint
 from oahier.callbacks.evaluation_pass import evaluated_table
+from oahier.callbacks.grade_decoding import Decoded, rule_of
 from oahier.callbacks.prediction_writer import write_predictions
+from oahier.callbacks.run_folder import BEST, LAST
 from oahier.callbacks.run_log import RunLog
+from oahier.callbacks.wandb_run import keep_private
 from oahier.files import write_atomically
+from oahier.metrics import Decoding
+from oahier.specs import build
 from oahier.study.cells import Cell, lock
 from oahier.study.configuration import Parts, instantiate
 from oahier.study.example_volumes import test_knees
@@ -95,6 +104,7 @@ def _train_and_test(cell: Cell) -> None:
     config = cell.config
     L.seed_everything(config["seed_everything"], workers=True, verbose=False)
     parts = instantiate(track(config, cell))
+    keep_private(parts.trainer.get("logger"))
     checkpoint = _fit(cell, parts)
     work = cell.folder / "unfinished"
     if not _get_rank():
@@ -113,14 +123,13 @@ def _fit(cell: Cell, parts: Parts) -> Path:
         LearningCurves(figure_every_n_epochs=0),
         RunLog(),
         ResumableRandomness(),
-        BestCheckpoint(monitor, cell.settings["mode"]) if monitor else _last_only(cell),
+        BestCheckpoint(monitor, cell.settings["mode"]) if monitor else LastCheckpoint(),
+        *_decoding(cell),
     ]
     trainer = _trainer(cell.folder, parts, own, reload_dataloaders_every_n_epochs=1)
-    folder = cell.folder / "checkpoints"
-    last = folder / "last.ckpt"
-    resume = last if last.is_file() else None
+    resume = last_checkpoint(cell.folder)
     trainer.fit(parts.model, datamodule=parts.data, ckpt_path=resume, weights_only=True)
-    checkpoint = folder / "best.ckpt" if monitor else last
+    checkpoint = cell.folder / "checkpoints" / (BEST if monitor else LAST)
     if not checkpoint.is_file():
         raise ValueError(
             f"no checkpoint was written: monitor {monitor!r} was never logged in validation; "
@@ -129,19 +138,18 @@ def _fit(cell: Cell, parts: Parts) -> Path:
     return checkpoint
 
 
-def _last_only(cell: Cell) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=cell.folder / "checkpoints",
-        filename="last",
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+def _decoding(cell: Cell) -> list[GradeDecoding]:
+    """The callback of the study's rule of decision, where it has one."""
+    rule = cell.settings.get("decoding")
+    return [] if rule is None else [GradeDecoding(build(rule, Decoding))]
 
 
 def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
     parts.data.setup("test")
     shown = test_knees(parts.data, cell.settings["knees"])
-    own: list[L.Callback] = [OrdinalMetrics(), SeverityAxis(), PredictionWriter(), RunLog()]
+    own: list[L.Callback] = [
+        OrdinalMetrics(), SeverityAxis(), PredictionWriter(), RunLog(), *_decoding(cell)
+    ]  # fmt: skip
     for head in supervising_heads(parts.model):
         own += [
             CartilageSaliency(
@@ -158,7 +166,9 @@ def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
     trainer.test(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     training = evaluated_table(trainer, parts.model, "train")  # those that the axis was fitted on
     if training is not None and trainer.is_global_zero:
-        write_predictions(work / "train", training)
+        for callback in _decoding(cell):
+            training = Decoded(callback.decoding)(training)
+        write_predictions(work / "train", training, rule_of(trainer))
 
 
 def _trainer(
@@ -169,8 +179,11 @@ def _trainer(
     fitting = bool(arguments)
     given = configured.pop("callbacks", None) or []
     given = given if isinstance(given, list) else [given]
+    if not any(isinstance(callback, WandbRun) for callback in given):
+        own = [*own, WandbRun()]
     kinds = tuple(type(callback) for callback in own)
-    kept = [callback for callback in given if fitting and not isinstance(callback, (*kinds, ModelCheckpoint))]
+    given = [callback for callback in given if fitting or isinstance(callback, WandbRun)]
+    kept = [callback for callback in given if not isinstance(callback, (*kinds, ModelCheckpoint))]
     if not fitting:
         configured = {key: value for key, value in configured.items() if key not in _EVALUATION}
         configured["enable_checkpointing"] = False

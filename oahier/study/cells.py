@@ -6,7 +6,8 @@ import contextlib
 import difflib
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from oahier.files import write_atomically
+from oahier.files import hold, write_atomically
 from oahier.study.configuration import probes, resolve
 from oahier.study.overrides import PlanError, with_named_probes
 
@@ -140,24 +141,21 @@ def _differing_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
 
 def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(content))
-    config = plain["config"] = with_named_probes(plain["config"])
-    config["model"]["probes"] = config["model"].get("probes") or []
+    return {**plain, "config": config_without_places(plain["config"])}
+
+
+def config_without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without values that say where and not what."""
+    made = with_named_probes(config)
+    made["model"]["probes"] = made["model"].get("probes") or []
     for section, key in _PLACES:
-        config.get(section, {}).pop(key, None)
-    return plain
+        made.get(section, {}).pop(key, None)
+    return made
 
 
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[bool]:
+def lock(folder: Path) -> AbstractContextManager[bool]:
     """Hold a cell while it runs; yields False where another process holds it. Ends with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    return hold(folder / ".lock")
 
 
 def is_locked(folder: Path) -> bool:

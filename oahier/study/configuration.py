@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,7 @@ from oahier.study.overrides import PlanError, arguments_of
 
 def instantiate_data(section: Mapping[str, Any]) -> KneeMRIDataModule:
     """Make only the data module, from its section of a resolved configuration."""
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    parser = _parser("data")
     made = parser.instantiate_classes(_parsed(parser, {"data": section}))
     data: KneeMRIDataModule = made.data
     return data
@@ -41,12 +41,17 @@ class Parts:
     trainer: dict[str, Any]
 
 
-def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+Resolved = dict[str, str]
+"""Completed sections by the sections that they were made of, both as text; cells of a grid share most."""
+
+
+def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None) -> dict[str, Any]:
     """Check a configuration and fill in every default, without making anything.
 
     Args:
         config: sections ``seed_everything``, ``trainer``, ``model``, ``data``.
         name: what to call it in an error.
+        known: sections that were resolved before; new ones are added. A section is parsed in about 0.1 s.
 
     Raises:
         PlanError: an unknown key, a class that is not found, or a value of another type.
@@ -57,19 +62,25 @@ def resolve(config: Mapping[str, Any], name: str) -> dict[str, Any]:
             f"{name}: unknown section {unknown[0]!r}; expected {', '.join(_SECTIONS)}."
             f"{nearest(unknown[0], _SECTIONS)}"
         )
-    parser = _parser()
-    try:
-        parsed = _parsed(parser, config)
-        content: dict[str, Any] = yaml.safe_load(parser.dump(parsed, skip_none=False))
-        _import_classes(content)
-    except (ArgumentError, ValueError, TypeError, KeyError) as error:
-        raise PlanError(f"{name}: {str(error).strip()}") from error
+    known = {} if known is None else known
+    content: dict[str, Any] = {}
+    for section in _SECTIONS:
+        given = {section: config[section]} if section in config else {}
+        key = section + json.dumps(given, default=str)
+        try:
+            if key not in known:
+                parser = _parser(section)
+                known[key] = json.dumps(yaml.safe_load(parser.dump(_parsed(parser, given), skip_none=False)))
+            content |= json.loads(known[key])
+            _import_classes(content[section])
+        except (ArgumentError, ValueError, TypeError, KeyError) as error:
+            raise PlanError(f"{name}: {str(error).strip()}") from error
     return content
 
 
 def instantiate(config: Mapping[str, Any]) -> Parts:
     """Make the model and the data module, and the arguments of the trainer with their objects."""
-    parser = _parser()
+    parser = _parser(*_SECTIONS)
     parsed = _parsed(parser, config)
     specification = parsed.model.clone().as_dict()
     made = parser.instantiate_classes(parsed)
@@ -120,10 +131,15 @@ def _parsed(parser: LightningArgumentParser, config: Mapping[str, Any]) -> Names
 
 
 @functools.cache
-def _parser() -> LightningArgumentParser:
+def _parser(*sections: str) -> LightningArgumentParser:
+    """A parser of these sections; none of them refers to another."""
     parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_argument("--seed_everything", type=int, default=0)
-    parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
-    parser.add_lightning_class_args(HierarchicalClassifier, "model")
-    parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    if "seed_everything" in sections:
+        parser.add_argument("--seed_everything", type=int, default=0)
+    if "trainer" in sections:
+        parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
+    if "model" in sections:
+        parser.add_lightning_class_args(HierarchicalClassifier, "model")
+    if "data" in sections:
+        parser.add_lightning_class_args(KneeMRIDataModule, "data")
     return parser

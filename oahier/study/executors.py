@@ -17,6 +17,7 @@ from typing_extensions import override
 from oahier.files import write_atomically
 from oahier.study.cell_run import Outcome, run_cell
 from oahier.study.cells import Cell
+from oahier.study.child_processes import PARENT, Processes
 
 
 class Executor(ABC):
@@ -56,13 +57,15 @@ class ProcessPool(Executor):
     @override
     def run(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
         environment = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        running = Processes()
         with ThreadPoolExecutor(self.workers) as pool:
-            futures = {pool.submit(run_command, cell, environment): cell for cell in cells}
+            futures = {pool.submit(run_command, cell, environment, running): cell for cell in cells}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
-            except BaseException:
+            except BaseException:  # Ctrl-C, SIGTERM, or whoever reads the outcomes goes away
                 pool.shutdown(wait=False, cancel_futures=True)
+                running.end()
                 raise
 
 
@@ -131,19 +134,26 @@ class CellJob:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def run_command(cell: Cell, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run a cell by ``oahier study cell`` in a process of its own; its output goes to ``output.txt``."""
+def run_command(
+    cell: Cell, environment: Mapping[str, str] | None = None, processes: Processes | None = None
+) -> Outcome:
+    """Run a cell by ``oahier study cell`` in a process of its own, which ends with this one.
+
+    Its output goes to ``output.txt``.
+    """
     command = [sys.executable, "-m", "oahier", "study", "cell", str(cell.folder)]
+    processes = processes or Processes()
     with (cell.folder / "output.txt").open("ab") as output:
-        status = subprocess.run(
+        status = processes.wait(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **(environment or {})},
-            check=False,
-        ).returncode
+            env={**os.environ, **(environment or {}), PARENT: str(os.getpid())},
+        )
     state = cell.state
+    if processes.ended:  # no failure of the cell
+        return "finished" if state == "finished" else "failed"
     if state not in ("finished", "running") and (state == "waiting" or status < 0):
         reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         last = f"the process ended with {reason}; see {cell.folder / 'output.txt'}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from oahier.files import write_atomically
+from oahier.files import frame_csv, write_atomically
 from oahier.hierarchy import head_label
 from oahier.statistics import Comparison, Summary, adjust_comparisons
 from oahier.statistics.correction import Correction
@@ -56,8 +56,9 @@ def conditions(study: Study) -> list[Condition]:
 def pairs(study: Study) -> Iterator[Pair]:
     """Every two levels of the contrast under equal levels of all other axes, in the order of the grid.
 
-    Only replicates that both sides have finished take part.
+    Only replicates that both sides have finished take part; of a study with declared contrasts only these.
     """
+    declared = study.facts.get("contrasts")
     groups: dict[tuple[tuple[str, str], ...], list[Condition]] = {}
     for condition in conditions(study):
         others = tuple((axis, level) for axis, level in condition.levels.items() if axis != study.contrast)
@@ -65,7 +66,11 @@ def pairs(study: Study) -> Iterator[Pair]:
     if study.contrast not in study.factors:
         return
     for others, members in groups.items():
-        for first, second in itertools.combinations(members, 2):
+        sides: Iterable[tuple[Condition, Condition]] = itertools.combinations(members, 2)
+        if declared:
+            named = {condition.levels[study.contrast]: condition for condition in members}
+            sides = [(named[a], named[b]) for a, b in declared if a in named and b in named]
+        for first, second in sides:
             shared = [level for level in first.cells if level in second.cells]
             if shared:
                 yield Pair(
@@ -110,6 +115,6 @@ def summary_row(
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV in one step; nothing is written, and an old file goes, where there are none."""
     if rows:
-        write_atomically(path, pd.DataFrame(list(rows)).to_csv(index=False, float_format="%.10g"))
+        write_atomically(path, frame_csv(pd.DataFrame(list(rows)), digits=10))
     else:
         path.unlink(missing_ok=True)

@@ -13,13 +13,24 @@ from typing import Any
 import yaml
 
 from oahier.hierarchy import FINE
-from oahier.saliency import CAM_METHODS
 from oahier.specs import nearest
+from oahier.study import definitive
+from oahier.study.methods import with_methods
 from oahier.study.overrides import Overrides, PlanError, merged, overridden, with_named_probes
-from oahier.study.presets import PRESETS, Supervision, known_supervisions, level_overrides, with_heads
+from oahier.study.presets import (
+    DEFAULT_HEAD,
+    PRESETS,
+    Supervision,
+    known_supervisions,
+    level_overrides,
+    with_heads,
+)
+from oahier.study.selection import check_selection
 
 CONTRAST = "supervision"
 REPLICATE = "seed"
+POOLED = "fold"
+"""Axis whose cells are pooled: each tests the knees that the others do not."""
 
 _NAME = re.compile(r"[A-Za-z0-9.+-]+")
 _FILE_PATHS = (("data", "manifest"), ("data", "cache"))
@@ -54,6 +65,9 @@ class Plan:
         mode: whether a larger (``"max"``) or smaller (``"min"``) monitor is better.
         saliency: methods to explain the test knees with, for each head that supervises the encoder.
         knees: number of test knees to keep volumes and maps of, for the report.
+        decoding: serial form of the rule that decides grades, see :class:`~oahier.metrics.Decoding`; the most
+            probable grade when not given.
+        covariate: column of the manifest with which the definitive study correlates severity inside a block.
     """
 
     name: str
@@ -65,6 +79,8 @@ class Plan:
     mode: str = "max"
     saliency: Sequence[str] = ("gradcam", "smoothgrad")
     knees: int = 4
+    decoding: Mapping[str, Any] | None = None
+    covariate: str = ""
     source: str = field(default="", compare=False)
 
     def cells(self) -> list[CellPlan]:
@@ -94,6 +110,7 @@ class Plan:
             overrides = {axis: self.grid[axis][level] for axis, level in factors.items()}
             config = overridden(with_named_probes(config), overrides, where)
             supervision = self._fill_in_heads(config, factors, where)
+            with_methods(config, DEFAULT_HEAD, where)
             self._fill_in_levels(config, factors)
             yield CellPlan(factors, config, supervision)
 
@@ -125,7 +142,8 @@ class Plan:
                     ) from error
 
 
-_KEYS = ("name", "base", "grid", "preset", "without", "monitor", "mode", "saliency", "knees")
+_SELECTION = ("monitor", "mode", "saliency", "knees", "decoding", "covariate")
+_KEYS = ("name", "base", "grid", "preset", "without", *_SELECTION)
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -145,25 +163,33 @@ def read_plan(path: str | Path) -> Plan:
         raise PlanError(
             f"{path}: unknown key {unknown[0]!r}; expected {', '.join(_KEYS)}.{nearest(unknown[0], _KEYS)}"
         )
-    for key in ("base", "grid"):
+    preset = content.get("preset")
+    own = definitive.GRID if preset == definitive.NAME else {}
+    for key in ("base", *(() if own else ("grid",))):
         if key not in content:
             raise PlanError(f"{path}: expected an entry `{key}`; see the guide on studies for an example")
-    preset = content.get("preset")
     if preset is not None and preset not in PRESETS:
         raise PlanError(f"{path}: preset: expected one of {sorted(PRESETS)} or none, got {preset!r}")
     name = str(content.get("name", path.stem))
     if not _NAME.fullmatch(name.replace("_", "-")):
         raise PlanError(f"{path}: name: expected letters, digits, '.', '+', '-' and '_', got {name!r}")
-    grid = _grid(path, content["grid"], preset)
+    axes = content.get("grid", {})
+    if isinstance(axes, dict):
+        axes = {**{axis: axes[axis] for axis in axes if axis not in own}, **own, **axes}
+    grid = _grid(path, axes, preset)
     selection: dict[str, Any] = {"monitor": None} if preset == "paper" else {}
-    selection |= {key: content[key] for key in ("monitor", "mode", "saliency", "knees") if key in content}
-    _check_selection(path, selection)
+    selection |= definitive.SELECTION if own else {}
+    selection |= {key: content[key] for key in _SELECTION if key in content}
+    check_selection(path, selection)
     return Plan(
         name=name,
         base=_base(path, content["base"]),
         grid=grid,
         preset=preset,
-        without=_without(path, content.get("without") or [], grid),
+        without=[
+            *_without(path, content.get("without") or [], grid),
+            *(left for left in definitive.WITHOUT if own and all(left[axis] in grid[axis] for axis in left)),
+        ],
         source=path.read_text(encoding="utf-8"),
         **selection,
     )
@@ -234,7 +260,7 @@ def _levels(path: Path, axis: str, levels: Any, preset: str | None) -> dict[str,
             made[name] = {str(key): _absolute(path.parent, str(key), item) for key, item in value.items()}
             continue
         try:
-            made[name] = level_overrides(axis, name, level, preset)
+            made[name] = level_overrides(axis, name, level, preset, len(levels))
         except ValueError as error:
             raise PlanError(f"{path}: {error}") from None
     return made
@@ -251,18 +277,3 @@ def _without(path: Path, left_out: Any, grid: Mapping[str, Mapping[str, Override
             if level not in grid.get(axis, {}):
                 raise PlanError(f"{path}: without: the grid has no {axis} {level!r}")
     return made
-
-
-def _check_selection(path: Path, selection: Mapping[str, Any]) -> None:
-    if selection.get("mode", "max") not in ("min", "max"):
-        raise PlanError(f"{path}: mode: expected 'min' or 'max', got {selection['mode']!r}")
-    saliency = selection.get("saliency", [])
-    if not isinstance(saliency, list) or not all(isinstance(item, str) for item in saliency):
-        raise PlanError(f"{path}: saliency: expected a list of methods, got {saliency!r}")
-    unknown = sorted(set(saliency) - {*CAM_METHODS, "smoothgrad"})
-    if unknown:
-        known = ", ".join([*CAM_METHODS, "smoothgrad"])
-        raise PlanError(f"{path}: saliency: expected methods among {known}, got {unknown[0]!r}")
-    knees = selection.get("knees", 0)
-    if not isinstance(knees, int) or knees < 0:
-        raise PlanError(f"{path}: knees: expected a whole number from 0, got {knees!r}")

@@ -12,6 +12,7 @@ from oahier.statistics import (
     compare_predictions,
     summarise_predictions,
 )
+from oahier.statistics.margins import Margins
 from oahier.study.cell_files import read_predictions
 from oahier.study.cells import Cell
 from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
@@ -38,26 +39,26 @@ def cell_rows(study: Study) -> list[dict[str, Any]]:
         if cell.state != "finished":
             rows.append({**about, "task": "", "metric": "", "value": float("nan")})
             continue
-        for found in summarise_predictions([predictions(cell)], resamples=1, oa_from_kl=True):
+        for found in summarise_predictions([predictions(cell)], oa_from_kl=True):
             rows.append({**about, "task": found.task, "metric": found.metric, "value": found.value})
     return rows
 
 
-def headline_rows(study: Study, resamples: int, seed: int) -> list[dict[str, Any]]:
+def headline_rows(study: Study) -> list[dict[str, Any]]:
     """Every metric of every condition, with its interval over subjects and seeds."""
-    return [row for condition in conditions(study) for row in _headline(condition, resamples, seed)]
+    return [row for condition in conditions(study) for row in _headline(condition)]
 
 
-def _headline(condition: Condition, resamples: int, seed: int) -> list[dict[str, Any]]:
+def _headline(condition: Condition) -> list[dict[str, Any]]:
     models = [predictions(cell) for cell in condition.cells.values()]
-    found = summarise_predictions(models, resamples=resamples, seed=seed, oa_from_kl=True)
+    found = summarise_predictions(models, oa_from_kl=True)
     probes = {head_label(head) for head in condition.probes}
     return [{**summary_row(condition, row), "probe": row.task in probes} for row in found]
 
 
-def comparisons(study: Study, resamples: int, seed: int) -> Iterator[tuple[Pair, Comparison]]:
-    """Paired differences between the levels of the contrast; see :func:`oahier.study.pairs.pairs`."""
+def comparisons(study: Study, margins: Margins) -> Iterator[tuple[Pair, Comparison]]:
+    """Paired differences between the levels of the contrast, seed by seed; see :func:`.pairs`."""
     for pair in pairs(study):
         sides = ([predictions(cell) for cell in cells] for cells in (pair.a, pair.b))
-        for row in compare_predictions(*sides, resamples=resamples, seed=seed, oa_from_kl=True):
+        for row in compare_predictions(*sides, oa_from_kl=True, paired_seeds=True, margins=margins):
             yield pair, row

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
+from oahier.study import definitive
+from oahier.study.methods import METHODS, method_overrides
 from oahier.study.overrides import Overrides
 
 _OA = {"class_path": "oahier.BinaryHead"}
-_KL = {
+DEFAULT_HEAD = {
     "class_path": "oahier.SoftmaxHead",
     "init_args": {"num_classes": DEFAULT_HIERARCHY.num_classes(FINE)},
 }
+"""The head of the finest level, where nothing else is said."""
 _OA_FROM_KL = {
     "class_path": "oahier.SoftmaxHead",
     "init_args": {"num_classes": DEFAULT_HIERARCHY.num_classes(COARSE), "reads": FINE},
@@ -41,10 +44,10 @@ class Supervision:
 
 
 SUPERVISIONS: dict[str, Supervision] = {
-    "single-oa": Supervision({COARSE: _OA, FINE: _KL}, probes=[FINE]),
-    "single-kl": Supervision({COARSE: _OA, FINE: _KL}, probes=[COARSE]),
-    "dual": Supervision({COARSE: _OA, FINE: _KL}),
-    "dual-published": Supervision({COARSE: _OA_FROM_KL, FINE: _KL}, topology=[COARSE]),
+    "single-oa": Supervision({COARSE: _OA, FINE: DEFAULT_HEAD}, probes=[FINE]),
+    "single-kl": Supervision({COARSE: _OA, FINE: DEFAULT_HEAD}, probes=[COARSE]),
+    "dual": Supervision({COARSE: _OA, FINE: DEFAULT_HEAD}),
+    "dual-published": Supervision({COARSE: _OA_FROM_KL, FINE: DEFAULT_HEAD}, topology=[COARSE]),
 }
 """Named supervisions of the encoder. The other head is a probe: it reads the detached embedding, so every
 cell reports the same metrics. ``dual-published`` has the topology of the published code, an OA head that
@@ -52,7 +55,7 @@ reads the five KL logits."""
 
 PAPER_SUPERVISIONS: dict[str, Supervision] = {
     "single-oa": Supervision({COARSE: _OA}),
-    "single-kl": Supervision({FINE: _KL}),
+    "single-kl": Supervision({FINE: DEFAULT_HEAD}),
     "dual": SUPERVISIONS["dual-published"],
 }
 """As published: no probes, and the OA head of Dual reads the KL logits."""
@@ -68,21 +71,23 @@ PAPER_RECIPE: dict[str, Any] = {
 }
 """The training of arXiv:2605.00718: a hundred epochs, no schedule, no augmentation, no validation."""
 
-PRESETS = {"paper": PAPER_RECIPE}
+PRESETS = {"paper": PAPER_RECIPE, definitive.NAME: definitive.RECIPE}
 
 
-def level_overrides(axis: str, level: str, value: Any, preset: str | None) -> Overrides:
+def level_overrides(axis: str, level: str, value: Any, preset: str | None, levels: int = 0) -> Overrides:
     """Changes that a level of a grid makes in the base configuration.
 
     Args:
-        axis: name of the axis; ``backbone``, ``supervision`` and ``seed`` have levels of their own, any other
-            one is the dotted name of a value.
+        axis: name of the axis; ``backbone``, ``supervision``, ``seed``, ``fold``, ``dose`` and those of
+            :data:`~oahier.study.methods.METHODS` have levels of their own, any other one is the dotted name
+            of a value.
         level: name of the level.
         value: what was written for it.
         preset: recipe of the study.
+        levels: of the axis; of as many folds each is one.
 
     Raises:
-        ValueError: a supervision that is not known.
+        ValueError: a supervision or method that is not known.
 
     >>> level_overrides("seed", "3", 3, None)
     {'seed_everything': 3}
@@ -91,19 +96,39 @@ def level_overrides(axis: str, level: str, value: Any, preset: str | None) -> Ov
     >>> level_overrides("supervision", "single-oa", "single-oa", None)
     {'model.probes': ['kl']}
     """
+    own = definitive.ARMS if axis == "supervision" and preset == definitive.NAME else {}
+    if level in own:
+        return own[level]
     if axis == "supervision":
         known = known_supervisions(preset)
         if level not in known:
             raise ValueError(
-                f"grid.supervision: expected one of {sorted(known)} or a mapping of a name to its overrides "
-                f"(model.heads: ..., model.probes: [...]), got {level!r}"
+                f"grid.supervision: expected one of {sorted([*known, *own])} or a mapping of a name to its "
+                f"overrides (model.heads: ..., model.probes: [...]), got {level!r}"
             )
         chosen = known[level]
         fixed = {f"model.heads.{name}": chosen.heads[name] for name in chosen.topology}
         return {**fixed, "model.probes": list(chosen.probes)}
+    if axis == "fold":
+        return {"data.split": _fold(level, value, levels)}
+    if axis == "dose":
+        if level not in definitive.DOSES:
+            raise ValueError(f"grid.dose: expected some of {', '.join(definitive.DOSES)}, got {level!r}")
+        return definitive.DOSES[level]
+    if axis == "seed" and preset == definitive.NAME:  # a partition of its own for each seed
+        return {"seed_everything": value, "data.seed": value}
+    if axis in METHODS:
+        return method_overrides(axis, level)
     if axis == "backbone":
         return {"model.encoder": value}
     return {"seed_everything" if axis == "seed" else axis: value}
+
+
+def _fold(level: str, value: Any, levels: int) -> dict[str, Any]:
+    """One fold of as many as the axis has levels; the splits of the manifest are replaced."""
+    if not isinstance(value, int) or not 0 <= value < levels:
+        raise ValueError(f"grid.fold: expected the whole numbers from 0 to {levels - 1}, got {level!r}")
+    return {"class_path": "oahier.data.Folds", "init_args": {"test": value, "count": levels, "anew": True}}
 
 
 def known_supervisions(preset: str | None) -> Mapping[str, Supervision]:

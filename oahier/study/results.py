@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Study:
         replicate: the axis that repeats a condition.
         preset: recipe, if it followed one.
         cells: all cells, in the order of the grid.
+        facts: all of ``study.json``; also ``plan`` (digest), ``earlier_plans``, ``contrasts``, ``covariate``.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class Study:
     replicate: str
     preset: str | None
     cells: Sequence[Cell]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def conditions(self) -> dict[tuple[str, ...], list[Cell]]:
         """Cells that differ in the replicate only, by their other levels."""
@@ -71,6 +73,7 @@ def read_study(folder: str | Path) -> Study:
             content["replicate"],
             content["preset"],
             cells,
+            content,
         )
     except (FileNotFoundError, NotADirectoryError):
         raise PlanError(f"{folder}: expected the folder of a study (with study.json)") from None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oahier.files import write_atomically
+from oahier.study import definitive
 from oahier.study.cell_run import Outcome
-from oahier.study.cells import Cell, write_cell
-from oahier.study.configuration import instantiate_data, probes, resolve
+from oahier.study.cells import Cell, config_without_places, write_cell
+from oahier.study.configuration import Resolved, instantiate_data, probes, resolve
 from oahier.study.example_volumes import write_knees
 from oahier.study.executors import Executor
+from oahier.study.method_checks import check_methods
 from oahier.study.overrides import PlanError, with_named_probes
 from oahier.study.plan import CONTRAST, REPLICATE, CellPlan, Plan
 
@@ -24,10 +27,13 @@ def resolved_cells(plan: Plan) -> list[tuple[CellPlan, dict[str, Any]]]:
         PlanError: see :meth:`Plan.cells` and :func:`~oahier.study.configuration.resolve`; or a cell whose
             heads are not those of the supervision that it is named for, or two cells with one configuration.
     """
-    cells = [(cell, resolve(cell.config, f"cell {cell.name!r}")) for cell in plan.cells()]
+    sections: Resolved = {}
+    cells = [(cell, resolve(cell.config, f"cell {cell.name!r}", sections)) for cell in plan.cells()]
     known: dict[str, str] = {}
     for cell, config in cells:
         _check_supervision(cell, config)
+        named = None if cell.supervision is None else cell.factors[CONTRAST]
+        check_methods(config, f"cell {cell.name!r}", named)
         twin = known.setdefault(json.dumps(with_named_probes(config), sort_keys=True), cell.name)
         if twin != cell.name:
             raise PlanError(
@@ -65,6 +71,7 @@ def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
     settings: dict[str, Any] = {
         "study": plan.name, "preset": plan.preset, "monitor": plan.monitor, "mode": plan.mode,
         "saliency": list(plan.saliency), "knees": plan.knees,
+        **({} if plan.decoding is None else {"decoding": plan.decoding}),
     }  # fmt: skip
     planned = resolved_cells(plan)
     cells = [
@@ -80,13 +87,44 @@ def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
             f"{folder} holds cells that the grid no longer has, such as {gone[0]!r}; put the level back or "
             "move their folders away"
         )
-    content = {
+    digest = plan_digest(plan, settings, planned)
+    content: dict[str, Any] = {
         "name": plan.name, "factors": {axis: list(levels) for axis, levels in plan.grid.items()},
         "contrast": CONTRAST, "replicate": REPLICATE, "preset": plan.preset, "monitor": plan.monitor,
+        "plan": digest, "earlier_plans": _earlier_plans(folder, digest),
     }  # fmt: skip
+    if plan.preset == definitive.NAME:
+        content |= {
+            "contrasts": definitive.CONTRASTS,
+            "primary": definitive.PRIMARY,
+            "covariate": plan.covariate,
+        }
     write_atomically(folder / "study.json", json.dumps(content, indent=2) + "\n")
     write_atomically(folder / "study.yaml", plan.source)
     return cells
+
+
+def plan_digest(
+    plan: Plan, settings: Mapping[str, Any], cells: Sequence[tuple[CellPlan, Mapping[str, Any]]]
+) -> str:
+    """SHA-256 of all that decides what is trained, selected and compared; paths and loggers are left out."""
+    told = {
+        "settings": settings,
+        "covariate": plan.covariate,
+        "contrasts": [definitive.PRIMARY, definitive.CONTRASTS] if plan.preset == definitive.NAME else [],
+        "cells": [[cell.name, dict(cell.factors), config_without_places(config)] for cell, config in cells],
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _earlier_plans(folder: Path, digest: str) -> list[str]:
+    """Digests of the plans that the folder was run with before, oldest first."""
+    try:
+        there = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    known = [*there.get("earlier_plans", []), *([there["plan"]] if "plan" in there else [])]
+    return [plan for plan in dict.fromkeys(known) if plan != digest]
 
 
 def _check_folder(plan: Plan, folder: Path) -> None:
@@ -131,7 +169,9 @@ def prepare_data(cells: list[Cell], folder: Path) -> dict[str, str]:
     return errors
 
 
-def run_study(plan: Plan, folder: str | Path, executor: Executor) -> Iterator[tuple[Cell, Outcome]]:
+def run_study(
+    plan: Plan, folder: str | Path, executor: Executor
+) -> Generator[tuple[Cell, Outcome], None, None]:
     """Run every cell that is not finished; yields each as it ends, finished ones first.
 
     A cell that crashes does not stop the others.

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from oahier.files import read_frame
 from oahier.statistics import Comparison, paired_difference, summarise_values
 from oahier.study.cells import Cell
 from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
 from oahier.study.results import Study
 
 MEASURES = (
-    "mass_in_cartilage", "enrichment", "pointing", "iou", "dice",
-    "precision_top_1", "precision_top_5", "precision_top_10",
-)  # fmt: skip
+    "mass_in_cartilage",
+    "enrichment",
+    "pointing",
+    "iou",
+    "dice",
+    "precision_top_1",
+    "precision_top_5",
+    "precision_top_10",
+)
+SINCE = ("auroc", "auprc", "peak_mm")
+"""Metrics that cells of before do not have."""  # fmt: skip
+UNBOUNDED = ("enrichment", "peak_mm")
+"""Metrics that may exceed 1; the others are shares and areas. No interval is below 0."""
 _NAMES = ("method", "measure")
 
 
@@ -28,31 +40,30 @@ def methods(cell: Cell) -> list[str]:
 def saliency(cell: Cell, method: str) -> pd.DataFrame:
     """Overlap metrics of every test knee, by knee."""
     path = cell.folder / "saliency" / f"{method}.csv"
-    table = pd.read_csv(path, dtype={"knee": str, "subject": str})
+    table = read_frame(path, ("knee", "subject"))
     missing = [name for name in ("knee", "subject", "cartilage_share", *MEASURES) if name not in table]
     if missing:
         raise ValueError(f"{path}: expected a column {missing[0]!r}, got {list(table)}; run the cell again")
     return table.set_index("knee")
 
 
-def saliency_rows(study: Study, resamples: int, seed: int) -> list[dict[str, Any]]:
+def saliency_rows(study: Study) -> list[dict[str, Any]]:
     """Means over test knees with intervals, the chance level and the controls."""
-    return [row for condition in conditions(study) for row in _rows(condition, resamples, seed)]
+    return [row for condition in conditions(study) for row in _rows(condition)]
 
 
-def _rows(condition: Condition, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
+def _rows(condition: Condition) -> Iterator[dict[str, Any]]:
     cells = list(condition.cells.values())
     for method in methods(cells[0]):
         tables = [saliency(cell, method) for cell in cells]
-        for measure in MEASURES:
+        for measure in (*MEASURES, *(name for name in SINCE if all(name in table for table in tables))):
             values = np.stack([table[measure].to_numpy(dtype=np.float64) for table in tables])
             found = summarise_values(
                 values,
                 tables[0]["subject"].tolist(),
                 task=method,
                 metric=measure,
-                resamples=resamples,
-                seed=seed,
+                scale="log" if measure in UNBOUNDED else "logit",
             )
             row = summary_row(condition, found, _NAMES)
             row["chance"] = _chance(tables, measure)
@@ -66,6 +77,7 @@ def _controls(measure: str) -> dict[str, str]:
     other = {"mass_in_cartilage": "mass_in_other_cartilage", "enrichment": "enrichment_in_other_cartilage"}
     return {
         "other_cartilage": other.get(measure, ""),
+        "image": f"{measure}_of_image",
         "randomised": f"{measure}_randomised",
         "bound": "iou_bound" if measure == "iou" else "",
     }
@@ -79,13 +91,14 @@ def _mean(tables: Sequence[pd.DataFrame], column: str) -> float:
 
 def _chance(tables: Sequence[pd.DataFrame], measure: str) -> float:
     """What a map that knows nothing of the knee would get on average, from the share of cartilage."""
-    if measure == "enrichment":
-        return 1.0
+    fixed = {"enrichment": 1.0, "auroc": 0.5, "peak_mm": float("nan")}
+    if measure in fixed:
+        return fixed[measure]
     share = pd.concat([table["cartilage_share"] for table in tables])
     return float((share / (2 - share)).mean() if measure == "iou" else share.mean())
 
 
-def saliency_comparisons(study: Study, resamples: int, seed: int) -> Iterator[tuple[Pair, Comparison]]:
+def saliency_comparisons(study: Study) -> Iterator[tuple[Pair, Comparison]]:
     """Paired differences of the methods that both sides have."""
     for pair in pairs(study):
         cells = [*pair.a, *pair.b]
@@ -109,7 +122,7 @@ def saliency_comparisons(study: Study, resamples: int, seed: int) -> Iterator[tu
                         first["subject"].tolist(),
                         task=method,
                         metric=measure,
-                        resamples=resamples,
-                        seed=seed,
+                        largest=math.inf if measure == "enrichment" else 1.0,
+                        paired=True,
                     ),
                 )

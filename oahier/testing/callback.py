@@ -6,20 +6,19 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor
 
+from oahier.data.sampling import seeded
 from oahier.testing.batches import tiny_batches, tiny_dataloader
-from oahier.testing.contract import explained, require, seeded
+from oahier.testing.contract import explained, require
 from oahier.testing.model import tiny_model, tiny_trainer
-from oahier.testing.watch import Watch
+from oahier.testing.watch import Watch, fingerprint
 
 Heads = tuple[str, ...]
 
@@ -109,27 +108,11 @@ def _check_state(name: str, callback: L.Callback, make: Callable[[], L.Callback]
     with explained(f"{name}.load_state_dict"):
         again.load_state_dict(loaded)
     require(
-        _equal(again.state_dict(), state),
+        fingerprint(again.state_dict()) == fingerprint(state),
         f"{name}.load_state_dict: the state of a new instance that loaded it is another one",
     )
     with explained(f"{name}: test with a loaded state"):
         _one_stage(folder, again, "test", ("oa", "kl"))
-
-
-def _equal(first: Any, second: Any) -> bool:
-    """Deep equality of states, with NaN equal to NaN."""
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return (
-            first.dtype == second.dtype
-            and first.shape == second.shape
-            and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
-        )
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        return set(first) == set(second) and all(_equal(first[key], second[key]) for key in first)
-    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
-        return len(first) == len(second) and all(map(_equal, first, second))
-    both_nan = isinstance(first, float) and isinstance(second, float) and first != first and second != second
-    return bool(both_nan or first == second)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from oahier.data.sampling import seeded
 from oahier.encoders import Encoder, as_encoder
 from oahier.specs import SpecError, build, describe
-from oahier.testing.contract import ContractError, explained, require, same, seeded
+from oahier.testing.contract import ContractError, explained, require, same
 
 
 def check_encoder(encoder: Encoder | nn.Module | str, shape: Sequence[int] = (32, 32, 32)) -> None:

@@ -7,8 +7,9 @@ import copy
 import torch
 from torch import Tensor
 
+from oahier.data.sampling import seeded
 from oahier.heads import Head, SoftmaxHead
-from oahier.testing.contract import explained, require, same, seeded
+from oahier.testing.contract import explained, require, same
 from oahier.testing.encoder import reload
 from oahier.testing.properties import (
     assert_gradients,
@@ -141,6 +142,7 @@ def _check_readings(name: str, head: Head, logits: Tensor) -> None:
     )
 
 
+@torch.no_grad()
 def _check_extremes(name: str, head: Head, in_features: int) -> None:
     passes_on = head.reads_as == "log_probabilities" and not list(head.parameters())
     for scale in (1.0, 30.0, 1e4):
@@ -166,9 +168,9 @@ def _check_loss(name: str, head: Head, embedding: Tensor, labels: Tensor) -> Non
     with explained(f"{name}.row_losses"):
         rows, loss = head.row_losses(logits, labels), head.loss(logits, labels)
         alone = [head.row_losses(logits[[row]], labels[[row]]).reshape(1) for row in range(len(labels))]
-        readings = torch.stack([labels, torch.full_like(labels, MISSING)], dim=1)
-        if labels.is_floating_point():
-            readings[:, 1] = torch.nan
+        count = 1 if head.target is None or isinstance(head.target, str) else len(head.target)
+        missing = torch.full_like(labels, torch.nan if labels.is_floating_point() else MISSING)
+        readings = torch.stack([labels, *[missing] * max(1, count - 1)], dim=1)
         several = head.reading_losses(logits, readings)
     assert_row_losses(name, rows, loss, torch.cat(alone))
     require(

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from oahier.data.sampling import seeded
 from oahier.heads import Head
 from oahier.losses import Criterion, LossWeighting, Term
 from oahier.model import HierarchicalClassifier
 from oahier.testing.batches import tiny_batch
-from oahier.testing.contract import explained, require, same, seeded
+from oahier.testing.contract import explained, require, same
 from oahier.testing.encoder import reload
 from oahier.testing.model import TinyEncoder, tiny_heads
 from oahier.testing.properties import assert_gradients, assert_prepared, assert_row_losses, rebuilt

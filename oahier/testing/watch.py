@@ -29,19 +29,19 @@ class Watch(L.Callback):
         """Record everything now, under a name for the moment."""
         named = dict(module.named_parameters())
         look = {
-            "weights or buffers": _fingerprint(dict(module.state_dict())),
-            "gradients": _fingerprint({name: item.grad for name, item in named.items()}),
-            "requires_grad": _fingerprint({name: item.requires_grad for name, item in named.items()}),
-            "training modes": _fingerprint({name: item.training for name, item in module.named_modules()}),
-            "hooks on modules": _fingerprint(
+            "weights or buffers": fingerprint(dict(module.state_dict())),
+            "gradients": fingerprint({name: item.grad for name, item in named.items()}),
+            "requires_grad": fingerprint({name: item.requires_grad for name, item in named.items()}),
+            "training modes": fingerprint({name: item.training for name, item in module.named_modules()}),
+            "hooks on modules": fingerprint(
                 {name: [len(getattr(item, hook)) for hook in _HOOKS] for name, item in module.named_modules()}
             ),
-            "torch's random state": _fingerprint(torch.get_rng_state()),
-            "numpy's random state": _fingerprint(repr(np.random.get_state(legacy=False))),  # noqa: NPY002
-            "python's random state": _fingerprint(repr(random.getstate())),
+            "torch's random state": fingerprint(torch.get_rng_state()),
+            "numpy's random state": fingerprint(repr(np.random.get_state(legacy=False))),  # noqa: NPY002
+            "python's random state": fingerprint(repr(random.getstate())),
             "gradient mode": str(torch.is_grad_enabled()),
-            "batch": _fingerprint(batch),
-            "step output": _fingerprint(outputs),
+            "batch": fingerprint(batch),
+            "step output": fingerprint(outputs),
         }
         self.looks.append((moment, look))
 
@@ -73,20 +73,11 @@ class Watch(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        check = "sanity check" if trainer.sanity_checking else f"step {trainer.global_step}"
-        self.look(f"validation batch {batch_idx} at {check}", pl_module, batch, outputs)
+        stage = trainer.state.stage.value if trainer.state.stage else ""
+        moment = f"{stage} batch {batch_idx} at step {trainer.global_step}"
+        self.look(moment, pl_module, batch, outputs)
 
-    @override
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self.look(f"test batch {batch_idx}", pl_module, batch, outputs)
+    on_test_batch_end = on_validation_batch_end
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -101,7 +92,8 @@ class Watch(L.Callback):
         self.look("the end of testing", pl_module)
 
 
-def _fingerprint(value: Any) -> str:
+def fingerprint(value: Any) -> str:
+    """A hash of nested tensors and plain values; NaN is equal to NaN."""
     digest = hashlib.sha256()
     _feed(digest.update, value)
     return digest.hexdigest()
@@ -114,7 +106,7 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
         update(f"{value.dtype} {tuple(value.shape)}".encode())
         update(flat.view(torch.uint8).numpy().tobytes())
     elif isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, item in sorted(value.items(), key=lambda named: str(named[0])):
             update(f"{key}:".encode())
             _feed(update, item)
     elif isinstance(value, (list, tuple)):

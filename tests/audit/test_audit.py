@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from privileges import locked_folder
 from scipy import ndimage
 
 from oahier.audit import Audit, audit_manifest, check_manifest, facts_store
@@ -204,12 +204,13 @@ def test_unchanged_files_are_not_read_again(cohort: Make, monkeypatch: pytest.Mo
     assert sorted(file.name for file in read) == ["003.nii.gz", "005.nii.gz"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_cannot_be_written(cohort: Make, tmp_path: Path) -> None:
     path = cohort(4).write()
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    assert audit_manifest(path, cache=locked).verdict == "no problems"
+    with locked_folder(tmp_path) as locked:
+        with pytest.raises(PermissionError):
+            (locked / "file").touch()
+        assert audit_manifest(path, cache=locked).verdict == "no problems"
+    assert list(locked.iterdir()) == []
 
 
 def test_a_cache_folder_that_is_a_file(cohort: Make, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import re
 
 import jaxtyping
 import lightning as L
@@ -16,8 +17,23 @@ from torch import nn
 
 import oahier as oh
 from oahier.callbacks import regions
-from oahier.callbacks.saliency_figure import KneePicture, cut_planes, saliency_picture
-from oahier.saliency import class_activation_map, iou_bound, resample, saliency_overlap
+from oahier.callbacks.saliency_columns import verdict
+from oahier.callbacks.saliency_figure import (
+    KneePicture,
+    cut_planes,
+    for_display,
+    heat_colours,
+    saliency_picture,
+)
+from oahier.saliency import (
+    ActivationMap,
+    class_activation_map,
+    default_methods,
+    iou_bound,
+    random_weights,
+    resample,
+    saliency_overlap,
+)
 from oahier.saliency.tail import TailExplainer
 from oahier.testing import check_callback
 from oahier.testing.batches import tiny_batch, tiny_batches, tiny_dataloader
@@ -43,7 +59,10 @@ def make_model(heads=("oa", "kl"), **arguments):
 
 
 def evaluate(model, batches, folder, stage="test", **options):
-    callback, trainer_options = options.pop("callback", oh.CartilageSaliency(figures=0)), options
+    callback, trainer_options = (
+        options.pop("callback", oh.CartilageSaliency(method="gradcam", figures=0)),
+        options,
+    )
     trainer = tiny_trainer(folder, callbacks=[callback], **trainer_options)
     getattr(trainer, stage)(model, tiny_dataloader(batches), verbose=False)
     subfolder = {"test": ".", "validate": "validation"}[stage]
@@ -88,7 +107,7 @@ def test_names_stay_inside_the_run(name):
 
 def test_the_table_is_what_the_analysis_says(tmp_path):
     model, batches = make_model(), tiny_batches(3, 3, shape=(16, 20, 24))
-    table, logged = evaluate(model, batches, tmp_path, callback=oh.CartilageSaliency())
+    table, logged = evaluate(model, batches, tmp_path, callback=oh.CartilageSaliency(method="gradcam"))
     model.eval()
     rows = []
     for batch in batches:
@@ -125,7 +144,9 @@ def test_fit_validate_and_test_agree(tmp_path):
     model.encoder.apply(lambda part: isinstance(part, nn.BatchNorm3d) and setattr(part, "momentum", 0.0))
     batches = tiny_batches(2, 3)
     trainer = tiny_trainer(
-        tmp_path / "fit", callbacks=[oh.CartilageSaliency(figures=0)], accumulate_grad_batches=2
+        tmp_path / "fit",
+        callbacks=[oh.CartilageSaliency(method="gradcam", figures=0)],
+        accumulate_grad_batches=2,
     )
     trainer.fit(model, tiny_dataloader(tiny_batches(4, 2, seed=5)), tiny_dataloader(batches))
     tables = [pd.read_csv(tmp_path / "fit" / "validation" / "saliency.csv")]
@@ -133,8 +154,10 @@ def test_fit_validate_and_test_agree(tmp_path):
     single = tiny_batches(2, 3)
     rows = [_row(batch, row) for batch in single for row in range(3)]
     tables.append(evaluate(model, rows[::-1], tmp_path / "rows")[0])
+    assert {"auroc", "peak_mm", "enrichment_of_image"} <= set(tables[1]) - set(tables[0])
     for table in tables[1:]:
-        pd.testing.assert_frame_equal(table, tables[0], rtol=1e-5)
+        pd.testing.assert_frame_equal(table[tables[0].columns], tables[0], rtol=1e-5)
+    pd.testing.assert_frame_equal(tables[1], tables[2][tables[1].columns], rtol=1e-4)  # ties at rounding
 
 
 def _row(batch, row):
@@ -170,7 +193,7 @@ def test_knees_without_cartilage_have_saliency_but_no_overlap(tmp_path):
 def test_an_encoder_without_a_grid_is_left_alone(tmp_path, caplog):
     encoder = oh.PlainEncoder(nn.Sequential(nn.Flatten(), nn.Linear(4096, 3)), num_features=3)
     model = oh.HierarchicalClassifier(encoder, {"kl": oh.SoftmaxHead()})
-    trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency()])
+    trainer = tiny_trainer(tmp_path, callbacks=[oh.CartilageSaliency(method="gradcam")])
     with caplog.at_level(logging.WARNING, "oahier"):
         trainer.test(model, tiny_dataloader(tiny_batches(3)), verbose=False)
     assert caplog.text.count("no feature map with a spatial grid") == 1
@@ -273,7 +296,9 @@ def test_probes_and_heads_that_read_heads_are_explained(tmp_path):
     )
     assert expected.max() > 0
     torch.testing.assert_close(saliency.float(), expected, rtol=1e-4, atol=1e-7)
-    table, _ = evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency("oa", figures=0))
+    table, _ = evaluate(
+        model, [batch], tmp_path, callback=oh.CartilageSaliency("oa", method="gradcam", figures=0)
+    )
     assert table["peak"].to_numpy() == pytest.approx(expected.flatten(1).amax(dim=1).numpy(), rel=1e-4)
 
 
@@ -295,7 +320,9 @@ def test_saved_maps_lie_on_the_volume(tmp_path):
     batch["knee"] = ["a/1", "b"]
     batch["affine"][:, 0, 0], batch["affine"][:, 1, 3] = 0.7, -30
     model = make_model()
-    evaluate(model, [batch], tmp_path, callback=oh.CartilageSaliency(save_maps=True, figures=0))
+    evaluate(
+        model, [batch], tmp_path, callback=oh.CartilageSaliency(method="gradcam", save_maps=True, figures=0)
+    )
     expected = resample(explain(model, batch).float(), (16, 20, 24))
     for row, name in enumerate(("a%2F1", "b")):
         image = nib.load(tmp_path / "saliency" / f"{name}.nii.gz")
@@ -470,3 +497,109 @@ def test_half_precision_models_are_explained_and_drawn(tmp_path, precision):
     table = pd.read_csv(tmp_path / "saliency.csv")
     assert np.isfinite(table["cartilage_share"]).all()
     assert (tmp_path / "pictures" / "saliency.png").is_file()
+
+
+def test_training_epochs_are_explained_cheaply_and_the_test_by_what_can_be_trusted(tmp_path, caplog):
+    """The table and a message say by which method, and how its enrichment compares with every floor."""
+    model, callback = make_model(), oh.CartilageSaliency(figures=1)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer = tiny_trainer(tmp_path, callbacks=[callback])
+    with caplog.at_level(logging.INFO, "oahier"):
+        trainer.validate(model, tiny_dataloader(tiny_batches(2, 3)), verbose=False)
+        trainer.test(model, tiny_dataloader(tiny_batches(2, 3)), verbose=False)
+    tables = [pd.read_csv(tmp_path / folder / "saliency.csv") for folder in ("validation", ".")]
+    training, trusted = default_methods()
+    assert [set(table["method"]) for table in tables] == [{training.name}, {trusted.name}]
+    assert "enrichment_randomised" in tables[1]
+    assert "enrichment_randomised" not in tables[0]
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    said = [record.getMessage() for record in caplog.records if "enrichment" in record.getMessage()]
+    assert len(said) == 2
+    assert f"Saliency ({trusted.name}, severity of head kl), test: enrichment" in said[1]
+    for floor in (
+        "above its highest floor",
+        "chance 1.00",
+        "the image itself",
+        "random weights",
+        "other knees",
+    ):
+        assert floor in said[1]
+
+
+def test_floor_of_the_image_is_that_of_its_bright_voxels(tmp_path):
+    batch = tiny_batch((0, 4))
+    table, logged = evaluate(make_model(), [batch], tmp_path)
+    expected = saliency_overlap(batch["mri"][:, 0].relu(), cartilage_of(batch))
+    np.testing.assert_allclose(table["enrichment_of_image"], expected["enrichment"], rtol=1e-4)
+    assert logged["test/saliency/enrichment_of_image"].item() == pytest.approx(
+        expected["enrichment"].mean().item(), rel=1e-4
+    )
+
+
+def test_random_weights_are_those_of_the_whole_network(tmp_path):
+    """The head alone would leave the encoder's maps as they are."""
+    model, batch = make_model(), tiny_batch((0, 4, 2))
+    callback = oh.CartilageSaliency(method=ActivationMap(), randomised=True, figures=0)
+    table, _ = evaluate(model, [batch], tmp_path, callback=callback)
+    with random_weights(model.encoder, model.heads, generator=torch.Generator().manual_seed(0)):
+        drawn = explain(model, batch)
+    expected = saliency_overlap(resample(drawn.float(), batch["mri"].shape[2:]), cartilage_of(batch))
+    np.testing.assert_allclose(table["enrichment_randomised"], expected["enrichment"], rtol=1e-3, atol=1e-6)
+
+
+def test_other_knees_masks_are_a_floor_of_fine_maps_too(tmp_path, monkeypatch):
+    """Of a map as fine as the volume its means over blocks are kept: nearly the same number."""
+    batches = [
+        tiny_batch((grade, 4), shape=(16, 20, 24), first=2 * row, seed=row)
+        for row, grade in enumerate((0, 2))
+    ]
+    for row, batch in enumerate(batches):
+        batch["cartilage"] = batch["cartilage"].roll(row, dims=3)
+    tables = []
+    for cells in (32_768, 2_000):
+        monkeypatch.setattr("oahier.callbacks.saliency_columns._LARGEST_GRID", cells)
+        callback = oh.CartilageSaliency(method="smoothgrad", figures=0)
+        tables.append(evaluate(make_model(), batches, tmp_path / str(cells), callback=callback)[0])
+    exact, coarse = (table["enrichment_in_other_cartilage"] for table in tables)
+    assert exact.notna().all()
+    np.testing.assert_allclose(coarse, exact, rtol=0.15)
+
+
+def test_verdict_is_above_only_if_the_interval_of_the_difference_is():
+    numbers = np.random.default_rng(0)
+    subjects = [f"s{row}" for row in range(20)]
+    columns = {
+        "enrichment": torch.from_numpy(numbers.normal(3, 0.3, 20)),
+        "enrichment_of_image": torch.full((20,), 2.0),
+    }
+    assert re.match(
+        r"enrichment 2\.9. \[2\.8., 3\.0.\], above its highest floor \(chance 1.00, the image itself 2.00\)",
+        verdict(columns, subjects),
+    )
+    columns["enrichment_randomised"] = columns["enrichment"] + torch.from_numpy(numbers.normal(0, 1, 20))
+    assert "NOT above" in verdict(columns, subjects)
+    assert "too few subjects" in verdict({"enrichment": torch.tensor([2.0, np.nan])}, ["a", "b"])
+
+
+def test_display_shows_what_lies_below_a_single_peak():
+    volume = torch.rand(20, 20, 20, generator=torch.Generator().manual_seed(0))
+    volume[3, 3, 3] = 1e4
+    shown = for_display(volume)
+    assert shown.max() == 1
+    assert shown.mean() < 0.5
+    flat = volume.clone()
+    flat[3, 3, 3] = 0.5
+    assert for_display(flat).mean() > 0.5
+    assert not for_display(torch.zeros(5, 5, 5)).any()
+
+
+def test_faint_saliency_leaves_the_mri_as_it_is_and_strong_saliency_covers_it():
+    red, green, blue, opacity = heat_colours(np.linspace(0, 1, 101)).T
+    assert (opacity[:20] == 0).all()
+    assert (np.diff(opacity[20:]) >= 0).all()
+    assert opacity[-1] >= 0.85
+    on_grey = 0.5 * (1 - opacity[20:]) + opacity[20:] * np.stack([red, green, blue])[:, 20:]
+    distance = np.abs(on_grey - 0.5).max(axis=0)
+    assert (distance > 0.1).all(), "every painted colour differs from tissue"
+    brown = (on_grey[0] > on_grey[1]) & (on_grey[1] > on_grey[2] + 0.05) & (on_grey[0] < 0.75)
+    assert not brown.any()

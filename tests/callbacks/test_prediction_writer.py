@@ -27,7 +27,7 @@ def test_test_files(tmp_path, tiny_model, loader, trainer):
     table, knees, embedding = _read(tmp_path)
 
     assert list(table)[: len(ORDER)] == ORDER
-    assert list(table)[len(ORDER) :] == ["pred_kl", "severity_kl", "pred_oa"]
+    assert list(table)[len(ORDER) :] == ["pred_kl", "severity_kl", "pred_oa", "decoding_kl"]
     assert table["knee"].tolist() == sorted(data.dataset.names) == knees.tolist()
     assert table["subject"].tolist() == [f"subject-{knee[:-1]}" for knee in table["knee"]]
     unlabelled = data.dataset.names[4]
@@ -83,7 +83,16 @@ def test_validation_and_prediction_have_their_own_folders(tmp_path, tiny_model, 
     ("head", "columns"),
     [
         ("oa", ["label_oa", "prob_oa", "pred_oa"]),
-        ("kl", ["label_kl", *(f"prob_kl_{grade}" for grade in range(5)), "pred_kl", "severity_kl"]),
+        (
+            "kl",
+            [
+                "label_kl",
+                *(f"prob_kl_{grade}" for grade in range(5)),
+                "pred_kl",
+                "severity_kl",
+                "decoding_kl",
+            ],
+        ),
     ],
 )
 def test_a_head_that_does_not_exist_has_no_columns(head, columns, tmp_path, tiny_model, loader, trainer):

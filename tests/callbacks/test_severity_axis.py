@@ -162,7 +162,9 @@ def expected_metrics(model, data, split, kind="pca"):
 
 
 def measured(trainer, prefix):
-    found = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
+    """The metrics of an axis, without their chance levels."""
+    values = trainer.callback_metrics.items()
+    found = {k: v.item() for k, v in values if k.startswith(prefix) and "_chance" not in k}
     return {name.removeprefix(prefix): value for name, value in found.items()}
 
 
@@ -190,6 +192,7 @@ def test_the_axis_is_that_of_evaluation_mode_and_is_kept_beside_the_best_checkpo
     wanted = expected_metrics(again, data, "test")
     assert measured(fresh, "test/axis/") == pytest.approx(wanted, rel=1e-4, nan_ok=True)
     assert measured(fresh, "test/axis_online/") == {}
+    assert -1 <= fresh.callback_metrics["test/axis/spearman_kl_chance"].item() <= 1
 
     reference_path(path).unlink()  # a checkpoint that came alone: computed from the training split, and kept
     alone = tiny_trainer(

@@ -27,6 +27,11 @@ class Confidence(oh.StepRecorder):
             self.log_values(pl_module, stage, {"mean": float(confidence)})
 
 
+def test_callbacks_show_their_names():
+    assert repr(Confidence()) == "Confidence('confidence')"
+    assert repr(oh.OrdinalMetrics()) == "OrdinalMetrics()"
+
+
 def test_a_short_callback_reads_the_table_of_the_epoch(trainer, tiny_model, loader, monkeypatch):
     gathered = []
     original = gathering._gather

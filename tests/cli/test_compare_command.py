@@ -18,10 +18,10 @@ from oahier.metrics import registered
 CONTRACT = ["task", "metric", "a", "b", "difference", "ci_low", "ci_high", "p_value", "test", "n"]
 
 
-def _file(path: Path, seed: int, drop: str = "-", **arguments: int) -> str:
+def _file(path: Path, seed: int, drop: str = "-", knees: int = 40, **arguments: int) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     table = {
-        name: cells for name, cells in columns(40, seed, **arguments).items() if not name.startswith(drop)
+        name: cells for name, cells in columns(knees, seed, **arguments).items() if not name.startswith(drop)
     }
     pd.DataFrame(table).sample(frac=1, random_state=seed).to_csv(path, index=False)
     return str(path)
@@ -38,8 +38,10 @@ def test_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (table["p_adjusted"] >= table["p_value"] - 1e-15).all()
     assert set(table["correction"]) == {"bh"}
     printed = capsys.readouterr().out
-    assert "40 knees of 40 subjects, one model a side; 200 resamples of subjects" in printed
-    assert "qwk" in printed
+    assert "40 knees of 40 subjects, one model a side; intervals conditional on the one run" in printed
+    words = " ".join(printed.split())
+    assert "- KL qwk, conditional on the one run a side (new knees): b - a is" in words
+    assert "chance that b is not better" in words
     again = tmp_path / "again.csv"
     main(["compare", a, b, "--resamples", "200", "--seed", "1", "--out", str(again)])
     assert again.read_text() == out.read_text()
@@ -55,13 +57,31 @@ def test_patterns_are_seeds_and_folders_are_runs(tmp_path: Path, capsys: pytest.
     assert main([*words, "--metrics", "auc", "qwk"]) == 0
     table = pd.read_csv(out)
     assert table["metric"].tolist() == ["auc", "qwk"]
-    assert set(table["resampled"]) == {"subjects and seeds"}
+    assert set(table["scope"]) == {"trained models"}
+    assert table["note"].str.contains("not for the recipe").all()
 
 
 def test_relative_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _file(Path("runs/a/predictions.csv"), 0), _file(Path("runs/b/predictions.csv"), 1)
     assert main(["compare", "runs/a", "runs/?/predictions.csv", "--resamples", "5"]) == 0
+
+
+def test_seeds_have_an_answer_for_the_recipe_and_one_for_the_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(6):
+        _file(tmp_path / "ab"[seed // 3] / f"{seed % 3}.csv", seed)
+    words = ["compare", str(tmp_path / "a/*.csv"), str(tmp_path / "b/*.csv"), "--metrics", "qwk"]
+    assert main([*words, "--paired-seeds", "--margin", "qwk=0.5"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "KL qwk, for this recipe (new knees, new runs): b - a is" in printed
+    assert "(margin 0.5)" in printed
+    assert "KL qwk, for these trained models (new knees): 95 % interval" in printed
+    assert main([*words, "--method", "bootstrap", "--resamples", "50"]) == 0
+    assert "paired bootstrap" in capsys.readouterr().out
+    assert main([*words, "--margin", "wide"]) == 2
+    assert "margin: expected a number above 0" in capsys.readouterr().err
 
 
 def test_a_family_of_pairs_shares_one_correction(tmp_path: Path) -> None:
@@ -106,7 +126,9 @@ def test_undefined_resamples_are_printed(tmp_path: Path, capsys: pytest.CaptureF
         files.append(str(tmp_path / f"{seed}.csv"))
         pd.DataFrame(table).to_csv(files[-1], index=False)
     assert main(["compare", *files, "--resamples", "50", "--metrics", "auc"]) == 0
-    assert "resamples without a value: OA auc" in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "without a value when left out, or resampled: OA auc 1" in printed
+    assert "No interval: without any one of 1 subjects a class would be absent." in printed
 
 
 def test_tests_are_told_in_a_narrow_window(
@@ -118,19 +140,22 @@ def test_tests_are_told_in_a_narrow_window(
     words = ["--resamples", "10", "--auc-test", "delong", "--metrics", "auc", "accuracy", "qwk", "mae", "rps"]
     main(["compare", *files, *words])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "tests: delong (OA auc), mcnemar exact (OA accuracy), paired bootstrap (all else)" in printed
+    assert "tests: delong (OA auc), mcnemar exact (OA accuracy, KL accuracy), jackknife (all else)" in printed
     assert "No DeLong test" not in printed
 
     paired = [_file(tmp_path / f"paired-{seed}.csv", seed, per_subject=2) for seed in range(2)]
     main(["compare", *paired, *words])
     printed = " ".join(capsys.readouterr().out.split())
-    assert (
-        "tests: paired bootstrap No DeLong test: it needs the AUC of a head of two classes, one model"
-        in printed
-    )
+    assert "tests: clustered delong (OA auc)" in printed
+    assert "No DeLong test" not in printed
+
+    few = [_file(tmp_path / f"few-{seed}.csv", seed, knees=14) for seed in range(2)]
+    main(["compare", *few, *words])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "No DeLong test: it needs the AUC of a head of two classes and more than sixteen" in printed
 
     monkeypatch.setenv("COLUMNS", "140")
-    main(["compare", *paired, *words])
+    main(["compare", *few, *words])
     printed = " ".join(capsys.readouterr().out.split())
     assert "tests:" not in printed
     assert "No DeLong test" in printed

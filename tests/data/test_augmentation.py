@@ -161,3 +161,24 @@ def test_half_precision_moves_voxels_to_the_same_places(dtype: torch.dtype) -> N
     assert found.dtype == dtype
     assert torch.equal(found_labels, moved)
     assert (found.float() - expected).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_volumes_of_few_slices_stay_in_themselves(count: int, axis: int) -> None:
+    """A pose would move them out of their own slices: half of the intensities were lost."""
+    shape, spacing = [32, 32, 32], [1.5, 1.5, 1.5]
+    shape[axis], spacing[axis] = count, 3.0
+    volume = torch.rand(8, 1, *shape, generator=torch.Generator().manual_seed(0)) + 1
+    volume[:, :, 0, 0, 0] = 0
+    labels = torch.ones_like(volume, dtype=torch.uint8)
+    augmentation = BatchAugmentation(AugmentationRanges(gamma=0.0, bias=0.0, noise=0.0))
+    moved, moved_labels = augmentation(
+        volume, labels, torch.tensor([spacing] * 8, dtype=torch.float64), torch.arange(8)
+    )
+    assert moved_labels is not None
+    assert moved.mean() > 0.9 * volume.mean()
+    assert moved_labels.float().mean() > 0.9
+    subject = tio.Subject(mri=tio.ScalarImage(tensor=volume[0]))
+    with pytest.raises(ValueError, match="expected 6 voxels or more along each axis, got"):
+        TorchIOAugmentation()(subject)

@@ -111,6 +111,10 @@ def test_mirroring_needs_every_side(make: Callable[..., KneeMRIDataModule], knee
     ("argument", "message"),
     [
         ({"shape": (8, 0, 8)}, r"shape: expected three whole numbers of voxels above 0, got \(8, 0, 8\)"),
+        (
+            {"shape": (7, 64, 2)},
+            r"shape: expected 8 or more voxels along two axes at least, got \(7, 64, 2\)",
+        ),
         ({"spacing": (1.0, -1.0, 1.0)}, "spacing: expected three lengths in mm above 0"),
         ({"batch_size": 0}, "batch_size: expected 1 or more knees, got 0"),
         ({"num_workers": -1}, "num_workers: expected 0 or more processes, got -1"),
@@ -122,6 +126,10 @@ def test_arguments_out_of_range(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make(stage=None, **argument)
+
+
+def test_it_says_what_it_holds(make: Callable[..., KneeMRIDataModule]) -> None:
+    assert repr(make(stage=None)) == "KneeMRIDataModule(20 knees, (8, 10, 12), ('oa', 'kl'))"
 
 
 def test_loaders_before_setup(make: Callable[..., KneeMRIDataModule]) -> None:

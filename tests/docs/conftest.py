@@ -55,7 +55,17 @@ def small(shelf: Path, phantoms: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     """An empty working folder in which data sets are small; returns the folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OAHIER_CACHE", str(shelf / "cache"))
-    monkeypatch.setattr(oh, "make_phantoms", lambda folder, knees=60, **options: phantoms)
+    make = oh.make_phantoms
+
+    def kept(folder: Any, knees: int = 60, **options: Any) -> Any:
+        if options.get("visits", 1) == 1:
+            return phantoms
+        named = ("visits", "interval", "rate", "knees_per_subject")
+        asked = {name: options[name] for name in named if name in options}
+        folder = "-".join(map(str, ["visits", *asked.values()]))
+        return make(shelf / folder, knees=12, shape=SHAPE, progress=False, **asked)
+
+    monkeypatch.setattr(oh, "make_phantoms", kept)
     return tmp_path
 
 

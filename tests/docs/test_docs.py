@@ -21,16 +21,19 @@ from typing import Any
 import pytest
 import yaml
 
+from oahier.cli import main
 from oahier.cli.compare import compare_parser
+from oahier.cli.init import filled
 from oahier.cli.training import OahierCLI, run_training_command
 from oahier.public import PUBLIC
 from oahier.specs.trust import restrict_parsers
 from oahier.study import read_plan
-from oahier.study.configuration import resolve
+from oahier.study.runner import resolved_cells
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OWN_DATA = ROOT / "examples" / "configs" / "own_data.yaml"
+CONFIGS = ROOT / "oahier" / "configs"
+OWN_DATA = CONFIGS / "own_data.yaml"
 FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?"
     r"(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
@@ -84,7 +87,9 @@ def parser() -> Any:
 
 
 def give_files(folder: Path, phantoms: Any) -> None:
-    """What a reader has: the repository's examples, a manifest, and a run that has been fitted."""
+    """What a reader has: the examples, the configurations of init, a manifest, and a run that was fitted."""
+    for path in CONFIGS.glob("*.yaml"):
+        (folder / path.name).write_text(filled(path.read_text(), "knees.csv", "runs/mine"))
     (folder / "examples").symlink_to(ROOT / "examples")
     phantoms.write(folder / "knees.csv")
     phantoms.write(folder / "new.csv")
@@ -129,8 +134,7 @@ def check_configuration(block: Block, path: Path, parser: Any) -> None:
     content = yaml.safe_load(block.code)
     path.write_text(block.code)
     if "grid" in content:
-        for cell in read_plan(path).cells():
-            resolve(cell.config, cell.name)
+        assert resolved_cells(read_plan(path))
         return
     assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
     parser.parse_args(["fit", "--config=runs/mine/config.yaml", f"--config={path}"])
@@ -138,15 +142,16 @@ def check_configuration(block: Block, path: Path, parser: Any) -> None:
 
 def check_command(words: list[str], parser: Any) -> None:
     program, *rest = words
-    if program == "oahier" and rest[0] == "data":
+    if program == "oahier" and (rest[0] == "--version" or "--help" in rest):
+        assert main(rest) == 0
+    elif program == "oahier" and rest[0] == "data":
         check_data_command(rest[1:])
     elif program == "oahier" and rest[0] == "compare":
         compare_parser().parse_args(rest[1:])
     elif program == "oahier" and rest[0] == "study":
-        from oahier.cli.study import study_parser
-
-        study_parser().parse_args(rest[1:])
-    elif program == "oahier" and rest[0] in ("predict", "export"):
+        study = importlib.import_module("oahier.cli.study")
+        getattr(study, f"{rest[1]}_parser")().parse_args(rest[2:])
+    elif program == "oahier" and rest[0] in ("predict", "export", "init", "clinical", "change"):
         module = importlib.import_module(f"oahier.cli.{rest[0]}")
         getattr(module, f"{rest[0]}_parser")().parse_args(rest[1:])
     elif program == "oahier":
@@ -156,7 +161,11 @@ def check_command(words: list[str], parser: Any) -> None:
         assert re.search(rf"^{rest[0]}:", makefile, re.MULTILINE), f"no target {rest[0]}"
     elif program == "python":
         script = " ".join(rest[:2]) if rest[0] == "-m" else rest[0]
-        places = {"-m benchmarks": "benchmarks/__main__.py", "-m pytest": "pyproject.toml"}
+        places = {
+            "-m benchmarks": "benchmarks/__main__.py",
+            "-m benchmarks.coverage": "benchmarks/coverage.py",
+            "-m pytest": "pyproject.toml",
+        }
         assert (ROOT / places.get(script, script)).is_file(), f"no script {script}"
     elif program == "pip":
         for extra in re.findall(r"oahier\[(\w+)\]", " ".join(rest)):

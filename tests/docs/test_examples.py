@@ -10,16 +10,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 import oahier as oh
 from oahier.cli import main
+from oahier.phantom import make_phantoms
 from oahier.study import read_plan
 from oahier.study.configuration import resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-CONFIGS = sorted((EXAMPLES / "configs").glob("*.yaml"))
+CONFIG_FOLDER = Path(oh.__file__).parent / "configs"
+CONFIGS = sorted(CONFIG_FOLDER.glob("*.yaml"))
 SMALL = [
     "--trainer.max_epochs=1",
     "--trainer.accelerator=cpu",
@@ -52,6 +56,78 @@ def test_every_example_is_run_here() -> None:
     tested = Path(__file__).read_text()
     for script in EXAMPLES.glob("*.py"):
         assert f'load("{script.stem}")' in tested, f"{script.name} has no test"
+
+
+def test_reader_noise(short: Path) -> None:
+    module = load("reader_noise")
+    words = ["--folder=runs/readers", "--knees=60", "--agreements=0.8", "--seeds=2"]
+    module.main(module.arguments([word for item in words for word in item.split("=")]))
+    found = rows(Path("runs/readers/matrices.csv"))
+    assert len(found) == 13
+    assert all(float(row["ci_low"]) <= float(row["error"]) <= float(row["ci_high"]) for row in found)
+    assert len(rows(Path("runs/readers/gain.csv"))) == 4
+
+
+@pytest.mark.slow
+def test_saliency_truth(short: Path) -> None:
+    module = load("saliency_truth")
+    words = "--folder runs/truth --knees 12 --test 4 --epochs 1 --seeds 2 --perturbed 2 --shape 16 16 16"
+    chosen = module.options([*words.split(), "--backbones", "resnet3d", "--targets", "cartilage", "mark"])
+    table = module.main(chosen)
+    assert set(table["target"]) == {"cartilage", "mark"}
+    assert {"input_itself", "smoothgrad"} <= set(table["method"])
+    assert (table["enrichment"] >= 0).all()
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/truth/cells").iterdir()}
+    assert len(before) == 4
+    module.main(chosen)  # nothing is computed again
+    assert before == {path: path.stat().st_mtime_ns for path in Path("runs/truth/cells").iterdir()}
+
+
+@pytest.mark.slow
+def test_change_over_visits(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oh, "make_phantoms", make_phantoms)  # into the folder of the example
+    module = load("change_over_visits")
+    words = "--folder runs/change --knees 40 --epochs 1 --change-epochs 1 --shape 12 16 16"
+    table = module.main(module.arguments(words.split())).set_index("score")
+    assert list(table.index) == ["change model", "grades", "true change", "best possible"]
+    assert (table["ci_low"] <= table["auc"]).all()
+    assert table.loc["best possible", "auc"] > table.loc["true change", "auc"] > 0.6
+    pairs = rows(Path("runs/change/pairs.csv"))
+    assert {row["months"] for row in pairs} == {"24", "48"}
+    assert len({row["subject"] for row in pairs}) * 6 == len(pairs), "three pairs of both knees"
+    before = Path("runs/change/change/last.ckpt").stat().st_mtime_ns
+    module.main(module.arguments(words.split()))
+    assert before == Path("runs/change/change/last.ckpt").stat().st_mtime_ns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [[], ["--features"]])
+def test_label_doubt(short: Path, way: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oh, "make_phantoms", make_phantoms)  # into the folder of the example
+    module = load("label_doubt")
+    words = ["--folder", "runs/doubt", "--knees", "40", "--epochs", "1", "--folds", "3", *way]
+    table = module.main(module.arguments([*words, "--shape", "12", "16", "16"]))
+    assert list(table["score"]) == ["label_doubt", "cleanlab self_confidence", "cleanlab normalized_margin"]
+    assert table["auc"].between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_adrenal_mnist(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On made shapes, large ones positive: threshold and temperature come from validation."""
+    generator = np.random.default_rng(0)
+    content = {}
+    for split, count in (("train", 40), ("val", 20), ("test", 20)):
+        labels = np.arange(count) % 2
+        reach = 4 + 4 * labels + generator.random(count)
+        grid = np.stack(np.meshgrid(*[np.arange(28) - 13.5] * 3, indexing="ij"))
+        inside = np.sqrt((grid**2).sum(axis=0)) < reach[:, None, None, None]
+        content |= {f"{split}_images": inside.astype(np.uint8) * 255, f"{split}_labels": labels[:, None]}
+    np.savez("shapes.npz", **content)
+    found = load("adrenal_mnist").main("shapes.npz", "runs/adrenal", seeds=1, epochs=1, width=8)
+    assert 0 <= found[0]["test/oa/accuracy"] <= 1
+    metrics = json.loads(Path("runs/adrenal/seed_0/metrics.json").read_text())
+    assert "largest accuracy" in metrics["decisions"][0]
+    assert "auc: " in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -93,7 +169,10 @@ def test_custom_encoder(short: Path) -> None:
     assert own.lightning_module.encoder.num_features == 32
     assert plain.lightning_module.encoder.num_features == 16
     assert (short / "runs/encoder/own/saliency.csv").is_file()
-    assert not (short / "runs/encoder/plain/saliency.csv").is_file(), "an embedding has no grid to explain"
+    plain_run = short / "runs/encoder/plain"
+    assert not (plain_run / "validation/saliency.csv").is_file(), "an embedding has no grid to explain"
+    (method,) = {row["method"] for row in rows(plain_run / "saliency.csv")}
+    assert method == "integrated_gradients", "which needs none"
 
 
 @pytest.mark.slow
@@ -122,6 +201,94 @@ def test_cross_validation(small: Path, phantoms: Any) -> None:
     before = (small / "folds/fold-0/metrics.json").stat().st_mtime_ns
     script.run_folds(copy, small / "folds", 2, options)
     assert (small / "folds/fold-0/metrics.json").stat().st_mtime_ns == before, "a finished fold is kept"
+
+
+def test_cross_validation_takes_the_training_knees_of_a_manifest_with_splits(
+    small: Path, phantoms: Any
+) -> None:
+    script, manifest = load("cross_validate"), phantoms.path
+    made = oh.read_manifest(script.without_splits(manifest, small / "folds"))
+    assert list(made.table["knee"]) == list(phantoms.subset("train").table["knee"])
+    assert not made.has_splits
+    assert made.file(0, "mri").samefile(phantoms.subset("train").file(0, "mri"))
+    assert script.without_splits(made.path, small / "again") == made.path
+
+
+@pytest.mark.slow
+def test_methods_bench(tmp_path: Path) -> None:
+    example = load("methods_bench")
+    found = example.main(example.options(["--quick", "--folder", str(tmp_path)]))
+    assert set(found["method"]) == {"single-kl", "known", "coral", "median", "rounded", "stretched"}
+    assert set(found["reading"]) == {"block-70"}
+    assert found["seeds"].eq(2).all()
+    decided = found[found["method"] == "median"]
+    assert set(decided["metric"]) == {"qwk", "mae", "accuracy"}, "a rule changes decisions alone"
+    values = pd.read_csv(tmp_path / "values.csv").set_index(["method", "metric"])["value"]
+    row = found[(found["method"] == "coral") & (found["metric"] == "qwk")].iloc[0]
+    assert row["difference"] == pytest.approx(values["coral", "qwk"] - values["dual", "qwk"], abs=1e-5)
+    assert (tmp_path / "differences.svg").stat().st_size > 10_000
+    read = rows(tmp_path / "block-70_1.csv")
+    assert [row["split"] for row in read] == ["test"] * 40 + ["train"] * 12
+    assert all(row["kl"] == row["true_kl"] for row in read[:40])
+    other = {row["knee"] for row in rows(tmp_path / "block-70_0.csv")[40:]}
+    assert other.isdisjoint(row["knee"] for row in read[40:])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    example.main(example.options(["--quick", "--folder", str(tmp_path)]))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == before
+
+
+def test_every_method_of_the_bench_is_a_configuration(tmp_path: Path) -> None:
+    example = load("methods_bench")
+    assert set(load("methods_tables").METRICS) >= {"severity", "in a grade", "qwk", "accuracy"}
+    options = example.options([])
+    names = list(example.methods("block-40"))
+    assert len(names) == 40
+    chosen = {name: example.Run(tmp_path, name, "block-40", 3).config(options)["model"] for name in names}
+    heads = {name: model["heads"]["kl"] for name, model in chosen.items()}
+    base = chosen.pop("dual")
+    assert all(model != base for model in chosen.values()), "every method differs from the baseline"
+    known = heads["known"]["init_args"]["criterion"]["init_args"]["readers"][0]
+    assert known["init_args"]["matrix"][0][:2] == pytest.approx([0.4, 0.6])
+    assert heads["two-readings"]["init_args"]["target"] == ["kl", "kl_2"]
+    for reading, blocks in (("block-40", [0, 0, 1, 1, 1]), ("across-70", None)):  # readings in two blocks
+        model = example.Run(tmp_path, "two-readers", reading, 3).config(options)["model"]
+        arguments = model["heads"]["kl"]["init_args"]
+        assert [one["init_args"]["blocks"] for one in arguments["criterion"]["init_args"]["readers"]] == [
+            blocks
+        ] * 2
+        assert arguments["target"] == ["kl", "kl_2"]
+
+
+def test_seeds_of_real_knees_are_averaged_by_knee() -> None:
+    script = load("real_knees")
+    grades = [f"prob_kl_{grade}" for grade in range(5)]
+    table = pd.DataFrame({"knee": ["a", "b"], "prob_oa": [0.2, 0.8]})
+    table[grades] = [[0.9, 0.1, 0, 0, 0], [0, 0, 0, 0.2, 0.8]]
+    other = table.iloc[::-1].assign(prob_oa=[1.0, 0.6])
+    other[grades] = [[0, 0, 0, 0, 1], [0.1, 0.9, 0, 0, 0]]
+    made = script.averaged([table, other])
+    assert made["knee"].tolist() == ["a", "b"]
+    assert made[grades].to_numpy() == pytest.approx(np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0.1, 0.9]]))
+    assert made["prob_oa"].tolist() == pytest.approx([0.4, 0.9])
+    assert made["severity_kl"].tolist() == pytest.approx([0.5, 3.9])
+    assert made["pred_oa"].tolist() == [0, 1]
+    assert script.averaged([table]) is table
+    assert [path.name for path in script.seed_folders(Path("runs"), 2)] == ["seed-0", "seed-1"]
+
+
+@pytest.mark.slow
+def test_real_knees(small: Path, phantoms: Any) -> None:
+    script, copy = load("real_knees"), small / "knees.csv"
+    table = phantoms.table.drop(columns=["split", "cartilage"])
+    table["mri"] = [str(phantoms.root / cell) for cell in table["mri"]]
+    table.to_csv(copy, index=False)
+    words = [str(copy), "--covariate=severity", "--folds=2", f"--folder={small / 'real'}", *SMALL]
+    found = script.main([*words, "--trainer.logger=false", "--data.batch_size=8"])
+    assert {row.metric for row in found} >= {"qwk", "macro_auc", "severe_auc"}
+    qwk = next(row for row in found if row.metric == "qwk")
+    assert qwk.a > 0.8, "severity is the truth"
+    baseline = pd.read_csv(small / "real" / "baseline.csv")
+    assert baseline[[f"prob_kl_{grade}" for grade in range(5)]].sum(axis=1).to_numpy() == pytest.approx(1)
 
 
 @pytest.mark.slow
@@ -159,7 +326,7 @@ def test_demo(small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configuration_is_taken(path: Path, small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["fit", f"--config={EXAMPLES / 'configs' / 'own_data.yaml'}", f"--config={path}"]
+    words = ["fit", f"--config={CONFIG_FOLDER / 'own_data.yaml'}", f"--config={path}"]
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--data.manifest=knees.csv", "--print_config"])
     assert stopped.value.code in (0, None)
@@ -183,7 +350,7 @@ def test_head_of_another_module_by_class_path(small: Path, phantoms: Any) -> Non
         yaml.safe_dump({"model": {"heads": {"kl": {"class_path": "custom_head.CumulativeHead"}}}})
     )
     run = small / "runs" / "cumulative"
-    config = EXAMPLES / "configs" / "own_data.yaml"
+    config = CONFIG_FOLDER / "own_data.yaml"
     given = [
         f"--data.manifest={phantoms.path}",
         f"--trainer.default_root_dir={run}",
@@ -200,8 +367,8 @@ def test_head_of_another_module_by_class_path(small: Path, phantoms: Any) -> Non
 @pytest.mark.parametrize("plan", sorted((EXAMPLES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_studies_are_valid(plan: Path) -> None:
     cells = read_plan(plan).cells()
-    assert len(cells) == 27
-    for cell in cells[::4]:
+    assert len(cells) == {"definitive": 585}.get(plan.stem, 27)
+    for cell in cells[:: len(cells) // 7]:
         resolved = resolve(cell.config, cell.name)
         assert Path(resolved["data"]["manifest"]).is_relative_to(EXAMPLES.parent)
 
@@ -211,7 +378,7 @@ def test_noise_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
     example = load("noise_question")
     words = "--folder runs/noise --knees 40 --shape 12 16 16 --epochs 1 --seeds 2 --levels 2 --workers 1"
-    table = example.main(example.options([*words.split(), "--resamples", "200"]))
+    table = example.main(example.options(words.split()))
     assert len(table) == 2 * 2 * 3
     assert table["seeds"].eq(2).all()
     assert ((table["ci_low"] <= table["ci_high"]) | table["ci_low"].isna()).all()
@@ -226,3 +393,24 @@ def test_noise_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all((int(row["kl"]) >= 2) == (int(row["true_kl"]) >= 2) for row in read)
     perfect = rows(tmp_path / "runs" / "noise" / "phantoms" / "readers-1-0.csv")
     assert all(row["kl"] == row["true_kl"] for row in perfect)
+
+
+def test_sweep_is_taken(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every parameter is an option, and its command is one that we have; the metric is logged."""
+    sweep = yaml.safe_load((EXAMPLES / "sweep.yaml").read_text())
+    script = (
+        sweep["command"][2].replace("exec oahier", "").replace("$WANDB_RUN_ID", "abc").replace('"$@"', "")
+    )
+    words = [word.strip('"') for word in script.split()]
+    words[words.index("own_data.yaml")] = str(CONFIG_FOLDER / "own_data.yaml")
+    for name, given in sweep["parameters"].items():
+        words.append(f"--{name}={given['values'][-1] if 'values' in given else given['max']}")
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--data.manifest=knees.csv", "--print_config"])
+    assert stopped.value.code in (0, None)
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    highest = sweep["parameters"]["model.optimizer.init_args.lr"]["max"]
+    assert resolved["model"]["optimizer"]["init_args"]["lr"] == highest
+    assert resolved["trainer"]["default_root_dir"] == "runs/sweep/abc"
+    monitors = [item.get("init_args", {}).get("monitor") for item in resolved["trainer"]["callbacks"]]
+    assert sweep["metric"]["name"] in monitors

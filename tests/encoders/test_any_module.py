@@ -102,3 +102,20 @@ def test_wrong_num_features_is_named() -> None:
 def test_unknown_encoder_says_what_is_near(encoder: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         oh.HierarchicalClassifier(encoder, {"oa": oh.BinaryHead()})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "layer"),
+    [
+        ("resnet10", {"n_input_channels": 1, "num_classes": 1}, "fc"),
+        ("DenseNet121", {"in_channels": 1, "out_channels": 2}, "class_layers"),
+    ],
+)
+def test_class_scores_are_no_embedding(name: str, arguments: dict[str, int], layer: str) -> None:
+    nets = pytest.importorskip("monai.networks.nets")
+    network = getattr(nets, name)(spatial_dims=3, **arguments)
+    with pytest.raises(ValueError, match=rf"{layer!r} gives \d class scores.*num_features="):
+        oh.PlainEncoder(network)
+    assert oh.PlainEncoder(network, num_features=7).num_features == 7
+    setattr(network, layer, nn.Flatten())
+    assert oh.PlainEncoder(network).num_features > 100

@@ -58,3 +58,8 @@ def test_contract_of_larger_ones(name: str) -> None:
 def test_bad_arguments_are_named(name: str, options: dict[str, int] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MonaiEncoder(name, options)
+
+
+def test_without_a_classifier_of_its_own() -> None:
+    encoder = MonaiEncoder("resnet10", {"feed_forward": False})
+    assert encoder.num_features == 512

@@ -66,3 +66,17 @@ def test_options_reach_the_network() -> None:
 def test_bad_arguments_are_named(name: str, options: dict[str, int] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Timm3dEncoder(name, options)
+
+
+def test_pretrained_points_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm-3d says that huggingface_hub is not installed where its version is too new."""
+    import timm_3d
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Hugging Face hub model specified but package not installed")
+
+    monkeypatch.setattr(timm_3d, "create_model", refuse)
+    with pytest.raises(
+        ValueError, match=r"older versions .* load it with oahier.callbacks.PretrainedWeights"
+    ):
+        Timm3dEncoder("resnet18", {"pretrained": True})

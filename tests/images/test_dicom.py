@@ -113,9 +113,20 @@ def test_missing_slices(tmp_path: Path, volume: np.ndarray, missing: list[int], 
         read_image(tmp_path)
 
 
-def test_a_start_without_the_first_slices(tmp_path: Path, volume: np.ndarray) -> None:
-    write_dicom_series(tmp_path, volume, OBLIQUE, start=4, ImagesInAcquisition=None)
-    assert "instance numbers start at 4" in only(tmp_path).problems[0]
+def test_a_start_at_another_number_is_a_note(tmp_path: Path, volume: np.ndarray) -> None:
+    """Numbers may start anywhere, and headers count the images of all echoes: they prove nothing."""
+    write_dicom_series(tmp_path / "a", volume, OBLIQUE, start=4, ImagesInAcquisition=None)
+    series = only(tmp_path / "a")
+    assert series.problems == ()
+    assert "instance numbers start at 4" in series.notes[0]
+    write_dicom_series(tmp_path / "ge", volume, OBLIQUE, start=11, ImagesInAcquisition=20)
+    series = only(tmp_path / "ge")
+    assert series.problems == ()
+    assert "10 slices, the header says 20 images" in series.notes[0]
+    assert only(tmp_path / "ge").notes == series.notes
+    np.testing.assert_array_equal(read_image(tmp_path / "ge").data, read_image(tmp_path / "a").data)
+    write_dicom_series(tmp_path / "whole", volume, OBLIQUE, start=101)
+    assert only(tmp_path / "whole").notes == ()
 
 
 def test_uneven_distances(tmp_path: Path, volume: np.ndarray) -> None:

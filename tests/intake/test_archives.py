@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oahier.intake.archives import Archive, UnsafeArchive
+from oahier.intake.archives import Archive
 from oahier.intake.source_files import SourceFiles
+from oahier.zips import UnsafeArchive
 
 
 def pack(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:

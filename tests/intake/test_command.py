@@ -40,8 +40,9 @@ def test_what_is_said_of_an_import(
     assert "[oaizib_003, oaizib_005]" in out
     assert "no image was copied; the manifest points to the source" in out
     assert "terms: CC BY-NC 4.0" in out
-    assert out.endswith("next: oahier data check knees/manifest.csv")
-    assert json.loads(Path("knees/import.json").read_text())["options"] == {"mirror_left": True, "n4": False}
+    assert "next: oahier data check knees/manifest.csv --html knees/audit.html" in out
+    options = json.loads(Path("knees/import.json").read_text())["options"]
+    assert options == {"insist": [], "mirror_left": True, "n4": False}
     assert "mirror_left: true" in Path("knees/data.yaml").read_text()
     assert (
         main(["data", "import", "oaizib-cm", "OAIZIB-CM.zip", "unpacked", "--workers=0", "--no-progress"])
@@ -61,7 +62,14 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "oahier: error: " in (err := words(capsys)[1])
     assert "none of 1 could be imported" in err
     assert main(["data", "import", "oai-zib-cm", "a", "b"]) == 2
-    assert "unknown importer 'oai-zib-cm'" in words(capsys)[1]
+    assert "there is no command 'oai-zib-cm'. Did you mean 'oaizib-cm'" in words(capsys)[1]
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "import", "nifti"])
+    assert "the following arguments are required: SOURCE, DEST, --pattern (options:" in words(capsys)[1]
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/1.nii.gz").touch()
+    assert main(["data", "import", "dicom", str(tmp_path / "scans"), str(tmp_path / "dest")]) == 2
+    assert "of 1 files such as 1.nii.gz, `oahier data import nifti` makes a manifest" in words(capsys)[1]
     assert main(["data", "import"]) == 0
     out, _ = words(capsys)
     assert all(f" {name} " in out for name in import_command.IMPORTERS)
@@ -83,9 +91,7 @@ def test_an_interrupt_says_how_to_go_on(
 
 @pytest.mark.parametrize("name", sorted(import_command.IMPORTERS))
 def test_help_of_every_importer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["data", "import", name, "--help"])
-    assert stop.value.code == 0
+    assert main(["data", "import", name, "--help"]) == 0
     out, _ = words(capsys)
     assert f"usage: oahier data import {name}" in out
     assert "SOURCE" in out

@@ -27,7 +27,8 @@ def mri() -> Image:
 
 def test_ids_become_ours(tmp_path: Path, mri: Image) -> None:
     values = np.random.default_rng(0).integers(0, 4, mri.data.shape).astype(np.float32)
-    labels, notes = LabelIds({1: 2, 2: 4, 3: 0})(save(tmp_path / "m.nii.gz", values, AFFINE), mri)
+    path = save(tmp_path / "m.nii.gz", values, AFFINE)
+    labels, notes = LabelIds({1: 2, 2: 4, 3: 0})(path, read_image(path), mri)
     assert labels.dtype == np.uint8
     for theirs, ours in ((0, 0), (1, 2), (2, 4), (3, 0)):
         assert (labels[values == theirs] == ours).all()
@@ -40,7 +41,7 @@ def test_ids_that_are_not_named(tmp_path: Path, mri: Image, value: float, shown:
     values[2, 2, 2] = value
     path = save(tmp_path / "m.nii.gz", values, AFFINE)
     with pytest.raises(UnreadableImage, match=f"label ids {shown} are not named; expected 0, 1. Name each"):
-        LabelIds({1: 2})(path, mri)
+        LabelIds({1: 2})(path, read_image(path), mri)
 
 
 def test_ids_that_are_not_ours() -> None:
@@ -60,8 +61,8 @@ def test_another_grid_is_resampled_only_when_asked(tmp_path: Path, mri: Image) -
     with pytest.raises(
         UnreadableImage, match=r"expected 6x8x10 voxels of 2.000x1.000x1.000 mm.*got 12x16x20"
     ):
-        LabelIds({1: 1, 2: 2})(path, mri)
-    labels, notes = LabelIds({1: 1, 2: 2}, resample=True)(path, mri)
+        LabelIds({1: 1, 2: 2})(path, read_image(path), mri)
+    labels, notes = LabelIds({1: 1, 2: 2}, resample=True)(path, read_image(path), mri)
     np.testing.assert_array_equal(labels, coarse)
     assert "100.0% of the labelled volume kept" in notes[0]
 
@@ -90,13 +91,13 @@ def test_a_map_of_another_knee(tmp_path: Path, mri: Image) -> None:
     far[0, 3] = 500
     path = save(tmp_path / "m.nii.gz", np.ones(mri.data.shape, np.uint8), far)
     with pytest.raises(UnreadableImage, match="only 0% of the labelled volume lies in the image"):
-        LabelIds({1: 1}, resample=True)(path, mri)
+        LabelIds({1: 1}, resample=True)(path, read_image(path), mri)
 
 
 def test_a_real_map_of_the_oai(shared_data: Path) -> None:
     path = shared_data / "oai-label-map" / "right-knee.nrrd"
     image = read_image(path)
-    labels, _ = LabelIds(OAI_DESS_IDS)(path, image)
+    labels, _ = LabelIds(OAI_DESS_IDS)(path, image, image)
     counts = np.bincount(labels.ravel(), minlength=6)
     theirs = np.bincount(image.data.ravel().astype(int), minlength=11)
     assert counts[[1, 2, 3, 4, 5]].tolist() == theirs[[5, 1, 6, 2, 3]].tolist()

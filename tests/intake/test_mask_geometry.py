@@ -35,7 +35,7 @@ def together(labels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("turn", ALL, ids=lambda turn: str(Orientation(*turn)))
 def test_every_order_of_axes_is_found(phantom, mri: Image, turn, tmp_path: Path) -> None:
     path = write_mask(tmp_path / "9001104.segmentation_masks.mhd", phantom.label_map, turn)
-    labels, notes = ZibMask("right")(path, mri)
+    labels, notes = ZibMask("right")(path, read_image(path), mri)
     np.testing.assert_array_equal(labels, phantom.label_map)
     assert notes[2] == "100.0% of the map lies in tissue"
     assert "cartilage brighter than bone at 99.6% of 263 places (next best 88.2%)" in notes[0]
@@ -52,7 +52,7 @@ def test_every_order_of_axes_is_found(phantom, mri: Image, turn, tmp_path: Path)
 )
 def test_the_header_of_the_map_does_not_matter(phantom, mri: Image, header, tmp_path: Path) -> None:
     path = write_mask(tmp_path / "m.mhd", phantom.label_map, AS_PUBLISHED, header)
-    np.testing.assert_array_equal(ZibMask("right")(path, mri)[0], phantom.label_map)
+    np.testing.assert_array_equal(ZibMask("right")(path, read_image(path), mri)[0], phantom.label_map)
 
 
 @pytest.mark.parametrize("axes", ["PIR", "LPS", "SAL", "ARI"])
@@ -65,7 +65,7 @@ def test_the_axes_of_the_image_do_not_matter(phantom, axes: str, tmp_path: Path)
     nib.save(image.as_reoriented(turn), tmp_path / "mri.nii.gz")
     path = write_mask(tmp_path / "m.mhd", phantom.label_map)
     np.testing.assert_array_equal(
-        ZibMask("right")(path, read_image(tmp_path / "mri.nii.gz"))[0], phantom.label_map
+        ZibMask("right")(path, read_image(path), read_image(tmp_path / "mri.nii.gz"))[0], phantom.label_map
     )
 
 
@@ -132,9 +132,9 @@ def test_maps_that_cannot_be_judged(phantom, mri: Image, tmp_path: Path) -> None
     lying = np.repeat(np.repeat(labels[:, :40], 2, axis=2), 2, axis=0)
     with pytest.raises(UnreadableImage, match="above the tibia in no order of the axes"):
         find_orientation("m", lying, np.zeros(lying.shape, np.float32), sideways.grid)
-    write_mask(tmp_path / "m.mhd", phantom.label_map * 2)
+    path = write_mask(tmp_path / "m.mhd", phantom.label_map * 2)
     with pytest.raises(UnreadableImage, match=r"expected the ids 0 background, 1 femur.*got 0, 2, 4, 6, 8"):
-        ZibMask("right")(tmp_path / "m.mhd", mri)
+        ZibMask("right")(path, read_image(path), mri)
 
 
 def test_tissue(phantom, mri: Image) -> None:

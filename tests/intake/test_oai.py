@@ -44,17 +44,18 @@ def rows(path: Path) -> list[list[str]]:
 
 
 COLUMNS = (
-    "knee,subject,side,visit,mri,cartilage,kl,oa,split,sex,age,bmi,site,scan_date,source,source_hash,licence"
+    "knee,subject,side,visit,mri,cartilage,kl,oa,split,sex,age,bmi,site,scan_date,month,"
+    "source,source_hash,licence"
 )
 MANIFEST = """
-9000099-left-V00  1 F 59 23.8 C 2004-09-08 00m/0.C.2/9000099/20040908/10027613
-9000099-right-V00 2 F 59 23.8 C 2004-09-08 00m/0.C.2/9000099/20040908/10027612
-9000099-right-V01 3 F -  -    C 2005-09-12 12m/1.C.2/9000099/20050912/10566112
-9000296-right-V00 0 M 69 -    D 2004-09-09 00m/0.E.1/9000296/20040909/10693701
-9001104-left-V00  - - 72 29.8 A 2004-12-02 00m/0.E.1/9001104/20041202/10800004
-9001104-right-V00 - - 72 29.8 A 2004-12-01 00m/0.E.1/9001104/20041201/10800001
+9000099-left-V00  1 F 59 23.8 C 2004-09-08 0 00m/0.C.2/9000099/20040908/10027613
+9000099-right-V00 2 F 59 23.8 C 2004-09-08 0 00m/0.C.2/9000099/20040908/10027612
+9000099-right-V01 3 F -  -    C 2005-09-12 12 12m/1.C.2/9000099/20050912/10566112
+9000296-right-V00 0 M 69 -    D 2004-09-09 0 00m/0.E.1/9000296/20040909/10693701
+9001104-left-V00  - - 72 29.8 A 2004-12-02 0 00m/0.E.1/9001104/20041202/10800004
+9001104-right-V00 - - 72 29.8 A 2004-12-01 0 00m/0.E.1/9001104/20041201/10800001
 """
-"""Knee, grade, sex, age, body mass index, site, date and folder."""
+"""Knee, grade, sex, age, body mass index, site, date, month and folder."""
 
 
 def test_the_whole_tree(whole) -> None:
@@ -66,7 +67,7 @@ def test_the_whole_tree(whole) -> None:
         assert row[:9] == [knee, *knee.split("-"), f"images/{knee}.nii.gz", "", kl, oa, ""]
         assert row[9:-2] == [*details, f"results/{folder}"]
     assert packed[:4] == ["9001400-right-V03", "9001400", "right", "V03"]
-    assert packed[14] == "results/24m/3.E.1/9001400/20061005/11000001.tar.gz"
+    assert packed[14:16] == ["24", "results/24m/3.E.1/9001400/20061005/11000001.tar.gz"]
     assert {row[-1] for row in found} == {"OAI data use agreement (NDA); no re-identification"}
     assert len(whole.manifest.table) == 7
 

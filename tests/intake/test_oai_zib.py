@@ -42,10 +42,11 @@ def test_the_manifest(whole) -> None:
         assert row.pop("mri").endswith(image)
         assert len(row.pop("source_hash")) == 64
         assert row.pop("licence").startswith("OAI data use agreement (NDA)")
+        assert row.pop("image_notes").endswith("of the map lies in tissue")
         assert row == {
             "knee": name, "subject": subject, "side": side, "visit": "V00", "kl": kl, "split": "",
             "oa": str(int(int(kl) >= 2)), "cartilage": f"cartilage/{name}.nii.gz", "scan_date": "2004-11-11",
-            "fold": fold, "source": image,
+            "month": "0", "fold": fold, "source": image,
         }  # fmt: skip
 
 

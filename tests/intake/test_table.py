@@ -322,3 +322,34 @@ def test_one_image_for_two_knees_and_unknown_sides_are_noted(scans: Path) -> Non
     assert "a-left and b are the same image: is a file named twice, or copied?" in notes
     assert any(note.startswith("the side of b and 1 more is unknown: training") for note in notes)
     assert not any("unknown" in note for note in imported(scans, text).report["notes"])
+
+
+def test_repaired_images_are_noted_and_insisted_ones_written(scans: Path) -> None:
+    """Case 14: a field that names a person is not quoted; case 7: bytes behind the voxels."""
+    import SimpleITK as sitk
+
+    for name in ("a.nrrd", "b.mha"):
+        sitk.WriteImage(sitk.ReadImage(str(scans / "scans/0071_left.nii.gz")), str(scans / name))
+        content = (scans / name).read_bytes()
+        mark = b":" if name == "a.nrrd" else b" ="
+        lines = b"\nPatientName" + mark + b" INVENTED^NAME" + b"\nPatientName" + mark + b" INVENTED^NAME\n"
+        (scans / name).write_bytes(content.replace(b"\n", lines, 1))
+    (scans / "c.mha").write_bytes(content + b"\n")
+    text = "knee,subject,mri\n1,1,a.nrrd\n2,2,b.mha\n3,3,c.mha\n"
+    result = imported(scans, text)
+    assert rows(result, "knee", "image_notes") == [
+        ["3", "c.mha: 1 bytes that follow its voxels were passed over"]
+    ]
+    reasons = [item.reason for item in result.left_out]
+    assert len(reasons) == 2
+    assert all("field 'PatientName' in its header (to read it in spite" in reason for reason in reasons)
+    assert "INVENTED" not in (scans / "dest/left-out.csv").read_text()
+    result = imported(scans, text, insist="fields")
+    assert rows(result, "knee", "mri") == [
+        ["1", "images/1.nii.gz"], ["2", "images/2.nii.gz"], ["3", "../c.mha"],
+    ]  # fmt: skip
+    assert "read although unknown or repeated field 'PatientName'" in rows(result, "image_notes")[0][0]
+    with pytest.raises(
+        ValueError, match=r"insist: expected some of copies, fields, gaps, .*, got everything"
+    ):
+        imported(scans, text, insist="everything")

@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -15,12 +16,16 @@ from sklearn.preprocessing import StandardScaler
 from oahier.hierarchy import oa_from_kl
 from oahier.latent import (
     AXIS_KINDS,
+    WITH_CHANCE,
     SeverityAxisFit,
+    axis_chance,
     axis_measures,
     fit_severity_axis,
+    split_half_reliability,
     umap_embedding,
 )
 from oahier.latent.axis_kinds import named_direction
+from oahier.latent.unbiased import label_cosine_unbiased, straightness_unbiased
 from oahier.metrics.association import trend
 from oahier.types import MISSING
 
@@ -247,3 +252,113 @@ def test_knees_without_a_grade_do_not_move_a_supervised_direction(kind: str) -> 
     known = grades >= 0
     assert known.sum() == 30
     assert np.array_equal(direction(standard, grades), direction(standard[known], grades[known]))
+
+
+def straight_path(features, knees=98, step=1.0, seed=0):
+    """Grades one standard deviation apart along one direction of a space of any width."""
+    numbers = np.random.default_rng(seed)
+    kl = torch.arange(knees) % 5
+    values = numbers.normal(size=(knees, features))
+    values[:, 0] += step * kl.numpy()
+    return torch.from_numpy(values), kl
+
+
+def test_unbiased_straightness_of_a_straight_path_is_one_in_any_width():
+    for features in (32, 128, 512):
+        found = []
+        for seed in range(12):
+            embeddings, kl = straight_path(features, knees=400, step=2.0, seed=seed)
+            found.append(axis_measures(fit_severity_axis(embeddings, kl, kind="centroid"), embeddings, kl))
+        unbiased, biased = (
+            np.nanmean([one[name] for one in found]) for name in ("straightness_unbiased", "straightness")
+        )
+        assert unbiased == pytest.approx(1, abs=0.1)
+        assert biased < 0.7
+
+
+def test_unbiased_straightness_without_scatter_is_the_share_on_a_line():
+    kl = np.repeat([0, 1, 2], 4)
+    corner = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])[kl]
+    assert straightness_unbiased(corner, kl) == pytest.approx(0.75)  # of 4/3 between centroids, 1 is even
+    line = kl[:, None] * np.array([[3.0, -1.0]])
+    assert straightness_unbiased(line, kl) == pytest.approx(1)
+    assert math.isnan(straightness_unbiased(line[:8], kl[:8]))
+    assert math.isnan(straightness_unbiased(np.zeros((12, 2)), kl))
+
+
+def test_unbiased_cosine_leaves_out_the_products_of_a_knee_with_itself():
+    numbers = np.random.default_rng(3)
+    kl = np.repeat(np.arange(5), 9)
+    oa, standard = (
+        (kl >= 2).astype(int),
+        numbers.normal(size=(45, 7)) + 0.8 * kl[:, None] * numbers.normal(size=7),
+    )
+    centred = standard - standard.mean(axis=0)
+    pairs = centred @ centred.T
+    np.fill_diagonal(pairs, 0)
+    a, b = oa - oa.mean(), kl - kl.mean()
+    expected = a @ pairs @ b / np.sqrt((a @ pairs @ a) * (b @ pairs @ b))
+    assert label_cosine_unbiased(standard, oa, kl) == pytest.approx(expected)
+
+
+def test_chance_is_what_embeddings_without_signal_have():
+    """Straightness and cosine are far from zero without any signal, and so is their chance level."""
+    embeddings, kl = straight_path(64, step=0.0)
+    fit = fit_severity_axis(embeddings, kl)
+    measures, chance = axis_measures(fit, embeddings, kl), axis_chance(fit, embeddings, kl, permutations=60)
+    assert measures["oa_kl_cosine"] > 0.7
+    for name in ("straightness", "oa_kl_cosine", "spearman_kl", "monotonicity"):
+        assert chance[f"{name}_chance"] < chance[f"{name}_chance_high"]
+        assert measures[name] < chance[f"{name}_chance_high"] + 0.1
+    assert chance["oa_kl_cosine_chance"] == pytest.approx(measures["oa_kl_cosine"], abs=0.08)
+    assert chance["probe_auc_chance"] == pytest.approx(0.5, abs=0.05)
+    again = axis_chance(fit, embeddings, kl, oa_from_kl(kl), permutations=60)
+    assert again == pytest.approx(chance, nan_ok=True)
+    signal, kl = straight_path(64, step=2.0)
+    strong = fit_severity_axis(signal, kl)
+    above = axis_chance(strong, signal, kl, permutations=60)
+    assert axis_measures(strong, signal, kl)["spearman_kl"] > above["spearman_kl_chance_high"]
+    assert set(above) == {f"{name}_{end}" for name in WITH_CHANCE for end in ("chance", "chance_high")}
+
+
+def test_split_half_reliability_knows_whether_an_axis_depends_on_who_trained_it():
+    subjects = [f"s{row // 2}" for row in range(98)]
+    for step, low, high in ((3.0, 0.5, 1.0), (0.0, -0.4, 0.4)):
+        embeddings, kl = straight_path(64, step=step)
+        held_out = straight_path(64, step=step, seed=5)[0]
+        found = split_half_reliability(embeddings, kl, None, subjects, held_out, kind="regression")
+        assert low <= found <= high
+        assert found == split_half_reliability(embeddings, kl, None, subjects, held_out, kind="regression")
+    assert math.isnan(split_half_reliability(embeddings[:3], kl[:3], None, ["a", "b", "c"], held_out))
+
+
+def test_halves_share_no_subject(monkeypatch):
+    embeddings, kl = straight_path(8, knees=40)
+    embeddings[:, 7] = torch.arange(40).div(4, rounding_mode="floor")  # the subject
+    seen = []
+    original = fit_severity_axis
+    monkeypatch.setattr(
+        sys.modules["oahier.latent.axis_chance"],
+        "fit_severity_axis",
+        lambda values, *rest, **options: (
+            seen.append(set(values[:, 7].tolist())) or original(values, *rest, **options)
+        ),
+    )
+    subjects = [str(row // 4) for row in range(40)]
+    split_half_reliability(embeddings, kl, None, subjects, embeddings, splits=3)
+    assert len(seen) == 6
+    assert all(not (first & second) for first, second in zip(seen[::2], seen[1::2], strict=True))
+
+
+def test_unbiased_cosine_and_straightness_are_undefined_without_signal():
+    """Their denominators are then noise around zero, and the quotient was anything (7.8 was seen)."""
+    rng = np.random.default_rng(0)
+    kl = np.repeat(np.arange(5), 8)
+    oa = (kl >= 2).astype(int)
+    noise = [rng.normal(size=(40, 64)) for _ in range(200)]
+    for measured in (lambda x: label_cosine_unbiased(x, oa, kl), lambda x: straightness_unbiased(x, kl)):
+        known = [value for x in noise if np.isfinite(value := measured(x))]
+        assert len(known) <= 12  # the share by chance is 2.5 %
+        told = [measured(x + 1.5 * kl[:, None] / 8) for x in noise[:20]]
+        assert np.isfinite(told).all()
+        assert np.mean(told) == pytest.approx(1, abs=0.1)

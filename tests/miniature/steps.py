@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oahier.images import Image, read_image
+from oahier.images import Image
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class KilledOnce:
 
     flag: Path
 
-    def __call__(self, path: Path, mri: Image) -> tuple[np.ndarray, list[str]]:
+    def __call__(self, path: Path, found: Image, mri: Image) -> tuple[np.ndarray, list[str]]:
         if not self.flag.exists():
             self.flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return read_image(path).data.astype(np.uint8), [f"{path.name}: looked at"]
+        return found.data.astype(np.uint8), [f"{path.name}: looked at"]

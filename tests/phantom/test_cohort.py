@@ -88,6 +88,27 @@ def test_visits_progress_and_share_the_anatomy():
     assert any(visits[0].severity < visits[-1].severity for visits in by_knee)
 
 
+def test_severity_follows_the_rate_of_the_subject():
+    knees = [
+        plan
+        for number in range(300)
+        for plan in plan_subject(
+            number, seed=0, knees=2, visits=3, grade_weights=BALANCED, interval=18, rate=0.1
+        )
+    ]
+    for start in range(0, len(knees), 3):
+        first, *later = knees[start : start + 3]
+        for plan in later:
+            expected = first.severity + first.rate * plan.month / 12
+            assert plan.severity == pytest.approx(min(1.0, expected), abs=2e-6)
+            assert (plan.month, plan.rate) == (18 * plan.visit, first.rate)
+    rates = np.array([plan.rate for plan in knees[::6]])
+    assert rates.tolist() == [plan.rate for plan in knees[3::6]], "both knees of a subject"
+    assert 0.08 < rates.mean() < 0.12
+    assert 0.06 < np.median(rates) < 0.085, "log 2 times the mean"
+    assert abs(stats.spearmanr(rates, [plan.severity for plan in knees[::6]]).statistic) < 0.12
+
+
 def test_two_knees_of_a_subject_are_alike():
     knees = plans(150, knees=2)
     first, second = knees[0::2], knees[1::2]

@@ -30,6 +30,11 @@ def test_manifest_is_complete_and_sound(made):
     assert kinds <= {"splits"}, "ten subjects cannot show every grade in every part; nothing else is wrong"
     assert set(table["side"]) == {"left", "right"}
     assert set(table["visit"]) == {"V00", "V01"}
+    assert table.groupby("visit")["month"].unique().explode().to_dict() == {"V00": 0, "V01": 12}
+    assert (table.groupby("subject")["rate"].nunique() == 1).all()
+    wide = table.pivot(index=["subject", "side"], columns="visit", values="severity")
+    rate = table.groupby(["subject", "side"])["rate"].first()
+    assert np.allclose(wide["V01"], (wide["V00"] + rate).clip(upper=1), atol=2e-6)
     assert table["knee"].is_unique
     true_kl, severity = table["true_kl"].astype(int), table["severity"].astype(float)
     assert ((severity * 5).astype(int).clip(upper=4) == true_kl).all()
@@ -159,6 +164,7 @@ def test_a_sure_reader_writes_the_true_grade(tmp_path):
 def test_the_record_is_readable(tmp_path):
     make_phantoms(tmp_path, 3, **TINY)
     record = json.loads((tmp_path / "phantoms.json").read_text())
+    assert not {"interval", "rate", "causes"} & set(record), "folders of single visits stay as they were"
     assert record["knees"] == 3
     assert record["shape"] == [8, 12, 12]
 
@@ -178,6 +184,8 @@ def test_progress_bar_shows_only_when_wanted(tmp_path, capsys, monkeypatch):
     [
         ({"knees": 0}, "knees: expected a whole number from 1 to 9999, got 0"),
         ({"visits": 0}, "visits: expected"),
+        ({"interval": 0}, "interval: expected a whole number from 1 to 120, got 0"),
+        ({"rate": -0.1}, "rate: expected a mean severity a year from 0 to 1, got -0.1"),
         ({"knees_per_subject": 3}, "knees_per_subject: expected a whole number from 1 to 2, got 3"),
         ({"seed": -1}, "seed: expected 0 or more"),
         ({"shape": (0, 8, 8)}, "shape: expected three axes"),

@@ -52,7 +52,7 @@ def test_files_and_columns(checkpoint: Path, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     expected = [
         "knee", "subject", "side", "source", "label_kl", "label_oa", "prob_oa",
-        *(f"prob_kl_{grade}" for grade in range(5)), "pred_kl", "severity_kl", "pred_oa",
+        *(f"prob_kl_{grade}" for grade in range(5)), "pred_kl", "severity_kl", "pred_oa", "decoding_kl",
         "axis", "axis_percentile", "axis_nearest_grade", "neighbour_grades",
         "ood_distance", "ood_p", "ood_level", "ood_flag", "outside_share",
         "peak_right_mm", "peak_anterior_mm", "peak_superior_mm", "warnings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ import torch
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 
 from oahier.cli import main
+from oahier.cli.predict import predict_parser
 from oahier.latent.training_knees import EmbeddingReference
+from oahier.prediction import predict_scans
+from oahier.prediction.one_knee import predict_knee
+from oahier.saliency import default_methods
 
 
 @pytest.fixture
@@ -29,6 +34,14 @@ def words(tmp_path: Path) -> list[str]:
     ]
     options = ["--side", "right", "--no-pages", "--output", str(tmp_path / "out")]
     return ["predict", str(checkpoint), *paths, *options]
+
+
+def test_predictions_are_explained_as_tests_are() -> None:
+    """One default: the method that found planted causes, not the one that costs nothing."""
+    trusted = default_methods()[1].name
+    assert predict_parser().parse_args(["model.ckpt", "scan.nii"]).method == trusted
+    for function in (predict_scans, predict_knee):
+        assert signature(function).parameters["method"].default == trusted
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

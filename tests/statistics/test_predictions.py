@@ -116,6 +116,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
         _changed("label_kl", 0, 5),
         r"row 2 \(knee k000\), column label_kl: expected a whole number 0 to 4, got '5'",
     ),
+    (_changed("label_kl", 0, "0_1"), r"column label_kl: expected a whole number 0 to 4.*, got '0_1'"),
+    (_changed("label_kl", 0, "\u0661"), r"column label_kl: expected a whole number 0 to 4.*, got"),
     (_changed("label_kl", 0, -1), r"column label_kl: expected a whole number 0 to 4, got '-1'"),
     (_changed("label_oa", 0, 0.5), r"column label_oa: expected a whole number 0 to 1, got '0.5'"),
     (columns(10) | {"pred_kl": [5] * 10}, r"column pred_kl: expected a whole number 0 to 4, got '5'"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oahier.metrics import Rows
-from oahier.statistics import Comparison, compare_predictions, read_predictions
+from oahier.statistics import Bootstrap, Comparison, compare_predictions, read_predictions
 from oahier.statistics.published import published_generator, trapezoid_auc
 
 NAMES = {"AUC": "auc", "Acc": "accuracy", "F1": "f1", "M-AUC": "macro_auc", "M-F1": "macro_f1"}
@@ -21,27 +21,27 @@ def _published(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
     return {(row["task"], NAMES[row["metric"]]): row for row in rows}
 
 
-def _found(folder: Path, resampling: str) -> dict[tuple[str, str], Comparison]:
+def _found(folder: Path, published: bool) -> dict[tuple[str, str], Comparison]:
     single_oa, single_kl, dual = (
         read_predictions(folder / f"resnet3d-{name}-predictions.csv")
         for name in ("single-oa", "single-kl", "dual")
     )
-    metrics = list(NAMES.values())
-    rows = compare_predictions([single_oa], [dual], metrics=metrics, resampling=resampling)
+    metrics, bootstrap = list(NAMES.values()), Bootstrap(published=published)
+    rows = compare_predictions([single_oa], [dual], metrics=metrics, bootstrap=bootstrap)
     rows += [
         row
-        for row in compare_predictions([single_kl], [dual], metrics=metrics, resampling=resampling)
+        for row in compare_predictions([single_kl], [dual], metrics=metrics, bootstrap=bootstrap)
         if row.task == "KL"
     ]
     return {(row.task, row.metric): row for row in rows}
 
 
-@pytest.mark.parametrize("resampling", ["published", "shared"])
-def test_published_rows(shared_paper: Path, resampling: str) -> None:
-    published, found = _published(shared_paper), _found(shared_paper, resampling)
+@pytest.mark.parametrize("in_order", [True, False])
+def test_published_rows(shared_paper: Path, in_order: bool) -> None:
+    published, found = _published(shared_paper), _found(shared_paper, in_order)
     assert len(published) == 6
     assert set(published) == set(found)
-    exact = 1e-6 if resampling == "published" else None
+    exact = 1e-6 if in_order else None
     for key, row in found.items():
         expected = published[key]
         assert row.a == pytest.approx(float(expected["single"]), abs=1e-6)
@@ -65,8 +65,8 @@ def test_only_ties_tell_exact_counting_from_the_published_rounding(shared_paper:
         read_predictions(shared_paper / f"resnet3d-{name}-predictions.csv") for name in ("single-oa", "dual")
     )
     rounded, exact = (
-        compare_predictions([single], [dual], metrics=["auc"], resampling=name)[0]
-        for name in ("published", "shared")
+        compare_predictions([single], [dual], metrics=["auc"], bootstrap=Bootstrap(published=name))[0]
+        for name in (True, False)
     )
     assert (rounded.ci_low, rounded.ci_high) == pytest.approx((exact.ci_low, exact.ci_high), abs=1e-12)
     assert rounded.p_value != exact.p_value
@@ -87,6 +87,19 @@ def test_rounded_area_is_scikit_learns_to_the_last_bit() -> None:
     assert np.isnan(one_class).all()
 
 
+def test_rounded_area_of_three_points_and_of_one() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    labels = np.array([True, False] * 3)
+    for scores, weights in (
+        ([0.9, 0.9, 0.5, 0.5, 0.1, 0.1], [1, 1, 2, 3, 2, 3]),  # the middle point is on a line: it is dropped
+        ([0.3] * 6, [1] * 6),
+    ):
+        rows = np.repeat(np.arange(6), weights)
+        found = trapezoid_auc(np.array([weights], dtype=float), Rows.of(scores, labels))
+        assert found[0] == roc_auc_score(labels[rows], np.array(scores)[rows])
+
+
 def test_each_metric_has_its_own_block_of_the_stream() -> None:
     subjects = np.array([f"{row:02d}" for row in range(20)])
     whole = np.random.default_rng(3).integers(0, 20, (10 * 100, 20))
@@ -104,3 +117,5 @@ def test_each_metric_has_its_own_block_of_the_stream() -> None:
         np.testing.assert_array_equal(
             generator.integers(0, 20, (100, 20)), whole[block * 100 : block * 100 + 100]
         )
+    second = published_generator("oa", "f1", subjects, resamples=100, seed=3, before=1)
+    np.testing.assert_array_equal(second.integers(0, 20, (100, 20)), whole[800:900])

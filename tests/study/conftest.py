@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nibabel as nib
@@ -13,6 +16,22 @@ import pytest
 import yaml
 
 SHAPE = (12, 14, 12)
+
+
+def load(path: Path) -> ModuleType:
+    """A helper beside the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> ModuleType:
+    return load(Path(__file__).with_name("synthetic_study.py"))
 
 
 @pytest.fixture(scope="session")

@@ -299,7 +299,7 @@ def write_tables(
         made["saliency_comparisons"] = comparison_rows(
             plan, made["saliency"], ("method", "measure"), generator
         )
-    write_json(folder / "statistics.json", {"resamples": 10000, "seed": 42, "correction": "bh"})
+    write_json(folder / "statistics.json", {"correction": "bh", "margins": {"qwk": 0.05}})
     for name in plan.tables:
         if name in made and len(made[name]):
             made[name].to_csv(folder / f"{name}.csv", index=False)
@@ -336,7 +336,7 @@ def headline_rows(
                 "value": mean, "ci_low": mean - half, "ci_high": mean + half,
                 "seed_sd": float(values.std(ddof=1)) if len(values) > 1 else None, "seeds": len(values),
                 "knees": len(knees), "subjects": knees["subject"].nunique(),
-                "resampled": "subjects and seeds" if len(values) > 1 else "subjects", "undefined": 0,
+                "scope": "recipe" if len(values) > 1 else "one run", "undefined": 0,
                 "probe": task.lower() not in TEACHING.get(supervision, plan.heads),
             }
         )  # fmt: skip
@@ -362,11 +362,15 @@ def comparison_rows(
                     "a": by_level[a], "b": by_level[b], "difference": difference,
                     "ci_low": difference - half, "ci_high": difference + half, "p_value": p_value,
                     "p_adjusted": min(1.0, 1.7 * p_value), "correction": "bh",
-                    "test": "mcnemar_exact" if second == "accuracy" else "paired_bootstrap",
+                    "test": "mcnemar_exact" if second == "accuracy" else "jackknife",
                     "effect_size": 1.4 if second == "accuracy" else difference / half,
                     "effect": "discordant_odds_ratio" if second == "accuracy" else "standardised_difference",
                     "seeds": len(plan.seeds), "n": plan.knees,
-                    "resampled": "subjects and seeds" if len(plan.seeds) > 1 else "subjects", "undefined": 0,
+                    "scope": "recipe" if len(plan.seeds) > 1 else "one run", "undefined": 0,
+                    "subjects": plan.knees, "p_not_better": p_value / 2, "verdict": "undecided",
+                    "margin": 0.05 if second == "qwk" else None, "detectable": 1.43 * half,
+                    "standard_error": half / 1.96, "df": 20.0, "models_ci_low": difference - 0.8 * half,
+                    "models_ci_high": difference + 0.8 * half, "models_p_value": p_value / 2, "note": None,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -417,6 +421,7 @@ def saliency_rows(plan: Synthetic, knees: pd.DataFrame, generator: np.random.Gen
                     "randomised": value * generator.uniform(0.5, 1.1)
                     if measure in ("iou", "enrichment", "mass_in_cartilage")
                     else None,
+                    "image": value * 0.8 if measure == "enrichment" else None,
                     "bound": 0.35 if measure == "iou" else None, "seeds": len(plan.seeds),
                     "knees": len(knees),
                 }

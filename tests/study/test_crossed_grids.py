@@ -8,8 +8,8 @@ import json
 import pytest
 import yaml
 
-from oahier.study import PlanError, prepare_study, read_plan
-from oahier.study.configuration import instantiate, probes
+from oahier.study import PlanError, configuration, prepare_study, read_plan
+from oahier.study.configuration import instantiate, probes, resolve
 from oahier.study.overrides import merged, overridden
 from oahier.study.runner import resolved_cells
 
@@ -188,3 +188,29 @@ def test_folders_from_before_probes_were_a_list_go_on(write_plan, tmp_path):
     (cells[1].folder / "config.yaml").write_text(text.replace("probe: false", "probe: true"))
     with pytest.raises(PlanError, match=r"(?s)cell 'dual_0' was made from another configuration.*probes"):
         prepare_study(plan, tmp_path / "out")
+
+
+def test_sections_that_cells_share_are_resolved_once_and_alike(write_plan, monkeypatch):
+    grid = {"supervision": list(SUPERVISING), "klhead": {"softmax": {}, "smooth": {"model.heads.kl": SMOOTH}}}
+    plan = read_plan(write_plan(grid=grid | {"seed": [0, 1, 2, 3, 4]}))
+    alone = [resolve(cell.config, cell.name) for cell in plan.cells()]
+    parsed: list[str] = []
+    parse = configuration._parsed
+    monkeypatch.setattr(
+        configuration, "_parsed", lambda parser, config: [parsed.extend(config), parse(parser, config)][1]
+    )
+    together = [config for _, config in resolved_cells(plan)]
+    assert json.dumps(together) == json.dumps(alone), "order of keys included"
+    assert together[0]["model"] is not together[8]["model"]
+    assert parsed.count("model") == 8 < len(alone) == 40
+    assert parsed.count("trainer") == 1
+
+
+def test_an_error_in_a_shared_section_names_each_cell(write_plan):
+    (cell, *_) = read_plan(write_plan(grid={"supervision": ["dual"]})).cells()
+    known: dict[str, str] = {}
+    assert resolve(cell.config, "first", known) == resolve(cell.config, "second", known)
+    wrong = merged(cell.config, {"model": {"heads": {"oa": {"class_path": "oahier.Binary"}}}})
+    for name in ("third", "fourth"):
+        with pytest.raises(PlanError, match=rf"(?s)^{name}: .*oahier\.Binary"):
+            resolve(wrong, name, known)

@@ -93,11 +93,11 @@ def test_a_grid_that_is_killed_ends_as_one_that_is_not(plan: Path, tmp_path: Pat
     assert finished(broken) == 18
 
     for folder in (whole, broken):
-        report = start("study", "report", str(folder), "--resamples", "500", log=log)
+        report = start("study", "report", str(folder), log=log)
         assert report.wait() == 0, log.read_text()[-3000:]
     names = sorted(path.name for path in (whole / "tables").iterdir())
     assert names == sorted(path.name for path in (broken / "tables").iterdir())
-    assert sum(name.endswith(".csv") for name in names) == 7
+    assert sum(name.endswith(".csv") for name in names) == 8
     for name in names:
         assert (whole / "tables" / name).read_bytes() == (broken / "tables" / name).read_bytes(), name
     assert (broken / "report" / "index.html").stat().st_size > 100_000

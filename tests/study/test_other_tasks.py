@@ -49,7 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, knees: Path) -> Path:
     (folder / "study.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     made = list(run_study(read_plan(folder / "study.yaml"), folder / "out", InProcess()))
     assert [outcome for _, outcome in made] == ["finished"] * 2, [cell.error for cell, _ in made]
-    write_tables(read_study(folder / "out"), resamples=50)
+    write_tables(read_study(folder / "out"))
     return folder / "out"
 
 

@@ -91,6 +91,11 @@ def test_manifests_may_follow_the_levels(write_plan, tmp_path, base):
         ({"saliency": "gradcam"}, "saliency: expected a list"),
         ({"saliency": ["gradcan"]}, "saliency: expected methods among .*gradcam.*'gradcan'"),
         ({"knees": -1}, "knees: expected a whole number"),
+        ({"decoding": "qwk"}, "decoding: expected {class_path: .*got 'qwk'"),
+        (
+            {"decoding": {"class_path": "oahier.Sord"}},
+            "decoding: .* expected a subclass of Decoding, got Sord",
+        ),
         ({"name": "../x"}, "name: expected letters"),
     ],
 )

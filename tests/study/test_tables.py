@@ -13,9 +13,17 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from oahier.cli.main import main
+from oahier.data import ManifestError
+from oahier.latent.similarity import linear_cka
 from oahier.prediction import predict_scans
 from oahier.study import read_plan, read_study, run_study
+from oahier.study.axis_columns import AxisColumns
+from oahier.study.axis_tables import AxisTables
 from oahier.study.executors import InProcess
+from oahier.study.report.axis_evidence import order_view, similarity_view
+from oahier.study.report.contents import Contents
+from oahier.study.report.evidence import axis_view
 from oahier.study.tables import write_tables
 
 
@@ -41,7 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, knees: Path) -> Path:
         outcome for _, outcome in run_study(read_plan(folder / "study.yaml"), folder / "out", InProcess())
     ]
     assert outcomes == ["finished"] * 4
-    write_tables(read_study(folder / "out"), resamples=300)
+    write_tables(read_study(folder / "out"))
     return folder / "out"
 
 
@@ -72,7 +80,7 @@ def test_cells_and_headline_are_the_predictions_own_measures(study: Path) -> Non
         assert row["value"] == pytest.approx(np.mean(expected))
         assert row["seed_sd"] == pytest.approx(np.std(expected, ddof=1))
         assert (row["seeds"], row["knees"], row["subjects"]) == (2, 10, 5)
-        assert row["resampled"] == "subjects and seeds"
+        assert row["scope"] in ("recipe", "trained models")
     probes = headline.groupby(["supervision", "task"])["probe"].first()
     assert probes.to_dict() == {
         ("dual", "KL"): False,
@@ -121,6 +129,50 @@ def test_axes_are_fitted_on_training_knees_and_measured_on_test_knees(study: Pat
     )
 
 
+def test_similarity_is_between_seeds_and_between_supervisions(study: Path) -> None:
+    found = table(study, "similarity").set_index(["between", "a", "b"])
+    assert found["pairs"].to_dict() == {
+        ("seed", "single-oa", "single-oa"): 1, ("seed", "dual", "dual"): 1,
+        ("supervision", "single-oa", "dual"): 4,
+    }  # fmt: skip
+    x, y = (np.load(study / "cells" / f"dual_{seed}" / "embeddings.npz")["embedding"] for seed in (0, 1))
+    row = found.loc["seed", "dual", "dual"]
+    assert row["cka"] == pytest.approx(linear_cka(x, y))
+    assert row["ci_low"] < row["cka"] < row["ci_high"] <= 1
+    assert (row["knees"], row["subjects"]) == (10, 5)
+
+
+def test_columns_of_a_manifest_are_compared_with_every_axis(
+    study: Path, knees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = pd.read_csv(knees, dtype=str).assign(bright=lambda rows: rows["kl"].astype(float) + 0.5)
+    path = knees.parent / "columns.csv"
+    known.assign(again=known["subject"]).to_csv(path, index=False)
+    given: dict[str, AxisColumns] = {}
+    monkeypatch.setattr("oahier.study.tables.write_tables", lambda _, **options: given.update(options))
+    monkeypatch.setattr("oahier.study.report.write_report", lambda folder, **_: folder)
+    words = ["study", "report", str(study), "--covariates=bright", "--repeats=again", f"--manifest={path}"]
+    assert main(words) == 0
+    tables = AxisTables(read_study(study), given["columns"])
+    orders, axis = pd.DataFrame(tables.orders()), pd.DataFrame(tables.rows())
+    assert len(orders) == 4 * 4 * 8
+    assert set(orders["note"].str[1:]) == {" subjects, 10 are needed", "o grade with 10 subjects"}
+    assert set(axis["discernible_note"]) == {"5 subjects with repeated scans, 10 are needed"}
+    contents = Contents(
+        read_study(study), {"axis_order": orders, "axis": axis, "similarity": table(study, "similarity")}
+    )
+    shown = order_view(contents)
+    assert shown is not None
+    assert shown.columns[-8:] == ["KL 0", "KL 1", "KL 2", "KL 3", "KL 4", "no OA", "OA", "inside grades"]
+    assert len(shown.rows) == 4
+    assert shown.rows[0][-1].hint.endswith("no grade with 10 subjects")
+    assert "grades told apart" in axis_view(contents, ["pca"]).columns
+    assert [row[0].text for row in similarity_view(contents).rows] == ["seed", "seed", "supervision"]
+    tables.columns = AxisColumns(["dark"])
+    with pytest.raises(ManifestError, match="covariate 'dark': expected a column of numbers, one of"):
+        tables.orders()
+
+
 def test_metrics_tables_and_predictions_have_one_axis(study: Path, knees: Path, tmp_path: Path) -> None:
     folder = study / "cells" / "dual_1"
     logged = json.loads((folder / "metrics.json").read_text())["metrics"]
@@ -163,7 +215,7 @@ def test_unfinished_cells_are_told_and_left_out(study: Path, tmp_path: Path) -> 
     shutil.copytree(study, folder)
     (folder / "cells" / "dual_1" / "metrics.json").unlink()
     (folder / "cells" / "dual_1" / "failure.txt").write_text("Traceback\nMemoryError: too large\n")
-    write_tables(read_study(folder), resamples=50)
+    write_tables(read_study(folder))
     (row,) = table(folder, "cells").query("cell == 'dual_1'").to_dict("records")
     assert row["state"] == "failed"
     assert set(table(folder, "headline").query("supervision == 'dual'")["seeds"]) == {1}
@@ -178,10 +230,10 @@ def test_a_saliency_table_without_a_column_is_named(study: Path, tmp_path: Path)
     path = folder / "cells" / "dual_1" / "saliency" / "gradcam-kl.csv"
     pd.read_csv(path).drop(columns="pointing").to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"dual_1.saliency.gradcam-kl.csv: expected a column 'pointing'"):
-        write_tables(read_study(folder), resamples=50)
+        write_tables(read_study(folder))
 
 
 def test_the_same_tables_again(study: Path) -> None:
     before = {path.name: path.read_bytes() for path in (study / "tables").iterdir()}
-    write_tables(read_study(study), resamples=300)
+    write_tables(read_study(study))
     assert {path.name: path.read_bytes() for path in (study / "tables").iterdir()} == before

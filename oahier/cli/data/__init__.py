@@ -1,16 +1,21 @@
-"""``oahier data ...``: make, import, check, split and cache knees."""
+"""``oahier data ...``: make, import, check, split, plan and cache knees; compare and doubt their labels."""
 
 from __future__ import annotations
 
 import importlib
-import sys
+
+from oahier.cli.options import no_command
 
 _COMMANDS = {
     "phantom": "write phantom knees",
     "import": "make a manifest from a data set on disk (oahier data import --help)",
     "check": "audit a manifest and the files it names",
     "split": "assign subjects to training, validation and test",
+    "plan": "propose volume size, batch, network and epochs",
     "cache": "preprocess knees ahead of training",
+    "cartilage": "measure the cartilage in the label maps, as columns",
+    "readings": "compare readers, estimate how they err, write the consensus",
+    "doubt": "find doubtful training labels from out-of-fold predictions",
 }
 USAGE = "\n".join(
     ["usage: oahier data COMMAND [options]", "", *(f"  {name:<9} {text}" for name, text in _COMMANDS.items())]
@@ -27,8 +32,7 @@ def run_data_command(words: list[str]) -> int:
         print(USAGE)
         return 0
     if words[0] not in _COMMANDS:
-        print(f"oahier data: unknown command {words[0]!r}\n{USAGE}", file=sys.stderr)
-        return 2
+        return no_command(words[0], _COMMANDS, "oahier data")
     module = importlib.import_module(f"oahier.cli.data.{words[0]}_command")
     status: int = module.run(words[1:])
     return status

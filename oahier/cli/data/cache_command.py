@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 
+from oahier.cli.lightning_parser import LightningParser
+from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.data import CacheError, KneeMRIDataModule
 
 
-def cache_parser() -> LightningArgumentParser:
+def cache_parser() -> LightningParser:
     """The parser of the command; ``--data.*`` are the options of ``oahier fit``."""
-    parser = LightningArgumentParser(
+    parser = LightningParser(
         prog="oahier data cache",
         description="Preprocess the knees of a configuration, as `oahier fit` with it would do first. "
         "--config FILE is what `oahier fit` is given (several merge); --data.* replaces its values, and a "
@@ -68,6 +69,8 @@ def run(words: list[str]) -> int:
     console.print(f"{len(entries)} entries, {_size(total)}", soft_wrap=True)
     if options.prune:
         _prune(console, cache.unused(plan.entries), options.yes)
+    given = [word for word in words if word.endswith((".yaml", ".yml"))]
+    say_next((["fit", "--config", given[0].partition("=")[2] or given[0]] if given else ["init"], "train"))
     return 0
 
 

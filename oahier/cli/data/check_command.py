@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 
 import pandas as pd
-from jsonargparse import ArgumentParser
 from pandas.api.types import is_numeric_dtype
 from rich import box
 from rich.console import Console
@@ -14,7 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from oahier.audit import Audit, audit_manifest
+from oahier.cli.next_steps import Step, say_next
 from oahier.cli.options import checked
+from oahier.cli.parser import ArgumentParser
+from oahier.data.manifest.manifest import read_cells
 from oahier.problems import SEVERITIES, Problem, Severity
 
 _SHOWN = 6
@@ -61,6 +64,15 @@ def run(words: list[str]) -> int:
         console.print(f"wrote {escape(str(audit.to_json(options.json)))}", soft_wrap=True)
     if options.html:
         console.print(f"wrote {escape(str(audit.to_html(options.html)))}", soft_wrap=True)
+    if "cohort" in audit.tables and not audit.of("error"):
+        manifest = Path(options.manifest)
+        manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
+        has_splits = "split" in read_cells(manifest)[1]
+        divided = manifest if has_splits else manifest.with_name("split.csv")
+        divide: list[Step] = [(["data", "split", manifest, divided], "by subject, with the balance reached")]
+        say_next(
+            *divide * (not has_splits), (["init", "--manifest", divided], "configurations to train with")
+        )
     return 1 if audit.of("error") or (options.strict and audit.of("warning")) else 0
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from docstring_parser import parse
-from jsonargparse import ActionYesNo, ArgumentParser
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from oahier.cli.options import INTERRUPTED
+from oahier.cli.next_steps import Step, say_next
+from oahier.cli.options import INTERRUPTED, no_command
+from oahier.cli.parser import ArgumentParser, function_parser
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.intake.archives import size_words
 from oahier.intake.candidate import ImportResult, LeftOut
@@ -25,12 +24,13 @@ IMPORTERS = {
     "oaizib-cm": ("oaizib_cm", "OAIZIB-CM: 507 knees with label maps, unpacked or zipped"),
     "oai": ("oai", "the DICOM tree of the Osteoarthritis Initiative with its reading tables"),
     "oai-zib": ("oai_zib", "label maps of the Zuse Institute for OAI images"),
+    "nifti": ("nifti", "a folder of NIfTI, NRRD or MetaImage files, with grades from a table"),
     "dicom": ("dicom", "a tree of DICOM series, such as a hospital's export"),
     "table": ("table", "any CSV, Excel or SAS table that says where the images are"),
 }
 """Module and description of each importer; its function is ``import_`` and the module's name."""
 
-_USAGE = "\n".join(
+USAGE = "\n".join(
     [
         "usage: oahier data import NAME SOURCE DEST [options]   (oahier data import NAME --help)", "",
         *(f"  {name:<10} {text}" for name, (_, text) in IMPORTERS.items()), "",
@@ -48,11 +48,10 @@ def run(words: list[str]) -> int:
         the exit status: 2 for an unknown importer, 130 if interrupted.
     """
     if words[:1] in ([], ["-h"], ["--help"]):
-        print(_USAGE)
+        print(USAGE)
         return 0
     if words[0] not in IMPORTERS:
-        print(f"oahier data import: unknown importer {words[0]!r}\n{_USAGE}", file=sys.stderr)
-        return 2
+        return no_command(words[0], IMPORTERS, "oahier data import")
     function = importer(words[0])
     options = import_parser(words[0], function).parse_args(words[1:]).as_dict()
     destination = options["destination"]
@@ -76,28 +75,12 @@ def importer(name: str) -> Callable[..., ImportResult]:
 
 
 def import_parser(name: str, function: Callable[..., Any]) -> ArgumentParser:
-    """A parser with the options that the function has, described as its docstring does."""
-    document = parse(function.__doc__ or "")
-    texts = {item.arg_name: " ".join((item.description or "").split()) for item in document.params}
-    parser = ArgumentParser(prog=f"oahier data import {name}", description=document.description)
-    parser.add_argument("source", metavar="SOURCE", type=str, help=texts.get("source"))
-    parser.add_argument("destination", metavar="DEST", type=str, help=texts.get("destination"))
-    hints = get_type_hints(function)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in ("source", "destination"):
-            continue
-        flag = f"--{parameter.name.replace('_', '-')}"
-        extra: dict[str, Any] = {"type": hints[parameter.name]}
-        if hints[parameter.name] is bool:
-            extra = {"action": ActionYesNo(no_prefix="no-")}
-        default = min(os.cpu_count() or 1, _WORKERS) if parameter.name == "workers" else parameter.default
-        needed = {"required": True} if default is parameter.empty else {"default": default}
-        parser.add_argument(flag, help=_help(texts.get(parameter.name, "")), **extra, **needed)
+    """A parser with the options of an importer."""
+    parser = function_parser(
+        f"oahier data import {name}", function, {"source": "SOURCE", "destination": "DEST"}
+    )
+    parser.set_defaults(workers=min(os.cpu_count() or 1, _WORKERS))
     return parser
-
-
-def _help(text: str) -> str:
-    return text.replace("``", "").replace("%", "%%")
 
 
 def report(result: ImportResult, console: Console) -> None:
@@ -133,7 +116,17 @@ def report(result: ImportResult, console: Console) -> None:
         _line(console, f"terms: {result.report['licence']}")
     manifest = result.folder / "manifest.csv"
     _line(console, f"manifest: {manifest}")
-    _line(console, f"next: oahier data check {manifest}")
+    split = result.folder / "split.csv"
+    has_splits = set(counts["split"]) != {"unknown"}
+    divide: list[Step] = [(["data", "split", manifest, split], "training, validation and test by subject")]
+    say_next(
+        (
+            ["data", "check", manifest, "--html", result.folder / "audit.html"],
+            "leakage, outliers, thumbnails",
+        ),
+        *divide * (not has_splits),
+        (["init", "--manifest", manifest if has_splits else split], "configurations to train with"),
+    )
 
 
 def _line(console: Console, text: str) -> None:

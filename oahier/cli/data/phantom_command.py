@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from oahier.cli.next_steps import say_next
+from oahier.cli.parser import ArgumentParser, function_parser
 from oahier.phantom import make_phantoms
 
 
 def phantom_parser() -> ArgumentParser:
     """The parser of the command."""
-    parser = ArgumentParser(
-        prog="oahier data phantom", description="Write phantom knees as NIfTI files with a manifest."
-    )
-    parser.add_argument("folder", type=str, help="folder to write to; what is there already is kept")
-    parser.add_function_arguments(make_phantoms, as_group=False, fail_untyped=False, skip={"folder"})
-    return parser
+    return function_parser("oahier data phantom", make_phantoms, {"folder": "FOLDER"})
 
 
 def run(words: list[str]) -> int:
     """Write phantoms and say where their manifest is."""
     manifest = make_phantoms(**phantom_parser().parse_args(words).as_dict())
     Console().print(f"{len(manifest)} phantom knees: {manifest.path}", soft_wrap=True)
+    say_next(
+        (["data", "check", manifest.path, "--html", "audit.html"], "look at the cohort"),
+        (["init", "--manifest", manifest.path], "configurations to train with"),
+    )
     return 0

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jsonargparse import ArgumentParser
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
+from oahier.cli.parser import ArgumentParser
 from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions
 from oahier.data.manifest.manifest import read_cells
 from oahier.data.splitting.balance import Balance, balance_of, category_name, class_column
@@ -73,6 +74,8 @@ def run(words: list[str]) -> int:
     for path, part in made.items():
         part.write(path)
         console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    what = "configurations to train with" + ("" if len(made) == 1 else ", for the first fold")
+    say_next((["init", "--manifest", next(iter(made))], what))
     return 0
 
 

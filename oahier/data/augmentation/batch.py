@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from oahier.data.augmentation.draws import BIAS_ORDER, AugmentationDraw, AugmentationRanges, draw
+from oahier.data.augmentation.draws import BIAS_ORDER, THIN, AugmentationDraw, AugmentationRanges, draw
 from oahier.types import Volume
 
 Labels = UInt8[Tensor, "batch 1 i j k"]
@@ -20,9 +20,10 @@ class BatchAugmentation:
     """Random pose, contrast, bias field and noise for a batch of knees at once, after their transfer.
 
     Pose costs one trilinear resampling for the volumes (outside they have their minimum) and one nearest
-    one for the label maps (outside they are 0), which follow. What is drawn for a knee depends on its seed
-    only: neither on the batch that it comes in, nor on the device, nor on the number of workers (the values
-    of the noise do depend on the kind of device).
+    one for the label maps (outside they are 0), which follow. Along an axis of fewer than six voxels, which a
+    pose would move out of the volume, the outermost slices go on instead. What is drawn for a
+    knee depends on its seed only: neither on the batch that it comes in, nor on the device, nor on the number
+    of workers (the values of the noise do depend on the kind of device).
 
     Args:
         ranges: how far volumes may be changed; mild when not given.
@@ -60,6 +61,11 @@ class BatchAugmentation:
             ]
             theta = torch.from_numpy(np.stack(matrices)).to(values.device, values.dtype)
             grid = affine_grid(theta, list(mri.shape), align_corners=False)
+            for axis, count in enumerate(reversed(mri.shape[2:])):
+                if count < THIN:
+                    grid[..., axis].clamp_(
+                        1 / count - 1, 1 - 1 / count
+                    )  # the outermost slices go on for ever
             raised = grid_sample(raised, grid, align_corners=False)
             if cartilage is not None:
                 moved = grid_sample(cartilage.to(grid.dtype), grid, mode="nearest", align_corners=False)

@@ -11,6 +11,9 @@ from jaxtyping import Float64
 BIAS_ORDER = 3
 """Degree of the polynomial of a bias field, as in TorchIO."""
 
+THIN = 6
+"""Voxels along an axis below which mild poses move more than a tenth of a volume out of itself."""
+
 
 @dataclass(frozen=True)
 class AugmentationRanges:

@@ -10,7 +10,7 @@ import torch
 import torchio as tio
 from torch import Tensor
 
-from oahier.data.augmentation.draws import BIAS_ORDER, AugmentationRanges, draw
+from oahier.data.augmentation.draws import BIAS_ORDER, THIN, AugmentationRanges, draw
 from oahier.images import Affine
 
 
@@ -33,6 +33,11 @@ class TorchIOAugmentation:
         """Augment a subject that has a ScalarImage ``mri`` and perhaps LabelMaps; seeded by torch."""
         one = draw(self.ranges, int(torch.randint(2**62, ()).item()))
         image: Any = subject["mri"]
+        if min(image.spatial_shape) < THIN:
+            raise ValueError(
+                f"augmentation: expected {THIN} voxels or more along each axis, got {image.spatial_shape}: "
+                "TorchIO would move thin volumes out of themselves; use BatchAugmentation ('mild')"
+            )
         extent = np.array(image.spatial_shape) * np.array(image.spacing)
         steps: list[Any] = [tio.Flip(0)] if one.flip else []
         steps.append(

@@ -137,7 +137,7 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
 def _twin_problems(table: pd.DataFrame) -> Iterator[Problem]:
     """Knees whose names are one file on disks that ignore case or the Unicode form of accents."""
     names = table["knee"].drop_duplicates()
-    for _, alike in names[names != ""].groupby(names.map(_file_key), sort=False):
+    for _, alike in names[names != ""].groupby(names.map(file_key), sort=False):
         if len(alike) > 1:
             yield Problem(
                 f"knees {', '.join(map(repr, alike))} differ only by case or Unicode form, so that their "
@@ -146,7 +146,8 @@ def _twin_problems(table: pd.DataFrame) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-def _file_key(name: str) -> str:
+def file_key(name: str) -> str:
+    """The same for names that are one file on some disks: in any case, accents in any form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

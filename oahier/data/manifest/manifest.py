@@ -19,7 +19,7 @@ from oahier.data.manifest.subject_ids import similar_subjects
 from oahier.data.manifest.targets import parse_target, target_names
 from oahier.data.splitting.balance import Deviation, balance_of, class_column
 from oahier.data.splitting.plans import SplitFractions, SplitPlan, assign_splits
-from oahier.files import write_atomically
+from oahier.files import frame_csv, unmarked, write_atomically
 from oahier.problems import ManifestError, Problem
 from oahier.types import MISSING, Split
 
@@ -190,7 +190,7 @@ class Manifest:
             table[column] = [_relative(self.root, str(cell), path.parent) for cell in table[column]]
         for column in LEVELS:
             table[column] = table[column].astype("string").mask(table[column] == MISSING, "")
-        write_atomically(path, table.to_csv(index=False))
+        write_atomically(path, frame_csv(table))
         return read_manifest(path)
 
 
@@ -225,21 +225,24 @@ def read_manifest(path: str | Path) -> Manifest:
 def read_cells(path: str | Path) -> tuple[Path, pd.DataFrame, list[Problem]]:
     """Every cell of a manifest as text; the index counts the rows of the file, blank ones included."""
     path = Path(path).absolute()
+    empty, advice = pd.DataFrame(), ""
     if path.is_dir():
+        advice = "; of a folder of images, `oahier data import nifti` makes one"
         path = path / "manifest.csv"
-    empty = pd.DataFrame()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         return path, empty, [Problem("expected UTF-8 text, got another encoding; save it as CSV UTF-8")]
     except OSError as error:
-        return path, empty, [Problem(f"cannot read the manifest: {error.strerror}; expected a CSV file")]
+        message = f"cannot read the manifest: {error.strerror}; expected a CSV file{advice}"
+        return path, empty, [Problem(message)]
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
     if not text.strip():
         return path, empty, [Problem("the manifest is empty; expected a header and a row per knee")]
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        rows = [list(map(unmarked, row)) for row in reader]
     except csv.Error as error:
         return path, empty, [Problem(f"no readable CSV: {error}{_open_quote(text)}")]
     if not any(rows[0]):

@@ -29,6 +29,9 @@ class SplitPlan(ABC):
             ValueError: there are fewer subjects than splits.
         """
 
+    anew = False
+    """Split all knees, also where the manifest has a column ``split``."""
+
     @property
     def shares(self) -> Mapping[str, float] | None:
         """Wanted share of the knees of each split, for the balance reported; ``None``: as they come."""
@@ -74,12 +77,13 @@ class Folds(SplitPlan):
     """One fold of a cross-validation: fold ``test`` of ``count`` is the test set.
 
     With the same seed the test sets of the folds ``0 .. count - 1`` are disjoint and cover all knees. ``val``
-    is the share of the remaining knees that validates.
+    is the share of the remaining knees that validates. ``anew`` replaces the splits of the manifest.
     """
 
     test: int
     count: int = 5
     val: float = 0.15
+    anew: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 2 or not 0 <= self.test < self.count or not 0 <= self.val < 1:

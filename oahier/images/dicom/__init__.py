@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from oahier.images.dicom import pixels
-from oahier.images.dicom.faults import faults_of
-from oahier.images.dicom.header_faults import fault_words
+from oahier.images.dicom.faults import faults_of, with_advice
 from oahier.images.dicom.headers import NoDicom, NoImage, Slice, read_slices
 from oahier.images.dicom.series import (
     Series,
     by_uid,
     damaged_series,
+    first_of_each,
     make_series,
     reread,
     split_volumes,
@@ -23,7 +23,8 @@ from oahier.images.dicom.series import (
 )
 from oahier.images.dicom.sides import Side
 from oahier.images.dicom.walk import files_in
-from oahier.images.errors import UnreadableImage
+from oahier.images.dicom.zipped import unzipped
+from oahier.images.errors import FORCED, UnreadableImage, fault_words
 from oahier.images.grid import Affine
 from oahier.images.image import Image, three_axes, turned_to_ras
 
@@ -39,12 +40,15 @@ __all__ = [
 ]
 
 
-def find_series(folder: Path, *, recursive: bool = True) -> list[Series]:
+def find_series(folder: Path, *, recursive: bool = True, insist: Collection[str] = ()) -> list[Series]:
     """All series below a folder, from their headers; other files are passed over.
 
     Args:
         folder: the top of a tree; links to folders are not followed, nor links out of the tree.
         recursive: also look into the folders in it.
+        insist: kinds of problems in spite of which series are read, among those of
+            :data:`~oahier.images.dicom.faults.INSIST`: of differing ``copies`` of a slice the first is read,
+            ``gaps`` are evened out, other values of ``modality`` and ``numbers`` are borne.
 
     Returns:
         series sorted by folder, description and part; broken ones too, with their ``problems``. Damaged
@@ -53,19 +57,20 @@ def find_series(folder: Path, *, recursive: bool = True) -> list[Series]:
     Raises:
         UnreadableImage: no such folder, or a folder that cannot be listed.
     """
-    return series_of(files_in(folder, recursive=recursive))
+    return series_of(files_in(folder, recursive=recursive), insist=insist)
 
 
-def series_of(files: Iterable[Path], uid: str | None = None) -> list[Series]:
+def series_of(files: Iterable[Path], uid: str | None = None, insist: Collection[str] = ()) -> list[Series]:
     """All series of some files, as :func:`find_series` gives them.
 
     Args:
         files: whole folders, as a damaged file is a fault of the series in its folder.
         uid: SeriesInstanceUID of the series that are wanted, all of them when not given.
+        insist: as for :func:`find_series`.
     """
     slices, broken = _headers(files)
     groups = by_uid(one for one in slices if uid is None or one.identity.uid == uid)
-    series = [one for group in groups for one in _volumes(group, broken)]
+    series = [one for group in groups for one in _volumes(group, broken, insist)]
     if uid is None:
         series += _only_damaged(slices, broken)
     return sorted(series, key=lambda one: (str(one.folder), one.description, one.uid, one.part))
@@ -84,29 +89,43 @@ def read_series(series: Series) -> Image:
     """
     where = _where(series)
     if series.problems:
-        raise UnreadableImage(f"{where}: {series} is no volume: {'; '.join(series.problems)}")
+        why = with_advice(series.problems)
+        raise UnreadableImage(f"{where}: {series} is no volume: {why}")
     slices = reread(series)
     data = pixels.stack(slices)
     three_axes(where, data.shape)
-    return turned_to_ras(where, data, _affine(where, slices))
+    return turned_to_ras(where, data, _affine(where, slices), series.notes)
 
 
-def read_single(path: Path) -> Image:
+def read_single(path: Path, insist: Collection[str] = ()) -> Image:
     """Read a folder with exactly one series (not looking into its folders), or a file of many frames.
+
+    Of a zip archive all folders are looked into.
 
     Raises:
         UnreadableImage: none or several series, or one with faults.
     """
-    return read_series(single_series(path))
+    if path.suffix.lower() == ".zip" and path.is_file():
+        with unzipped(path) as folder:
+            return read_series(_single(path, find_series(folder, insist=insist)))
+    return read_series(single_series(path, insist))
 
 
-def single_series(path: Path) -> Series:
+def single_series(path: Path, insist: Collection[str] = ()) -> Series:
     """The one series of a folder (not looking into its folders), or of a file of many frames.
 
     Raises:
         UnreadableImage: none or several series.
     """
-    found = find_series(path, recursive=False) if path.is_dir() else series_of([path])
+    found = (
+        find_series(path, recursive=False, insist=insist)
+        if path.is_dir()
+        else series_of([path], insist=insist)
+    )
+    return _single(path, found)
+
+
+def _single(path: Path, found: Sequence[Series]) -> Series:
     if not found:
         raise UnreadableImage(f"{path}: expected a folder with one DICOM series, got 0; no DICOM image in it")
     if len(found) > 1:
@@ -115,7 +134,7 @@ def single_series(path: Path) -> Series:
             f"{path}: expected a folder with one DICOM series, got {len(found)}; keep one series per folder, "
             f"or choose with read_series(find_series(folder)[number]):{listed}"
         )
-    if path.is_file() and len(found[0].places) == 1:
+    if len(found[0].files) == len(found[0].places) == 1 and found[0].files[0] == path:
         raise UnreadableImage(f"{path}: expected a volume, got one slice of a DICOM series; give its folder")
     return found[0]
 
@@ -164,18 +183,23 @@ def _pattern(file: Path) -> str:
     return re.sub(r"\d+", "0", file.name)
 
 
-def _volumes(group: list[Slice], broken: dict[Path, str]) -> list[Series]:
+def _volumes(group: list[Slice], broken: dict[Path, str], insist: Collection[str]) -> list[Series]:
     folders = {slice_.path.parent for slice_ in group}
     damaged = [
         f"{file.name} is a damaged DICOM file that may belong here: {why}"
         for file, why in broken.items()
         if file.parent in folders
     ]
-    group, notes = without_copies(group)
-    return [
-        make_series(slices, part, [*faults_of(slices, group), *damaged], notes)
-        for part, slices in split_volumes(group)
-    ]
+    group, copies = without_copies(group)
+    found = []
+    for part, slices in split_volumes(group):
+        first = first_of_each(slices) if "copies" in insist else slices
+        faults, notes = faults_of(first, first if len(first) < len(slices) else group, insist)
+        if less := len(slices) - len(first):
+            notes.append(f"{FORCED} {less} positions occur more than once: the first slice at each was read")
+        forced = any(note.startswith(FORCED) for note in notes)
+        found.append(make_series(first, part, [*faults, *damaged], [*copies, *notes], insisted=forced))
+    return found
 
 
 def _only_damaged(slices: list[Slice], broken: dict[Path, str]) -> list[Series]:

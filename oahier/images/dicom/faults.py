@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
 from oahier.images.dicom.headers import Slice
 from oahier.images.dicom.series import along_normal, normal_of
+from oahier.images.errors import FORCED, advice
 
 _SHARED = {"patient": "patients", "study_uid": "studies", "laterality": "sides"}
 """What all slices have in common; how many there are is said, never which."""
@@ -16,19 +17,46 @@ _SHARED = {"patient": "patients", "study_uid": "studies", "laterality": "sides"}
 _UNEVEN = 0.05
 """Largest difference between distances of slices, as a share of the usual one."""
 
+_WORDS = {
+    "copies": "positions more than once",
+    "gaps": "mm apart",
+    "modality": "expected modality MR",
+    "numbers": "images in the acquisition",
+}
+"""Kinds of faults that a user may insist on reading in spite of, each with words of such a fault."""
 
-def faults_of(slices: Sequence[Slice], whole: Sequence[Slice]) -> list[str]:
-    """Everything that keeps slices from being one volume.
+
+def faults_of(
+    slices: Sequence[Slice], whole: Sequence[Slice], insist: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Everything that keeps slices from being one volume; and notes on what bends the standard.
 
     Args:
         slices: of the volume.
         whole: of everything with the same SeriesInstanceUID, whose numbers tell what is missing.
+        insist: kinds of faults that become notes.
     """
-    return [
-        *_identity_faults(slices),
-        *(fault for check in (_agreement_faults, _position_faults) for fault in check(slices)),
-        *_number_faults(slices, whole),
-    ]
+    missing, doubt = _number_faults(whole)
+    faults = [*_identity_faults(slices), *_agreement_faults(slices), *_position_faults(slices), *missing]
+    notes = [*dict.fromkeys(note for slice_ in slices for note in slice_.notes), *doubt]
+    kept = []
+    for fault in faults:
+        if kind_of(fault) in insist:
+            notes.append(f"{FORCED} {fault}")
+        else:
+            kept.append(fault)
+    return kept, notes
+
+
+def kind_of(fault: str) -> str:
+    """The kind of a fault that a user may insist on reading in spite of, ``""`` for any other."""
+    return next((kind for kind, words in _WORDS.items() if words in fault), "")
+
+
+def with_advice(faults: Sequence[str]) -> str:
+    """Faults in one line, with the advice to insist, if that would help."""
+    kinds = dict.fromkeys(map(kind_of, faults))
+    return "; ".join(faults) + ("" if "" in kinds else advice(*kinds))
 
 
 def _identity_faults(slices: Sequence[Slice]) -> list[str]:
@@ -90,7 +118,8 @@ def _position_faults(slices: Sequence[Slice]) -> list[str]:
     doubled = [number for number, gap in enumerate(gaps) if gap <= max(0.01, 0.05 * usual)]
     if doubled:
         names = ", ".join(f"{ordered[n].path.name} and {ordered[n + 1].path.name}" for n in doubled[:3])
-        return [f"{len(doubled)} positions more than once ({names}): several acquisitions, or copies?"]
+        what = "several acquisitions, or copies of which one was changed?"
+        return [f"{len(doubled)} positions more than once ({names}): {what}"]
     return _gap_faults(ordered, gaps, usual)
 
 
@@ -116,25 +145,25 @@ def _gap_faults(ordered: Sequence[Slice], gaps: np.ndarray, usual: float) -> lis
     return faults
 
 
-def _number_faults(slices: Sequence[Slice], whole: Sequence[Slice]) -> list[str]:
-    """Slices missing at an end leave an even grid; the numbers of the header tell."""
+def _number_faults(whole: Sequence[Slice]) -> tuple[list[str], list[str]]:
+    """A fault where numbers of the header contradict each other, and notes where they only raise a doubt.
+
+    Slices missing at an end leave an even grid. But instance numbers may start anywhere, and the number of
+    images in the acquisition may count all echoes, or time points, of which this series holds one.
+    """
     numbers = sorted(
         {slice_.instance for slice_ in whole if slice_.instance is not None and slice_.frames == 1}
     )
     if len(numbers) < 2:
-        return []
+        return [], []
     step = Counter(np.diff(numbers).tolist()).most_common(1)[0][0]
     announced = {slice_.announced for slice_ in whole}
     count = announced.pop() if len(announced) == 1 else None
     if count is not None and count > len(whole) * step:
         held = f"{len(whole)} slices, the header says {count} images in the acquisition"
-        return [f"{held}; are files missing at an end?"]
-    values = [dict(slice_.parts) for slice_ in slices]
-    first = all(_first(v[name]) for v in values for name in ("echo", "temporal position", "acquisition"))
-    if first and numbers[0] > step:
-        return [f"instance numbers start at {numbers[0]}, expected 1; are files missing at the start?"]
-    return []
-
-
-def _first(text: str) -> bool:
-    return text in ("", "0", "1")
+        if count % len(whole):
+            return [f"{held}; are files missing at an end?"], []
+        return [], [f"{held}: is it one of {count // len(whole)} echoes, or are files missing?"]
+    if numbers[0] > step and count != len(whole):
+        return [], [f"instance numbers start at {numbers[0]}; are files missing at the start?"]
+    return [], []

@@ -1,7 +1,7 @@
 """Unpacks JPEG pixels with GDCM; run as a script of its own, because GDCM can crash on damaged files.
 
-Takes a folder, then DICOM files, and writes ``0.npy``, ``1.npy``, ... into the folder. Imports nothing of
-oahier.
+Takes a folder, in which DICOM files are called ``0.dcm``, ``1.dcm``, ..., and their number; writes ``0.npy``,
+``1.npy``, ... beside them. Imports nothing of oahier.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 
-def main(folder: str, *files: str) -> int:
-    """Unpack and scale the pixels of every file; 1 and the reason on standard output if one fails."""
+def main(folder: str, count: str) -> int:
+    """Unpack the pixels of every file; 1 and the reason on standard output if one fails."""
     import numpy as np
     import SimpleITK as sitk
 
     sitk.ProcessObject.GlobalWarningDisplayOff()
-    for number, file in enumerate(files):
+    for number in range(int(count)):
         try:
+            file = str(Path(folder, f"{number}.dcm"))
             pixels = sitk.GetArrayFromImage(sitk.ReadImage(file, imageIO="GDCMImageIO"))
         except (RuntimeError, MemoryError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]

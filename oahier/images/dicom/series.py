@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from oahier.images.dicom.header_faults import fault_words
+from oahier.images.dicom import pixels
 from oahier.images.dicom.headers import Identity, NoImage, Slice, read_slices
 from oahier.images.dicom.sides import Side
+from oahier.images.errors import UnreadableImage, fault_words
 from oahier.images.payload import damaged
 
 
-@dataclass(frozen=True)
-class Series:
+@dataclass(frozen=True, kw_only=True)
+class Series(Identity):
     """One volume in DICOM files; made by :func:`find_series`.
 
     Where a series of DICOM holds several volumes at the same positions (echoes, time points, acquisitions),
@@ -27,44 +28,26 @@ class Series:
     sound one are a series as well: without ``uid`` and slices, with their problem.
 
     Args:
-        uid: SeriesInstanceUID.
         folder: deepest folder that holds all files.
         files: sorted along the normal of the slices; one file if it holds all frames.
-        patient: PatientID.
-        study_date: ``YYYYMMDD``.
-        study_uid: StudyInstanceUID.
-        description: SeriesDescription.
-        protocol: ProtocolName.
-        manufacturer: of the scanner.
-        laterality: ``"left"``, ``"right"`` or ``""``, as elements and words of the header agree.
-        body_part: BodyPartExamined.
-        modality: ``"MR"`` for magnetic resonance.
         echo: EchoNumbers, ``""`` if unknown.
         part: what tells it from the other volumes of the same ``uid``, such as ``"echo 2"``; ``""`` if alone.
         problems: why it cannot be read as one volume.
-        notes: what was put right: copies of the same slice that were left out.
+        notes: what was put right, or bends the standard and was read nevertheless.
+        insisted: it is read in spite of a problem, which the notes tell.
         places: of every slice in order the number of its file in ``files``, and its frame in that file.
         slices: every slice in order; empty where they were let go, until they are needed.
     """
 
-    uid: str
     folder: Path
     files: tuple[Path, ...]
-    patient: str
-    study_date: str
-    study_uid: str
-    description: str
-    protocol: str
-    manufacturer: str
-    laterality: Side
-    body_part: str
-    modality: str
-    echo: str
-    part: str
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
-    places: tuple[tuple[int, int], ...]
-    slices: tuple[Slice, ...]
+    echo: str = ""
+    part: str = ""
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    insisted: bool = False
+    places: tuple[tuple[int, int], ...] = ()
+    slices: tuple[Slice, ...] = ()
 
     def __str__(self) -> str:
         return f"series ({self.title}; {len(self.places)} slices in {self.folder})"
@@ -80,22 +63,28 @@ class Series:
         return replace(self, slices=())
 
 
-def make_series(group: Sequence[Slice], part: str, problems: Iterable[str], notes: Iterable[str]) -> Series:
+def make_series(
+    group: Sequence[Slice],
+    part: str,
+    problems: Iterable[str],
+    notes: Iterable[str],
+    *,
+    insisted: bool = False,
+) -> Series:
     """A series of slices that belong together, sorted along their normal."""
     slices = along_normal(group)
     files = tuple(dict.fromkeys(slice_.path for slice_ in slices))
     numbers = {file: number for number, file in enumerate(files)}
-    identity = slices[0].identity
     echoes = {dict(slice_.parts)["echo"] for slice_ in slices}
     return Series(
-        **{name: getattr(identity, name) for name in Identity.__dataclass_fields__ if name != "laterality"},
-        laterality=_shared_side(slices),
+        **vars(slices[0].identity) | {"laterality": _shared_side(slices)},
         folder=Path(os.path.commonpath([file.parent for file in files])),
         files=files,
         echo=echoes.pop() if len(echoes) == 1 else "",
         part=part,
         problems=tuple(problems),
         notes=tuple(notes),
+        insisted=insisted,
         places=tuple((numbers[slice_.path], slice_.frame) for slice_ in slices),
         slices=slices,
     )
@@ -113,17 +102,7 @@ def damaged_series(folder: Path, broken: Mapping[Path, str]) -> Series:
         f"{len(broken)} damaged DICOM files and no sound one in this folder, such as {file.name}: {why}; "
         "copy or export them again"
     )
-    return Series(
-        **dict.fromkeys(Identity.__dataclass_fields__, ""),
-        folder=folder,
-        files=tuple(sorted(broken)),
-        echo="",
-        part="",
-        problems=(problem,),
-        notes=(),
-        places=(),
-        slices=(),
-    )
+    return Series("", folder=folder, files=tuple(sorted(broken)), problems=(problem,))
 
 
 def reread(series: Series) -> tuple[Slice, ...]:
@@ -186,26 +165,53 @@ def by_uid(slices: Iterable[Slice]) -> list[list[Slice]]:
 
 
 def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
-    """Slices without files that are byte for byte the same as another at the same position."""
-    places: dict[object, list[Slice]] = defaultdict(list)
-    for slice_ in slices:
-        places[(slice_.position, slice_.frame, slice_.parts)].append(slice_)
+    """Slices without files that hold the same as another: the same pixels at the same positions.
+
+    Files may differ otherwise: by another writer, transfer syntax, or element that was rewritten.
+    """
+    files: dict[Path, list[Slice]] = defaultdict(list)
+    for slice_ in sorted(slices, key=lambda one: (str(one.path), one.frame)):
+        files[slice_.path].append(slice_)
+    alike: dict[object, list[Path]] = defaultdict(list)
+    for path, frames in files.items():
+        if all(
+            one.position is not None for one in frames
+        ):  # ultrasound and the like have none, and are large
+            alike[tuple(map(_place, frames))].append(path)
+    doubled = [one for group in alike.values() if len(group) > 1 for path in group for one in files[path]]
+    if not _repeated(doubled):
+        return list(slices), []
+    try:
+        found = pixels.hashes(doubled)
+    except UnreadableImage:  # they stay, and are a fault
+        return list(slices), []
     copies: set[Path] = set()
-    for group in places.values():
-        if len(group) > 1 and group[0].frame == 0:
-            seen: set[bytes] = set()
-            for slice_ in sorted(group, key=lambda one: str(one.path)):
-                content = slice_.path.read_bytes()
-                if content in seen:
-                    copies.add(slice_.path)
-                seen.add(content)
-    kept = [slice_ for slice_ in slices if slice_.path not in copies]
-    note = (
-        f"{len(copies)} files that are copies of others were left out, such as {min(copies).name}"
-        if copies
-        else ""
-    )
-    return kept, [note] if note else []
+    seen: set[object] = set()
+    for path in (path for group in alike.values() if len(group) > 1 for path in group):
+        first = files[path][0]
+        keys = {(_place(first), found[path], key) for key in (first.instance_uid, first.parts) if key}
+        if keys & seen:
+            copies.add(path)
+        seen |= keys
+    if not copies:
+        return list(slices), []
+    note = f"{len(copies)} files that are copies of others were left out, such as {min(copies).name}"
+    return [slice_ for slice_ in slices if slice_.path not in copies], [note]
+
+
+def first_of_each(slices: Sequence[Slice]) -> list[Slice]:
+    """The first slice by number and name at each position."""
+    if any(one.position is None for one in slices):
+        return list(slices)
+    return list({_place(one): one for one in reversed(along_normal(slices))}.values())
+
+
+def _repeated(slices: Sequence[Slice]) -> bool:
+    """True if two files at one position share their SOPInstanceUID, or all that tells volumes apart."""
+    one_of_each = {slice_.path: slice_ for slice_ in slices}.values()
+    by_instance = {(_place(one), one.instance_uid) for one in one_of_each}
+    by_parts = {(_place(one), one.parts) for one in one_of_each}
+    return min(len(by_instance), len(by_parts)) < len(one_of_each)
 
 
 def split_volumes(slices: Sequence[Slice]) -> list[tuple[str, list[Slice]]]:

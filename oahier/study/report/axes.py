@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from oahier.files import read_frame
 from oahier.hierarchy import FINE, head_label
+from oahier.pages.text import number
 from oahier.study.axis_tables import CellAxis, Embedded
 from oahier.study.cell_files import read_predictions
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style
-from oahier.study.report.text import number
 from oahier.types import MISSING
 
 _EMBEDDED = ("predictions.csv", "embeddings.npz")
@@ -84,9 +85,9 @@ def fitted_axis(cell: Cell) -> CellAxis | None:
     return CellAxis(Embedded(cell, "train"), Embedded(cell, "."), "pca")
 
 
-def labels_by_knee(cell: Cell, split: str = "") -> dict[str, int]:
-    """Grade of each knee of a split, ``MISSING`` where unknown; empty without predictions."""
-    found = read_predictions(cell.folder / split)
+def labels_by_knee(cell: Cell) -> dict[str, int]:
+    """Grade of each test knee, ``MISSING`` where unknown; empty without predictions."""
+    found = read_predictions(cell.folder)
     return {} if found is None else dict(zip(found.knee.tolist(), found.labels[FINE].tolist(), strict=True))
 
 
@@ -102,7 +103,7 @@ def grade_name(grade: int) -> str:
 def _from_table(path: Path, projection: str) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    table = pd.read_csv(path, dtype={"knee": str}, keep_default_na=False, na_values=[""])
+    table = read_frame(path, ("knee",))
     for column in ("knee", projection, "kl"):
         if column not in table:
             raise ValueError(f"{path}: expected a column {column!r}, got {list(table)}")

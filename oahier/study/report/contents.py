@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from oahier.files import read_frame
 from oahier.hierarchy import head_label
 from oahier.study.cells import Cell
 from oahier.study.report.names import NEUTRAL, Style, level_name, styles
@@ -21,14 +22,27 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "cells": ("cell", "state", "task", "metric", "value"),
     "headline": ("task", "metric", *_ESTIMATE, "seed_sd", "seeds", "probe"),
     "comparisons": ("task", "metric", *_COMPARED),
+    "primary_comparisons": ("task", "metric", *_COMPARED),
     "axis": ("cell", "kind"),
+    "axis_order": (
+        "cell", "kind", "covariate", "group", "spearman", "ci_low", "ci_high", "knees", "subjects",
+    ),
+    "similarity": ("between", "a", "b", "cka", "ci_low", "ci_high", "pairs"),
     "axis_comparisons": ("kind", "metric", *_COMPARED),
+    "change": ("cell", "score", "quantity", *_ESTIMATE, "knees", "subjects"),
+    "change_comparisons": ("score", "metric", *_COMPARED),
     "saliency": (
         "method", "measure", *_ESTIMATE, "chance", "other_cartilage", "randomised", "bound",
     ),
     "saliency_comparisons": ("method", "measure", *_COMPARED),
 }  # fmt: skip
 """Tables of a study and the columns that a report reads."""
+_TEXT: Mapping[str, tuple[str, ...]] = {
+    "similarity": ("a", "b"),
+    "axis_order": ("note",),
+    "change": ("note",),
+}
+"""Columns that are words, of tables in which not all readers would take them for such."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +135,13 @@ def read_contents(folder: Path) -> Contents:
 def _table(study: Study, path: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    text = dict.fromkeys((*study.factors, "cell", "model_a", "model_b"), str)
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+        table = read_frame(path, (*study.factors, "cell", "model_a", "model_b", *_TEXT.get(path.stem, ())))
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected a table as CSV, got {error}; make the tables again") from error
     name = path.stem
-    axes = study.factors if name in ("cells", "axis") else study.condition_axes
-    if name.endswith("comparisons"):
+    axes = study.factors if name in ("cells", "axis", "axis_order", "change") else study.condition_axes
+    if name.endswith("comparisons") or name == "similarity":
         axes = [axis for axis in axes if axis != study.contrast]
     for column in (*axes, *TABLES[name]):
         if column not in table:

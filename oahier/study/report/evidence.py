@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
+from oahier.pages.text import NOTHING, as_float, interval, number, p_value, signed
+from oahier.statistics import Comparison, sentences
 from oahier.study.report.contents import Contents
 from oahier.study.report.forest import COLUMNS, Difference, differences
 from oahier.study.report.names import (
     CORRECTIONS,
-    EFFECTS,
     KINDS,
     TESTS,
     level_name,
@@ -20,13 +22,17 @@ from oahier.study.report.names import (
     metric_name,
     smaller_is_better,
 )
-from oahier.study.report.text import NOTHING, as_float, count, interval, number, p_value, signed
-from oahier.study.report.views import Entry, View, alignment, resampled, value_entry, word
+from oahier.study.report.views import Entry, View, alignment, margin_words, scope_words, value_entry, word
 
 AXIS_COLUMNS = (
-    "spearman_kl", "spearman_oa", "probe_auc", "separation", "monotonicity", "straightness", "oa_kl_cosine",
-    "explained_variance", "trend_p",
+    "spearman_kl", "spearman_oa", "probe_auc", "separation", "monotonicity", "straightness",
+    "straightness_chance", "straightness_unbiased", "oa_kl_cosine", "oa_kl_cosine_unbiased", "split_half",
+    "discernible", "explained_variance", "trend_p",
 )  # fmt: skip
+
+
+_COUNTS = ("n", "subjects", "seeds", "undefined")
+"""Whole numbers of a row."""
 
 
 def comparison_view(contents: Contents, name: str) -> View | None:
@@ -39,19 +45,38 @@ def comparison_view(contents: Contents, name: str) -> View | None:
     rows = [_comparison(found, swapped) for found in differences(contents, name)]
     title = {
         "comparisons": "Paired differences of performance",
+        "primary_comparisons": "Primary endpoints",
         "axis_comparisons": "Paired differences of the severity axis",
+        "change_comparisons": "Paired differences of change over visits",
         "saliency_comparisons": "Paired differences of saliency",
     }[name]
     columns = [
         *contents.group_axes, *(reversed(names) if swapped else names), "b − a", "a", "b", "difference", "p",
-        "p adjusted", "effect", "test",
+        "p adjusted", "b not better", "verdict", "seen at 80 %", "test",
     ]  # fmt: skip
-    return View(name, title, _comparison_note(table), columns, rows, alignment(words, 6) + "l")
+    return View(name, title, _comparison_note(table), columns, rows, alignment(words, 6) + "lrl")
+
+
+def comparison_sentences(contents: Contents, name: str) -> list[str]:
+    """Every comparison in words: for the recipe, and for the trained models as they are."""
+    table = contents.tables.get(name)
+    if table is None or "scope" not in table:
+        return []
+    found = []
+    for row in differences(contents, name):
+        line = {field.name: row.line[field.name] for field in fields(Comparison) if field.name in row.line}
+        known: dict[str, Any] = {
+            key: float(x) if isinstance(x, int) and key not in _COUNTS else x for key, x in line.items()
+        }
+        words: dict[str, Any] = {"task": row.section, "metric": row.label, "note": _words(line.get("note"))}
+        said = sentences(Comparison(**(known | words)), *map(level_name, row.models))
+        found.append(" ".join([*row.levels, *said]).replace(" -", " −"))
+    return found
 
 
 def _comparison(found: Difference, swapped: bool) -> list[Entry]:
     undefined = found["undefined"]
-    hint = f"{count(int(undefined), 'resample')} undefined" if undefined > 0 else ""
+    hint = _words(found.line.get("note")) or (f"{int(undefined)} undefined" if undefined > 0 else "")
     names = (found.label, found.section) if swapped else (found.section, found.label)
     a, b = map(level_name, found.models)
     return [
@@ -64,27 +89,37 @@ def _comparison(found: Difference, swapped: bool) -> list[Entry]:
         ),
         Entry(p_value(found["p_value"]), order=found["p_value"]),
         Entry(p_value(found["p_adjusted"]), bold=found.significant, order=found["p_adjusted"]),
-        _effect(found["effect_size"], str(found.line.get("effect"))),
+        Entry(number(found["p_not_better"], 3), order=found["p_not_better"]),
+        word(_words(found.line.get("verdict"))),
+        Entry(_seen(found["detectable"]), order=found["detectable"]),
         word(_test(found.line.get("test"))),
     ]  # fmt: skip
+
+
+def _seen(detectable: float) -> str:
+    return "none" if detectable == math.inf else number(detectable)
 
 
 def _test(name: Any) -> str:
     return "" if name is None or name != name else TESTS.get(str(name), str(name))
 
 
-def _effect(value: float, kind: str) -> Entry:
-    text = f"OR {number(value)}" if "odds" in kind and value == value else signed(value)
-    return Entry(text, hint=EFFECTS.get(kind, kind), order=value)
+def _words(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
 
 
 def _comparison_note(table: pd.DataFrame) -> str:
     parts = ["Bold: adjusted p below 0.05.", "a, b: the two values; difference b − a with 95 % interval."]
-    for column, words, names in (("correction", "Correction", CORRECTIONS), ("effect", "Effect", EFFECTS)):
-        if column in table:
-            found = list(dict.fromkeys(table[column].dropna().astype(str)))
-            parts += [f"{words}: {'; '.join(names.get(name, name) for name in found)}."] if found else []
-    parts += [f"Resampled: {resampled(table)}."] if resampled(table) else []
+    if "correction" in table:
+        found = list(dict.fromkeys(table["correction"].dropna().astype(str)))
+        parts += [f"Correction: {'; '.join(CORRECTIONS.get(name, name) for name in found)}."] if found else []
+    parts += [scope_words(table)] if scope_words(table) else []
+    if "p_not_better" in table:
+        parts.append(
+            "b not better: chance that b is not better than a, given these data and a flat prior. "
+            f"Verdict: {margin_words(table)}. Seen at 80 %: smallest true difference that this design finds "
+            "with 80 % power; none: no possible one."
+        )
     if any(map(smaller_is_better, table.get("metric", ()))):
         parts.append("↓: smaller is better, so a negative difference favours b.")
     return " ".join(parts)
@@ -110,10 +145,18 @@ def axis_view(contents: Contents, kinds: Iterable[str] | None = None) -> View | 
     for line in table.to_dict("records"):
         words = [word(level_name(str(line[axis]))) for axis in axes]
         kind = [] if one_kind else [word(str(line["kind"]))]
-        rows.append([*words, *kind, *(_axis_entry(line[key], key) for key in shown)])
+        rows.append([*words, *kind, *(_axis_entry(line, key) for key in shown)])
     told = [f"{kind}: {KINDS[kind]}" for kind in dict.fromkeys(table["kind"]) if kind in KINDS]
     note = f"Axis: {'; '.join(told)}. Fitted on training knees, measured on test knees. " if told else ""
-    note += "ρ: Spearman correlation, absolute; d′: mean separation of neighbouring grades."
+    note += (
+        "ρ: Spearman correlation, absolute; d′: mean separation of neighbouring grades. Unbiased values are "
+        "not defined (–) where what they divide by is not above the scatter of the knees."
+    )
+    if "discernible" in shown:
+        note += (
+            " Grades told apart: central 95 % of the test knees over the smallest difference of two scans of "
+            "a knee that is not error, with its 95 % interval."
+        )
     columns = [*axes, *(() if one_kind else ("axis",)), *map(metric_name, shown)]
     return View(
         "axis",
@@ -125,8 +168,12 @@ def axis_view(contents: Contents, kinds: Iterable[str] | None = None) -> View | 
     )
 
 
-def _axis_entry(value: Any, key: str) -> Entry:
-    return Entry(p_value(as_float(value)), order=as_float(value)) if key == "trend_p" else value_entry(value)
+def _axis_entry(line: Mapping[Any, Any], key: str) -> Entry:
+    value = as_float(line[key])
+    if key == "discernible":
+        low, high = (as_float(line[f"{key}_{end}"]) for end in ("low", "high"))
+        return Entry(number(value, 1), interval(low, high, 1), _words(line.get(f"{key}_note")), order=value)
+    return Entry(p_value(value), order=value) if key == "trend_p" else value_entry(value)
 
 
 def saliency_view(contents: Contents) -> View | None:
@@ -144,11 +191,21 @@ def saliency_view(contents: Contents) -> View | None:
                 word(method_name(str(line["method"]))),
                 word(metric_name(str(line["measure"]))),
                 _estimate(line),
-                *(value_entry(line[key], 3) for key in ("chance", "other_cartilage", "randomised", "bound")),
+                *(value_entry(line.get(key, math.nan), 3) for key in _FLOORS),
             ]
         )
-    columns = [*axes, "method", "metric", "value", "chance", "other knees", "random weights", "bound"]
-    align = alignment(len(axes) + 2, 5)
+    columns = [
+        *axes,
+        "method",
+        "metric",
+        "value",
+        "chance",
+        "the image",
+        "other knees",
+        "random weights",
+        "bound",
+    ]
+    align = alignment(len(axes) + 2, 6)
     return View("saliency", "Saliency and cartilage", _SALIENCY_NOTE, columns, rows, align)
 
 
@@ -174,12 +231,15 @@ def saliency_summary(contents: Contents) -> View | None:
 
 _SALIENCY_NOTE = (
     "Chance: a map that knows nothing; for enrichment it is 1. Other knees: the same map in the cartilage of "
-    "all other test knees. Random weights: the same with a head whose weights were drawn anew. Bound: what a "
-    "map that knows the cartilage reaches on the grid of the features. A value is evidence only above all "
+    "all other test knees. Random weights: the same with a network whose weights were drawn anew. The image: "
+    "the positive voxels of the MRI. Bound: what a map that knows the cartilage reaches on the grid of the "
+    "features. A value is evidence only above all "
     "of its controls. –: not computed."
 )
+_FLOORS = ("chance", "image", "other_cartilage", "randomised", "bound")
 _SUMMARY = (
     ("enrichment", "value", "enrichment"),
+    ("enrichment", "image", "of the image"),
     ("enrichment", "other_cartilage", "in other knees"),
     ("enrichment", "randomised", "with random weights"),
     ("iou", "value", "IoU"),
@@ -200,4 +260,4 @@ def _estimate(line: Mapping[Any, Any]) -> Entry:
 def _saliency_entry(line: Mapping[Any, Any] | None, key: str) -> Entry:
     if line is None:
         return Entry(NOTHING, order=math.nan)
-    return _estimate(line) if key == "value" else value_entry(line[key], 3)
+    return _estimate(line) if key == "value" else value_entry(line.get(key, math.nan), 3)

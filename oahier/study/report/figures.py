@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oahier.callbacks.figures import GREY, INK
+from oahier.pages.charts import GREY, INK, PAPER, Panel, Sheet
+from oahier.pages.layout import SMALL, legend, plain, room, sheet
+from oahier.pages.text import p_equals, signed
 from oahier.study.report.axes import AxisPanel, grade_name
 from oahier.study.report.forest import Difference, ForestPanel, shared_range
-from oahier.study.report.layout import SMALL, legend, level_markers, plain, room, sheet
-from oahier.study.report.names import NEUTRAL, Style, level_name
+from oahier.study.report.markers import level_markers
+from oahier.study.report.names import NEUTRAL, Style
 from oahier.study.report.panels import PredictionPanel
-from oahier.study.report.svg import PAPER, Panel, Sheet
-from oahier.study.report.text import p_equals, signed
 from oahier.types import MISSING
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style], colour: str) -> Sheet:
-    """One group of comparisons, a panel a pair; the panels of a section share their scale.
+    """One group of comparisons, a panel a pair; the panels of a section and unit share their scale.
 
     Args:
         panels: of the group.
         styles: of the compared levels.
-        colour: what the level whose colour a difference has does, as ``"does better"``.
+        colour: what the level whose colour a difference has does, as ``"has the better value"``.
     """
     sections: dict[str, list[ForestPanel]] = {}
     for panel in panels:
@@ -39,7 +39,8 @@ def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style], co
     for part, all_axes in zip(sections.values(), grid, strict=True):
         reach = shared_range(part)
         for panel, axes in zip(part, all_axes, strict=False):
-            plain(axes, panel.title, rows=[line.label for line in panel.rows])
+            unit = "grades" if panel.rows[0].in_grades else ""
+            plain(axes, panel.title, across=unit, rows=[line.label for line in panel.rows])
             axes.axvline(0, color=GREY, linewidth=1)
             axes.set_xlim(-reach, reach)
             axes.locator_params(axis="x", nbins=5)
@@ -53,8 +54,13 @@ def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style], co
 
 
 def _draw_difference(made: Sheet, axes: Axes, place: int, line: Difference, style: Style) -> None:
-    low, high = line["ci_low"], line["ci_high"]
-    axes.plot([low, high], [place] * 2, color=style.colour, linewidth=1.6, solid_capstyle="butt")
+    reach = axes.get_xlim()[1]
+    ends = [(line["ci_low"], line.cut[0], "<"), (line["ci_high"], line.cut[1], ">")]
+    shown = [math.copysign(reach * 0.98, end) if cut else end for end, cut, _ in ends]
+    axes.plot(shown, [place] * 2, color=style.colour, linewidth=1.6, solid_capstyle="butt")
+    for end, (_, cut, arrow) in zip(shown, ends, strict=True):
+        if cut:
+            axes.plot(end, place, arrow, color=style.colour, markersize=5)
     p = "" if math.isnan(line["p_adjusted"]) else f"  p {p_equals(line['p_adjusted'])}"
     axes.text(
         1.03, place, f"{signed(line['difference'])}{p}", transform=axes.get_yaxis_transform(), va="center",
@@ -65,8 +71,9 @@ def _draw_difference(made: Sheet, axes: Axes, place: int, line: Difference, styl
             line["difference"], place, style.marker, color=style.colour, markersize=5.5, markeredgewidth=1.4,
             markerfacecolor=style.colour if line.significant else PAPER,
         )  # fmt: skip
-        better = f"; {level_name(line.favoured)} does better" if line.favoured else ""
-        made.note(point, [f"{line.label}: {line.note}{better}"])
+        verdict = line.line.get("verdict")
+        said = f"; {verdict}" if isinstance(verdict, str) else ""
+        made.note(point, [f"{line.label}: {line.note}{said}"])
 
 
 def axis_figure(panels: Sequence[AxisPanel]) -> Sheet:

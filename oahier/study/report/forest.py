@@ -7,14 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oahier.pages.text import as_float, interval, p_value, signed
 from oahier.study.report.contents import Contents
-from oahier.study.report.names import arrow, level_name, method_name, metric_name, smaller_is_better
-from oahier.study.report.text import as_float, interval, p_value, signed
+from oahier.study.report.names import (
+    SCORES,
+    arrow,
+    is_in_grades,
+    level_name,
+    method_name,
+    metric_name,
+    smaller_is_better,
+)
 
 SIGNIFICANT = 0.05
+_ENDS = ("ci_low", "ci_high")
 COLUMNS: Mapping[str, tuple[str, str]] = {
     "comparisons": ("task", "metric"),
+    "primary_comparisons": ("task", "metric"),
     "axis_comparisons": ("kind", "metric"),
+    "change_comparisons": ("score", "metric"),
     "saliency_comparisons": ("measure", "method"),
 }
 """Tables of paired differences, with the column of their sections and that of the rows in a section."""
@@ -36,6 +47,7 @@ class Difference:
         line: the row itself.
         probes: True where model a, or b, reads the task out by a probe.
         smaller: True where smaller values are better.
+        in_grades: True where differences are grades rather than shares or correlations.
     """
 
     levels: tuple[str, ...]
@@ -44,6 +56,7 @@ class Difference:
     line: Mapping[Any, Any]
     probes: tuple[bool, bool]
     smaller: bool
+    in_grades: bool = False
 
     def __getitem__(self, column: str) -> float:
         """A number of the row; NaN where it is empty."""
@@ -56,7 +69,7 @@ class Difference:
 
     @property
     def favoured(self) -> str | None:
-        """The level that does better; ``None`` for no difference."""
+        """The level with the better value; ``None`` where both are equal."""
         better = -self["difference"] if self.smaller else self["difference"]
         return self.models[better > 0] if better and not math.isnan(better) else None
 
@@ -64,6 +77,12 @@ class Difference:
     def significant(self) -> bool:
         """True where the corrected p-value is below 0.05."""
         return self["p_adjusted"] < SIGNIFICANT
+
+    @property
+    def cut(self) -> tuple[bool, bool]:
+        """Whether the interval ends, below or above, only because larger differences are impossible."""
+        largest = self["largest"]
+        return self["ci_low"] <= -largest, self["ci_high"] >= largest
 
     @property
     def note(self) -> str:
@@ -74,7 +93,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ForestPanel:
-    """All differences between two levels within one group and section."""
+    """All differences between two levels within one group and section, in one unit."""
 
     rows: Sequence[Difference]
 
@@ -86,7 +105,7 @@ class ForestPanel:
     @property
     def section(self) -> str:
         """What the differences have in common."""
-        return self.rows[0].section
+        return f"{self.rows[0].section}, in grades" if self.rows[0].in_grades else self.rows[0].section
 
     @property
     def pair(self) -> str:
@@ -120,7 +139,7 @@ def differences(contents: Contents, name: str) -> list[Difference]:
                 tuple(level_name(str(line[axis])) for axis in contents.group_axes),
                 _section(section, str(line[section])),
                 method_name(str(line[row])) if row == "method" else arrow(str(line[row])),
-                line, (a, b), smaller_is_better(str(line[row])),
+                line, (a, b), smaller_is_better(str(line[row])), is_in_grades(str(line[row])),
             )
         )  # fmt: skip
     return found
@@ -129,21 +148,29 @@ def differences(contents: Contents, name: str) -> list[Difference]:
 def _section(column: str, value: str) -> str:
     if column == "kind":
         return "PC1" if value == "pca" else value
+    if column == "score":
+        return SCORES.get(value, value)
     return metric_name(value) if column == "measure" else value
 
 
 def forest_panels(contents: Contents, name: str) -> list[ForestPanel]:
-    """The differences of a table that are drawn, by group, section and pair."""
+    """The differences of a table that are drawn, by group, section, unit and pair."""
     panels: dict[tuple[Any, ...], list[Difference]] = {}
     for found in differences(contents, name):
-        columns = COLUMNS[name] if name != "comparisons" else ()
+        columns = COLUMNS[name] if name.startswith(("axis", "saliency")) else ()
         if all(found.line[column] in _DRAWN.get(column, (found.line[column],)) for column in columns):
-            panels.setdefault((found.levels, found.section, found.models), []).append(found)
+            key = found.levels, found.section, found.in_grades, found.models
+            panels.setdefault(key, []).append(found)
     return [ForestPanel(rows) for rows in panels.values()]
 
 
 def shared_range(panels: Sequence[ForestPanel]) -> float:
-    """The largest distance from zero that any of the panels shows, a little enlarged."""
-    columns = ("difference", "ci_low", "ci_high")
-    shown = [abs(row[column]) for panel in panels for row in panel.rows for column in columns]
+    """The largest distance from zero that any of the panels shows, a little enlarged.
+
+    Intervals that hold all that is possible on a side are drawn as arrows and do not widen the range.
+    """
+    rows = [row for panel in panels for row in panel.rows]
+    ends = [abs(row[key]) for row in rows for key, cut in zip(_ENDS, row.cut, strict=True) if not cut]
+    shown = [end for end in ends if end == end] or [row["largest"] for row in rows]
+    shown += [abs(row["difference"]) for row in rows]
     return 1.06 * max((x for x in shown if 0 < x < math.inf), default=1 / 1.06)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oahier.study.report.text import latex
+from oahier.pages.text import latex
 from oahier.study.report.views import Entry, View
 
 _ONE_PAGE = 36

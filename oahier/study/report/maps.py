@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from oahier.callbacks.figures import INK
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE
 from oahier.latent import umap_embedding
+from oahier.pages.charts import INK, Panel, Sheet
+from oahier.pages.layout import LETTERS, legend, plain, sheet
 from oahier.study.report.axes import fitted_axis, grade_name
 from oahier.study.report.contents import Contents
-from oahier.study.report.layout import LETTERS, legend, marker, plain, sheet
+from oahier.study.report.markers import marker
 from oahier.study.report.names import NEUTRAL, Style
-from oahier.study.report.svg import Panel, Sheet
 from oahier.types import MISSING
 
 _FEWEST = 4

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE, OA_FROM_GRADE, head_label
+from oahier.metrics import Decoding, MostProbable
+from oahier.pages.text import count, listed, number
+from oahier.specs import build
 from oahier.statistics import Predictions
 from oahier.study.cell_files import read_facts, read_predictions
 from oahier.study.cells import Cell
 from oahier.study.report.contents import Contents
 from oahier.study.report.methods_analysis import geometry, saliency, statistics
 from oahier.study.report.names import level_name, metric_name
-from oahier.study.report.text import count, listed, number
 from oahier.types import MISSING
 
 
@@ -28,7 +30,8 @@ class Trained:
 
 def methods(contents: Contents) -> list[str]:
     """Paragraphs on data, models, training and statistics; ``[@name]`` stands for a citation."""
-    trained = [Trained(cell, cell.config, read_facts(cell)) for cell in contents.finished]
+    found = [Trained(cell, cell.config, read_facts(cell)) for cell in contents.finished]
+    trained = [item for item in found if item.facts.get("network", True)]
     if not trained:
         return []
     paragraphs = [
@@ -62,8 +65,29 @@ def _design(contents: Contents) -> list[str]:
             f"{count(missing, 'training')} of {len(study.cells)} did not finish and "
             f"{'is' if missing == 1 else 'are'} not part of the results."
         )
+    sentences += _protocol(study.facts)
     if study.preset == "paper":
         sentences.append("The recipe is that of the published study [@study].")
+    return sentences
+
+
+def _protocol(facts: Mapping[str, Any]) -> list[str]:
+    """Folds, the control without a network, and the digest of the plan."""
+    sentences = []
+    if "folds" in facts:
+        sentences.append(
+            f"Each seed had a partition of the subjects into {facts['folds']} folds of its own; every knee "
+            "was tested once by a model that had not seen its subject, and predictions of folds were pooled."
+        )
+    if facts.get("measured"):
+        sentences.append(
+            "A control without a network was a multinomial logistic regression of "
+            f"{listed(facts['measured'])} on the same folds."
+        )
+    if facts.get("plan"):
+        earlier = facts.get("earlier_plans") or []
+        changed = f", after {count(len(earlier), 'earlier version')}" if earlier else ""
+        sentences.append(f"The plan was recorded before training (SHA-256 {facts['plan']}{changed}).")
     return sentences
 
 
@@ -196,7 +220,17 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
         )
     else:
         sentences.append("The weights of the last epoch were tested; no model was selected on validation.")
-    return sentences
+    return [*sentences, _decoding(trained[0].cell.settings.get("decoding"))]
+
+
+def _decoding(rule: Any) -> str:
+    """The rule by which probabilities became grades, which is that of the whole study.
+
+    >>> _decoding({"class_path": "oahier.metrics.WeightedMedian"})
+    'The decided grade was the median grade (mean absolute error).'
+    """
+    decoding = build(rule, Decoding) if rule else MostProbable()
+    return f"The decided grade was the {decoding.describe()}."
 
 
 def _monitor(key: str) -> str:

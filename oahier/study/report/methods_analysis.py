@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from oahier.hierarchy import COARSE, FINE, head_label
+from oahier.pages.text import count, listed
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import TESTS
-from oahier.study.report.text import count, listed
-from oahier.study.report.views import resampled
+from oahier.study.report.views import margin_words
 
 
 def statistics(contents: Contents) -> list[str]:
     """Sentences on intervals, tests and correction."""
     headline, compared = contents.tables.get("headline"), contents.tables.get("comparisons")
-    settings = _settings(contents)
-    amount = f" ({settings['resamples']:,} resamples)" if "resamples" in settings else ""
     sentences = []
-    if headline is not None:
-        units = resampled(headline) or "subjects"
-        cited = " [@hierarchical]" if "seed" in units else ""
+    if headline is not None and "scope" in headline:
         sentences.append(
-            f"Intervals are 95 % percentile intervals of the bootstrap{amount} over {units} [@bootstrap]"
-            f"{cited}; all knees of a subject are resampled together."
+            "Intervals are 95 % t intervals with variances from the jackknife over subjects [@jackknife], "
+            "which leaves out all knees of a subject together"
+            + (
+                "; random seeds were treated as readers [@obuchowski] [@hillis]."
+                if _recipe(headline)
+                else "."
+            )
         )
     if compared is not None:
         tests = _values(compared, "test")
         cited = "".join(
-            reference
-            for word, reference in (("mcnemar", " [@mcnemar]"), ("delong", " [@delong] [@sun]"))
-            if any(word in test.lower() for test in tests)
+            reference for word, reference in _CITED.items() if any(word in test.lower() for test in tests)
         )
         sentences.append(
             "Models were compared on the same test knees"
             + (f" by {listed([_test(test) for test in tests])}{cited}" if tests else "")
             + "."
         )
+        if "margin" in compared:
+            sentences.append(f"Margins: {margin_words(compared)}.")
         corrections = _values(compared, "correction")
         if corrections == ["none"]:
             sentences.append("p-values were not corrected for multiple testing.")
@@ -53,17 +51,20 @@ def statistics(contents: Contents) -> list[str]:
         if table is not None and "undefined" in table
     )
     if undefined:
-        sentences.append(f"{count(undefined, 'estimate')} had undefined resamples, which the tables count.")
+        sentences.append(
+            f"{count(undefined, 'estimate')} had no value without some subject, or in some resamples."
+        )
     return sentences
 
 
-def _settings(contents: Contents) -> dict[str, Any]:
-    """Settings of the statistics, where they were written."""
-    path = contents.study.folder / "tables" / "statistics.json"
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return dict(content) if isinstance(content, dict) else {}
+_CITED = {
+    "mcnemar": " [@mcnemar]", "delong": " [@delong] [@sun]", "clustered": " [@clustered]",
+    "obuchowski": " [@obuchowski] [@hillis]", "jackknife": " [@jackknife]", "bootstrap": " [@bootstrap]",
+}  # fmt: skip
+
+
+def _recipe(table: pd.DataFrame) -> bool:
+    return bool((table["scope"] == "recipe").any())
 
 
 def _values(table: pd.DataFrame, column: str) -> list[str]:
@@ -116,8 +117,10 @@ def saliency(contents: Contents) -> list[str]:
         f"Saliency by {listed(named or methods)} was compared with the cartilage mask on the test knees"
     )
     controls = ["chance"]
+    if "image" in table and np.isfinite(table["image"].astype(float)).any():
+        controls.append("the positive voxels of the image")
     if np.isfinite(table["other_cartilage"].astype(float)).any():
         controls.append("the same map in the cartilage of other test knees")
     if np.isfinite(table["randomised"].astype(float)).any():
-        controls.append("a head with random weights [@sanity]")
+        controls.append("a network with random weights [@sanity]")
     return [f"{sentence}, and with {listed(controls)}."]

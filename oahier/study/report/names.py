@@ -12,6 +12,13 @@ LEVELS: Mapping[str, str] = {
     "single-kl": "Single-KL",
     "dual": "Dual",
     "dual-published": "Dual (published)",
+    "conditional": "Conditional",
+    "hace": "HACE",
+    "placebo-shuffled": "Placebo: shuffled OA",
+    "placebo-twin": "Placebo: a twin's OA",
+    "control-permuted": "Control: permuted labels",
+    "control-no-joint": "Control: no joint",
+    "control-covariates": "Control: no network",
     "resnet3d": "ResNet3D",
     "m3t": "M3T",
     "nnmamba": "nnMamba",
@@ -27,24 +34,37 @@ OTHER_METRICS: Mapping[str, str] = {
     "monotonicity": "monotonicity",
     "separation": "separation d′",
     "straightness": "straightness",
+    "straightness_unbiased": "straightness, unbiased",
+    "straightness_chance": "straightness by chance",
+    "oa_kl_cosine_unbiased": "cosine OA, KL, unbiased",
+    "split_half": "split-half",
+    "discernible": "grades told apart",
     "oa_kl_cosine": "cosine OA, KL",
+    "response_mean": "standardised response mean",
+    "progression_auc": "AUC, progression",
+    "auroc": "AUROC of voxels",
+    "auprc": "AUPRC of voxels",
+    "peak_mm": "peak to cartilage, mm",
     "iou": "IoU",
     "dice": "Dice",
     "mass_in_cartilage": "mass in cartilage",
     "enrichment": "enrichment",
     "pointing": "pointing game",
 }
+SCORES: Mapping[str, str] = {"axis": "severity axis (PC1)", "severity": "expected grade"}
+"""What is followed over visits."""
 TESTS: Mapping[str, str] = {
+    "obuchowski_rockette": "Obuchowski-Rockette",
+    "jackknife": "jackknife",
+    "sign_flip": "exact sign-flip",
     "paired_bootstrap": "paired bootstrap",
     "mcnemar_exact": "exact McNemar",
     "mcnemar_chi2": "McNemar χ²",
+    "random_effects": "random effects",
     "delong": "DeLong",
+    "clustered_delong": "clustered DeLong",
 }
 CORRECTIONS: Mapping[str, str] = {"bh": "Benjamini-Hochberg", "holm": "Holm", "none": "none"}
-EFFECTS: Mapping[str, str] = {
-    "standardised_difference": "difference over its bootstrap standard error",
-    "discordant_odds_ratio": "OR: knees only b got right over knees only a got right",
-}
 KINDS: Mapping[str, str] = {
     "pca": "first principal component",
     "lda": "linear discriminant of the grades",
@@ -103,7 +123,7 @@ def method_name(method: str) -> str:
     known = {
         "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "xgradcam": "XGrad-CAM", "hirescam": "HiResCAM",
         "layercam": "LayerCAM", "gradcam_elementwise": "element-wise Grad-CAM",
-        "smoothgrad": "SmoothGrad × input",
+        "smoothgrad": "SmoothGrad × input", "integrated_gradients": "integrated gradients",
     }  # fmt: skip
     name, _, head = method.rpartition("-")
     if not name:
@@ -123,6 +143,15 @@ def smaller_is_better(metric: str) -> bool:
     (True, False)
     """
     return metric == "trend_p" or any(known.better == "smaller" for known in find_metrics(metric))
+
+
+def is_in_grades(metric: str) -> bool:
+    """True for errors of several grades, whose values are no shares.
+
+    >>> is_in_grades("mae"), is_in_grades("brier")
+    (True, False)
+    """
+    return any(known.in_grades and known.kind == "ordinal" for known in find_metrics(metric))
 
 
 def styles(levels: Sequence[str]) -> dict[str, Style]:

@@ -10,10 +10,17 @@ from typing import Any
 
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.pages import render
+from oahier.pages.charts import Drawn
+from oahier.pages.text import count, listed
+from oahier.reporting.change_figure import ROSE
+from oahier.reporting.checklist import Item
 from oahier.study.report.axes import grade_name
+from oahier.study.report.axis_evidence import order_view, similarity_view
+from oahier.study.report.change import change_view
 from oahier.study.report.contents import Contents
 from oahier.study.report.evidence import (
     axis_view,
+    comparison_sentences,
     comparison_view,
     saliency_summary,
     saliency_view,
@@ -23,8 +30,6 @@ from oahier.study.report.names import level_name, method_name
 from oahier.study.report.panels import PredictionPanel, classes_of
 from oahier.study.report.references import Reference
 from oahier.study.report.result_figures import CONTROLS
-from oahier.study.report.svg import Drawn
-from oahier.study.report.text import count, listed
 from oahier.study.report.views import cells_view, headline_views
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -41,6 +46,7 @@ class Material:
         browser: slices of knees.
         paragraphs: of the methods section.
         references: that they cite.
+        items: of reporting guidelines.
     """
 
     contents: Contents
@@ -49,6 +55,7 @@ class Material:
     browser: Mapping[str, Any] | None
     paragraphs: Sequence[str]
     references: Sequence[Reference]
+    items: Sequence[Item] = ()
 
     def drawn(self, kind: str) -> list[Drawn]:
         """Figures of one kind."""
@@ -81,12 +88,14 @@ def _context(material: Material) -> dict[str, Any]:
     study = contents.study
     views = headline_views(contents)
     axis_all = axis_view(contents)
+    trained = {axis: {cell.factors[axis] for cell in study.cells} for axis in study.factors}
     return {
         "name": study.name,
         "preset": study.preset,
         "lead": _lead(contents),
         "factors": [
-            (axis, listed([level_name(level) for level in levels])) for axis, levels in study.factors.items()
+            (axis, listed([level_name(level) for level in levels if level in trained[axis]]))
+            for axis, levels in study.factors.items()
         ],
         "states": _states(contents),
         "problems": [(cell.name, cell.error) for cell in study.cells if cell.state == "failed"],
@@ -101,15 +110,29 @@ def _context(material: Material) -> dict[str, Any]:
             for task in map(head_label, DEFAULT_HIERARCHY.levels)
             if views and not any(f"{task} " in view.title for view in views)
         ],
+        "primary_forest": material.drawn("primary_comparisons"),
+        "primary": comparison_view(contents, "primary_comparisons"),
+        "primary_sentences": comparison_sentences(contents, "primary_comparisons"),
+        "plan": study.facts.get("plan", ""),
+        "folds": "folds" in study.facts,
+        "earlier_plans": study.facts.get("earlier_plans", []),
         "forest": material.drawn("comparisons"),
         "comparisons": comparison_view(contents, "comparisons"),
+        "comparison_sentences": comparison_sentences(contents, "comparisons"),
         "axis_charts": material.drawn("axis"),
         "maps": material.drawn("umap"),
         "grades": [(grade_name(grade), style.colour) for grade, style in grade_styles().items()],
         "axis_table": axis_view(contents, ["pca"]),
         "axis_all": axis_all,
+        "axis_order": order_view(contents),
+        "similarity": similarity_view(contents),
         "axis_forest": material.drawn("axis_comparisons"),
         "axis_comparisons": comparison_view(contents, "axis_comparisons"),
+        "change_charts": material.drawn("change"),
+        "change_table": change_view(contents),
+        "change_forest": material.drawn("change_comparisons"),
+        "change_comparisons": comparison_view(contents, "change_comparisons"),
+        "rising": ROSE,
         "confusion": _confusion(material.predictions),
         "reliability": material.drawn("reliability"),
         "pooled": any(panel.cells > 1 for panel in material.predictions),
@@ -122,6 +145,8 @@ def _context(material: Material) -> dict[str, Any]:
         "saliency_comparisons": comparison_view(contents, "saliency_comparisons"),
         "browser": material.browser,
         "no_saliency": _why_no_saliency(contents),
+        "checklist": material.items,
+        "unanswered": sum(bool(item.missing) for item in material.items),
         "paragraphs": material.paragraphs,
         "references": material.references,
         "method_name": method_name,

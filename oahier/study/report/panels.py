@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from oahier.hierarchy import DEFAULT_HIERARCHY, head_label
 from oahier.metrics import Rows, reliability
+from oahier.pages.text import as_float
 from oahier.statistics import Predictions
 from oahier.study.cell_files import read_predictions
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import Style, arrow, method_name
-from oahier.study.report.text import as_float
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ class SaliencyRow:
     chance: float
     other: float
     randomised: float
+    image: float
 
 
 @dataclass(frozen=True)
@@ -194,19 +195,19 @@ class SaliencyPanel:
     rows: Sequence[SaliencyRow]
 
 
-def saliency_panels(contents: Contents, measure: str = "enrichment") -> list[SaliencyPanel]:
-    """A metric of saliency beside chance, other knees' cartilage and random weights, by method."""
+def saliency_panels(contents: Contents) -> list[SaliencyPanel]:
+    """Enrichment beside chance, other knees' cartilage, random weights and the image, by method."""
     table = contents.tables.get("saliency")
     if table is None:
         return []
-    table = contents.ordered(table[table["measure"] == measure], contents.study.condition_axes)
+    table = contents.ordered(table[table["measure"] == "enrichment"], contents.study.condition_axes)
     panels = []
     for method, part in table.groupby("method", sort=False):
         rows = [
             SaliencyRow(
                 contents.condition(line), contents.style(line),
-                *(as_float(line[key]) for key in (
-                    "value", "ci_low", "ci_high", "chance", "other_cartilage", "randomised",
+                *(as_float(line.get(key)) for key in (
+                    "value", "ci_low", "ci_high", "chance", "other_cartilage", "randomised", "image",
                 )),
             )
             for line in part.to_dict("records")

@@ -58,10 +58,20 @@ REFERENCES: Mapping[str, Reference] = {
         "Efron B. Bootstrap methods: another look at the jackknife. Ann Stat 1979;7:1–26.",
         "10.1214/aos/1176344552",
     ),
-    "hierarchical": _arxiv(
-        "Saravanan V, Berman GJ, Sober SJ. Application of the hierarchical bootstrap to multi-level data in "
-        "neuroscience. 2020.",
-        "2007.07797",
+    "jackknife": _doi(
+        "Efron B, Stein C. The jackknife estimate of variance. Ann Stat 1981;9:586–596.",
+        "10.1214/aos/1176345462",
+    ),
+    "obuchowski": _doi(
+        "Obuchowski NA, Rockette HE. Hypothesis testing of diagnostic accuracy for multiple readers and "
+        "multiple tests: an ANOVA approach with dependent observations. "
+        "Commun Stat Simul Comput 1995;24:285–308.",
+        "10.1080/03610919508813243",
+    ),
+    "hillis": _doi(
+        "Hillis SL. A comparison of denominator degrees of freedom methods for multiple observer ROC "
+        "analysis. Stat Med 2007;26:596–619.",
+        "10.1002/sim.2532",
     ),
     "mcnemar": _doi(
         "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
@@ -72,6 +82,10 @@ REFERENCES: Mapping[str, Reference] = {
         "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
         "operating characteristic curves. Biometrics 1988;44:837–845.",
         "10.2307/2531595",
+    ),
+    "clustered": _doi(
+        "Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 1997;53:567–578.",
+        "10.2307/2533958",
     ),
     "sun": _doi(
         "Sun X, Xu W. Fast implementation of DeLong's algorithm. IEEE Signal Process Lett 2014;21:1389–1393.",

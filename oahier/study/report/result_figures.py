@@ -7,14 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oahier.callbacks.figures import GREY, INK
-from oahier.study.report.layout import LETTERS, legend, marker, plain, room, sheet
+from oahier.pages.charts import GREY, INK, PAPER, Panel, Sheet
+from oahier.pages.layout import LETTERS, legend, plain, room, sheet
+from oahier.pages.text import interval, listed, number
+from oahier.study.report.markers import marker
 from oahier.study.report.names import Style, arrow
 from oahier.study.report.panels import PredictionPanel, SaliencyPanel, SpreadPanel
-from oahier.study.report.svg import PAPER, Panel, Sheet
-from oahier.study.report.text import interval, listed, number
 
-CONTROLS = (("△", "other knees' cartilage", "^"), ("×", "random weights", "x"))
+CONTROLS = (
+    ("△", "other knees' cartilage", "^"),
+    ("×", "random weights", "x"),
+    ("□", "the image itself", "s"),
+)
 """Letter on the page, name and marker of the controls of saliency."""
 
 
@@ -117,7 +121,7 @@ def saliency_figure(panels: Sequence[SaliencyPanel]) -> Sheet:
         axes.set_xlim(left=0)
         told = [
             f"{line.condition} {number(line.value)}, other knees {number(line.other)}, random weights "
-            f"{number(line.randomised)}"
+            f"{number(line.randomised)}, the image itself {number(line.image)}"
             for line in panel.rows
         ]
         made.panels.append(Panel(axes, panel.title, f"Enrichment of {panel.title}: {'; '.join(told)}"))
@@ -129,5 +133,6 @@ def saliency_figure(panels: Sequence[SaliencyPanel]) -> Sheet:
     return made
 
 
-def _controls(panel: SaliencyPanel) -> tuple[list[float], list[float]]:
-    return [line.other for line in panel.rows], [line.randomised for line in panel.rows]
+def _controls(panel: SaliencyPanel) -> tuple[list[float], ...]:
+    """Values of :data:`CONTROLS`, a list each."""
+    return tuple([getattr(line, name) for line in panel.rows] for name in ("other", "randomised", "image"))

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, head_label
+from oahier.pages.text import NOTHING, as_float, count, interval, listed, number
 from oahier.study.cell_files import read_facts
 from oahier.study.report.contents import Contents
-from oahier.study.report.names import arrow, level_name, smaller_is_better
+from oahier.study.report.names import arrow, level_name, metric_name, smaller_is_better
 from oahier.study.report.panels import truth
-from oahier.study.report.text import NOTHING, as_float, count, interval, number
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _headline_entry(line: Mapping[Any, Any] | None, best: float | None) -> Entry
     hints.append("no standard deviation" if math.isnan(spread) else f"standard deviation {number(spread, 3)}")
     undefined = as_float(line.get("undefined"))
     if undefined > 0:
-        hints.append(f"{count(int(undefined), 'resample')} undefined")
+        hints.append(f"undefined without {count(int(undefined), 'subject')}")
     bold = best is not None and number(value) == number(best)  # ties in print are ties
     return Entry(
         number(value),
@@ -179,7 +179,7 @@ def _headline_note(table: pd.DataFrame, grouped: bool) -> str:
     seeds = sorted({int(value) for value in table["seeds"].dropna()})
     several = bool(seeds) and seeds[-1] > 1
     parts = ["Mean over seeds with 95 % interval." if several else "Value with 95 % interval, one seed only."]
-    parts += [f"Resampled: {resampled(table)}."] if resampled(table) else []
+    parts += [scope_words(table)] if scope_words(table) else []
     if len(seeds) > 1:
         parts.append(f"Conditions have {seeds[0]} to {seeds[-1]} seeds, because not all cells have finished.")
     where = "of each group of compared rows" if grouped else "of the column"
@@ -191,9 +191,26 @@ def _headline_note(table: pd.DataFrame, grouped: bool) -> str:
     return " ".join(parts)
 
 
-def resampled(table: pd.DataFrame) -> str:
-    """What was resampled, in words."""
-    found = set(table["resampled"].dropna().astype(str)) if "resampled" in table else set()
-    if {"subjects", "subjects and seeds"} <= found:
-        return "subjects and seeds (subjects alone where there is one seed)"
-    return "; ".join(sorted(found))
+SCOPES = {
+    "recipe": "for new knees and new runs of the recipe (seeds as readers, Obuchowski and Rockette)",
+    "trained models": "for new knees, and the trained models as they are",
+    "one run": "for new knees, conditional on the one run of each model",
+}
+
+
+def scope_words(table: pd.DataFrame) -> str:
+    """What the intervals hold for, as a sentence."""
+    found = list(dict.fromkeys(table["scope"].dropna().astype(str))) if "scope" in table else []
+    said = [SCOPES[scope] for scope in found if scope in SCOPES]
+    return f"Intervals hold {'; others '.join(said)}." if said else ""
+
+
+def margin_words(table: pd.DataFrame) -> str:
+    """The stated margins of a table of differences, in words."""
+    margins = table[["metric", "margin"]].dropna() if {"metric", "margin"} <= set(table) else table[:0]
+    if not len(margins):
+        return "no margin was stated, so nothing is called equivalent or non-inferior"
+    stated: dict[str, list[str]] = {}
+    for metric, margin in margins.drop_duplicates().itertuples(index=False):
+        stated.setdefault(str(margin), []).append(metric_name(str(metric)))
+    return "margin " + "; ".join(f"{value} for {listed(names)}" for value, names in stated.items())

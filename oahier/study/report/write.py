@@ -10,8 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from oahier.files import write_atomically
+from oahier.pages.charts import Sheet, drawn
+from oahier.pages.text import file_name
 from oahier.study.report.axes import axis_panels
+from oahier.study.report.axis_evidence import order_view, similarity_view
 from oahier.study.report.browser import browser
+from oahier.study.report.change import change_figures, change_view
+from oahier.study.report.checklists import checklist_csv, checklist_items
 from oahier.study.report.contents import Contents, read_contents
 from oahier.study.report.evidence import axis_view, comparison_view, saliency_view
 from oahier.study.report.figures import axis_figure, confusion_figure, forest_figure
@@ -28,11 +33,11 @@ from oahier.study.report.panels import (
 )
 from oahier.study.report.references import numbered
 from oahier.study.report.result_figures import reliability_figure, saliency_figure, spread_figure
-from oahier.study.report.svg import Sheet, drawn
-from oahier.study.report.text import file_name
 from oahier.study.report.views import View, cells_view, headline_views
 
-COMPARISONS = ("comparisons", "axis_comparisons", "saliency_comparisons")
+COMPARISONS = (
+    "primary_comparisons", "comparisons", "axis_comparisons", "change_comparisons", "saliency_comparisons",
+)  # fmt: skip
 
 
 def write_report(folder: Path | str, *, umap: bool = False) -> Path:
@@ -63,6 +68,8 @@ def write_report(folder: Path | str, *, umap: bool = False) -> Path:
             for suffix, content in figure.files.items():
                 write_atomically(work / "figures" / f"{figure.name}.{suffix}", content)
         write_atomically(work / "methods.txt", _methods_text(material))
+        if material.items:
+            write_atomically(work / "tables" / "checklist.csv", checklist_csv(material.items))
         write_atomically(work / "index.html", page(material))
     return target / "index.html"
 
@@ -101,6 +108,7 @@ def _material(contents: Contents, *, umap: bool) -> Material:
         browser=browser(contents),
         paragraphs=paragraphs,
         references=references,
+        items=checklist_items(contents),
     )
 
 
@@ -110,6 +118,9 @@ def _write_tables(contents: Contents, folder: Path) -> None:
         "cells": [cells_view(contents)],
         "headline": [*headline_views(contents)],
         "axis": [axis_view(contents)],
+        "axis_order": [order_view(contents)],
+        "similarity": [similarity_view(contents)],
+        "change": [change_view(contents)],
         "saliency": [saliency_view(contents)],
         **{name: [comparison_view(contents, name)] for name in COMPARISONS},
     }
@@ -125,13 +136,15 @@ def _write_tables(contents: Contents, folder: Path) -> None:
 def _figures(contents: Contents) -> Iterator[tuple[str, str, Sheet]]:
     """Kind, file name and figure of all that can be drawn."""
     for name in COMPARISONS:
-        start = {"comparisons": "forest", "axis_comparisons": "forest_axis"}.get(name, "forest_saliency")
-        colour = "does better" if name == "comparisons" else "has the larger value"
+        start = "_".join(["forest", *name.split("_")[:-1]])
+        colour = f"has the {'better' if name in COMPARISONS[:2] else 'larger'} value"
         for group, part in _by_group(forest_panels(contents, name)).items():
             yield name, f"{start}_{file_name(group)}", forest_figure(part, contents.styles, colour)
     axes = axis_panels(contents)
     if axes:
         yield "axis", "severity_axis", axis_figure(axes)
+    for name, made in change_figures(contents):
+        yield "change", f"change_{file_name(name)}", made
     predictions = prediction_panels(contents)
     for task in classes_of(predictions):
         yield "confusion", f"confusion_{task.lower()}", confusion_figure(predictions, task)

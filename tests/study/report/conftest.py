@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,22 +10,6 @@ from typing import Any
 import pytest
 
 from oahier.study.report import write, write_report
-
-
-def load(path: Path) -> ModuleType:
-    """A helper beside the tests, which are no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def synthetic() -> ModuleType:
-    return load(Path(__file__).parents[1] / "synthetic_study.py")
 
 
 @pytest.fixture(scope="session")

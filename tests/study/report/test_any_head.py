@@ -22,7 +22,7 @@ def test_a_head_of_any_name_is_in_tables_and_report(
     small: Callable[..., Path], heads: tuple[str, ...]
 ) -> None:
     folder = small(heads=heads, saliency=(), supervisions=("single-kl", "dual"), figures=heads == ("jsn",))
-    write_tables(read_study(folder), resamples=50)
+    write_tables(read_study(folder))
     tables = {path.stem: pd.read_csv(path) for path in (folder / "tables").glob("*.csv")}
     for name in ("cells", "headline", "comparisons"):
         assert "jsn" in set(tables[name]["task"]), name
@@ -57,7 +57,7 @@ def test_a_diverged_cell_is_undefined_and_the_others_are_not(small: Callable[...
     table = pd.read_csv(path)
     table[[f"prob_kl_{grade}" for grade in range(5)]] = np.nan
     table.to_csv(path, index=False)
-    write_tables(read_study(folder), resamples=20)
+    write_tables(read_study(folder))
     headline = pd.read_csv(folder / "tables" / "headline.csv").query("task == 'KL'")
     defined = headline.groupby("supervision")["value"].apply(lambda values: values.notna().all())
     assert defined.to_dict() == {"dual": False, "single-kl": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,16 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
 from oahier.latent import axis_measures, fit_severity_axis
+from oahier.pages.text import number
 from oahier.study.report.axes import axis_panels
-from oahier.study.report.contents import read_contents
-from oahier.study.report.forest import forest_panels
+from oahier.study.report.contents import Contents, read_contents
+from oahier.study.report.figures import forest_figure
+from oahier.study.report.forest import ForestPanel, forest_panels, shared_range
 from oahier.study.report.methods import methods
 from oahier.study.report.names import PALETTE, styles
 from oahier.study.report.panels import prediction_panels, saliency_panels, spread_panels
 from oahier.study.report.references import REFERENCES, numbered
+from oahier.study.report.result_figures import saliency_figure
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +104,28 @@ def test_stored_coordinates_are_used_where_there_are_some(contents, study, tmp_p
     assert "m3t_single-oa_0" not in panels
 
 
-def test_forest_colours_say_who_does_better(contents):
+def test_forest_colours_say_who_has_the_better_value(contents):
     for panel in forest_panels(contents, "comparisons"):
         for row in panel.rows:
             sign = -1 if row.label.endswith("↓") else 1
             assert row.favoured == row.models[sign * row["difference"] > 0]
             probes = {("single-oa", "KL"), ("single-kl", "OA")}
-            assert row.probes == tuple((model, panel.section) in probes for model in row.models)
+            assert row.probes == tuple((model, row.section) in probes for model in row.models)
     first = forest_panels(contents, "comparisons")[0]
     assert (first.group, first.title) == ("ResNet3D", "OA: Single-KL† − Single-OA")
+
+
+def test_errors_in_grades_have_an_axis_of_their_own(contents):
+    """A difference of grades would make those of shares too small to be seen."""
+    panels = forest_panels(contents, "comparisons")
+    labels = {(panel.section, row.label) for panel in panels for row in panel.rows}
+    assert ("KL, in grades", "MAE ↓") in labels
+    assert {label for section, label in labels if section == "KL"} >= {"QWK", "accuracy"}
+    assert not {label for section, label in labels if section == "KL"} & {"MAE ↓"}
+    drawn = forest_figure([one for one in panels if one.group == "ResNet3D"], contents.styles, "is better")
+    units = {panel.section: panel.axes.get_xlabel() for panel in drawn.panels}
+    assert units["KL, in grades"] == "grades"
+    assert units["KL"] == ""
 
 
 def test_saliency_is_compared_only_where_both_explain_the_head(contents):
@@ -119,6 +136,20 @@ def test_saliency_is_compared_only_where_both_explain_the_head(contents):
     }
     titles = [panel.title for panel in saliency_panels(contents)]
     assert titles[:2] == ["Grad-CAM of the OA head", "SmoothGrad × input of the OA head"]
+
+
+def test_saliency_stands_beside_every_floor(contents):
+    panels = saliency_panels(contents)
+    drawn = saliency_figure(panels).panels[0]
+    line = panels[0].rows[0]
+    assert line.image == pytest.approx(0.8 * line.value)
+    for floor in ("other knees", "random weights", "the image itself"):
+        assert f"{floor} {number(getattr(line, _FLOORS[floor]))}" in drawn.alt
+    old = Contents(contents.study, {"saliency": contents.tables["saliency"].drop(columns="image")})
+    assert math.isnan(saliency_panels(old)[0].rows[0].image)  # tables of before
+
+
+_FLOORS = {"other knees": "other", "random weights": "randomised", "the image itself": "image"}
 
 
 def test_spread_shows_every_seed(contents, study):
@@ -156,9 +187,11 @@ def test_methods_tell_the_configuration(contents):
         "Single-OA: the encoder is supervised by OA, and the KL grade is read out by a probe",
         "(learning rate 0.0001, weight decay 0.0001) with batches of 4 for 10 epochs",
         "the largest QWK of the KL grade on the validation knees",
-        "10,000 resamples",
+        "95 % t intervals with variances from the jackknife over subjects",
+        "seeds were treated as readers",
+        "Margins: margin 0.05 for QWK.",
         "corrected for 84 comparisons by the method of Benjamini and Hochberg",
-        "the paired bootstrap and the exact McNemar test",
+        "the jackknife test and the exact McNemar test",
     ):
         assert part in text, part
     assert "[@" not in text
@@ -178,6 +211,7 @@ def test_methods_of_the_published_recipe(small):
     text = " ".join(methods(read_contents(folder)))
     assert "The recipe is that of the published study [@study]." in text
     assert "The weights of the last epoch were tested; no model was selected on validation." in text
+    assert "The decided grade was the most probable grade (accuracy)." in text
     assert "Each was trained once, so variation between trainings was not measured." in text
     assert "SmoothGrad" not in text
     assert "Grad-CAM [@gradcam]" in text
@@ -200,3 +234,19 @@ def test_methods_of_a_study_in_which_shapes_differ(small):
     for path in folder.glob("cells/m3t_*/config.yaml"):
         path.write_text(path.read_text().replace("batch_size: 4", "batch_size: 8"))
     assert "batches of 4 (ResNet3D) and 8 (M3T)" in " ".join(methods(read_contents(folder)))
+
+
+def test_cut_intervals_do_not_widen_a_forest_plot(contents):
+    """An interval that holds all possible differences is drawn as arrows at the edge of what others need."""
+    panel = forest_panels(contents, "comparisons")[0]
+    plain = shared_range([panel])
+    first, *others = panel.rows
+    wide = replace(first, line={**first.line, "ci_low": -1.0, "ci_high": 1.0, "largest": 1.0})
+    cut = ForestPanel([wide, *others])
+    assert (first.cut, wide.cut) == ((False, False), (True, True))
+    assert shared_range([cut]) <= plain
+    assert shared_range([ForestPanel([wide])]) == pytest.approx(1.06)
+    axes = forest_figure([cut], contents.styles, "has the better value").panels[0].axes
+    assert axes.get_xlim()[1] <= plain
+    arrows = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("<", ">")]
+    assert arrows == pytest.approx([-0.98 * axes.get_xlim()[1], 0.98 * axes.get_xlim()[1]])

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from oahier.pages.text import interval, number, p_value, signed
 from oahier.study.report import page, write, write_report
 from oahier.study.report.names import arrow, level_name
-from oahier.study.report.text import interval, number, p_value, signed
 
 SECTIONS = (
     "run", "headline", "comparisons", "axis", "predictions", "seeds", "saliency", "browser", "methods",
@@ -112,6 +112,15 @@ def test_files_beside_the_page(study, report):
     assert not list(study.glob(".report*"))
 
 
+def test_reporting_items_say_what_is_found_and_missing(report, tables):
+    found = pd.read_csv(report / "tables" / "checklist.csv", keep_default_na=False)
+    _, *rows = tables.tables["Items of CLAIM 2024 and TRIPOD+AI"]
+    assert len(rows) == len(found) > 80
+    assert set(found["guideline"]) == {"CLAIM 2024", "TRIPOD+AI"}
+    assert ((found["found"] == "") != (found["missing"] == "")).all()
+    assert any("2 seeds a model (0 and 1)" in text for text in found["found"])
+
+
 def test_headline_numbers_are_those_of_the_table(study, tables):
     headline = table(study, "headline")
     for task, part in headline.groupby("task"):
@@ -160,8 +169,10 @@ def test_differences_are_those_of_the_table(study, tables):
         assert (shown["p"], shown["p adjusted"]) == (p_value(line.p_value), p_value(line.p_adjusted))
         assert shown["b − a"] == f"{level_name(line.model_b)} − {level_name(line.model_a)}"
         assert (shown["a"], shown["b"]) == (number(line.a), number(line.b))
+        assert shown["b not better"] == number(line.p_not_better, 3)
+        assert shown["seen at 80 %"] == number(line.detectable)
     mcnemar = rows[head.index("metric") and [row[2] for row in rows].index("accuracy")]
-    assert mcnemar[-2:] == ["OR 1.40", "exact McNemar"]
+    assert (mcnemar[-3], mcnemar[-1]) == ("undecided", "exact McNemar")
 
 
 def test_latex_holds_the_same_numbers(study, report):
@@ -328,6 +339,17 @@ def test_a_folder_that_is_no_study(tmp_path):
         write_report(tmp_path)
 
 
+def test_levels_that_no_cell_has_were_not_run(small):
+    folder = small()
+    path = folder / "study.json"
+    content = json.loads(path.read_text())
+    content["factors"]["supervision"].append("hace")
+    path.write_text(json.dumps(content))
+    facts = text_of(write_report(folder).read_text()).partition("What was run")[2].partition("cells")[0]
+    assert "Single-KL and Dual" in facts
+    assert "HACE" not in facts
+
+
 def test_a_table_without_a_column_is_named(small):
     folder = small()
     path = folder / "tables" / "headline.csv"
@@ -349,7 +371,7 @@ def test_nan_is_a_dash(small):
     folder = small()
     path = folder / "tables" / "comparisons.csv"
     comparisons = pd.read_csv(path)
-    comparisons.loc[0, ["difference", "ci_low", "ci_high", "p_value", "p_adjusted", "effect_size"]] = np.nan
+    comparisons.loc[0, ["difference", "ci_low", "ci_high", "p_value", "p_adjusted", "p_not_better"]] = np.nan
     path.write_text(comparisons.to_csv(index=False))
     html = write_report(folder).read_text()
     assert "NaN" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
@@ -357,4 +379,4 @@ def test_nan_is_a_dash(small):
     parser = Tables()
     parser.feed(html.split("<script>")[0])
     row = parser.tables["Paired differences of performance"][1]
-    assert row[-5:-1] == ["–"] * 4
+    assert row[-7:-3] == ["–"] * 4

@@ -75,7 +75,9 @@
   const grey = Array.from({ length: 256 }, (_, value) => [value, value, value, 255]);
   const heat = Array.from({ length: data.levels + 1 }, (_, level) => {
     const share = level / data.levels;
-    return share < 0.05 ? [0, 0, 0, 0] : [255, Math.round(255 * share), 0, Math.round(255 * 0.75 * share ** 0.6)];
+    const up = Math.max(0, (share - 0.35) / 0.65);  // as saliency_figure.heat_colours
+    const opacity = share < 0.2 ? 0 : 0.25 + 0.65 * Math.min(1, (share - 0.2) / 0.45);
+    return [255, 0.1 + 0.9 * up, 0.72 - 0.52 * up, opacity].map((value, at) => (at ? Math.round(255 * value) : value));
   });
 
   // The last block of a volume may reach over its far border, which is at the left and at the top.

@@ -1,0 +1,89 @@
+"""Option parsers whose errors are one line, without the usage."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NoReturn, get_type_hints
+
+import jsonargparse
+from docstring_parser import parse
+from jsonargparse import ActionYesNo
+from typing_extensions import override
+
+from oahier.cli.wording import one_line
+
+
+class ArgumentParser(jsonargparse.ArgumentParser):
+    """jsonargparse's parser with short errors."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        fail(self, message)
+
+
+class PlainParser(argparse.ArgumentParser):
+    """The standard library's parser with short errors."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        fail(self, message)
+
+
+def function_parser(prog: str, function: Callable[..., Any], positional: Mapping[str, str]) -> ArgumentParser:
+    """A parser with the options that a function has, described as its docstring does.
+
+    Args:
+        prog: the command.
+        function: its annotated parameters become options, with hyphens in the place of underscores.
+        positional: parameters that are words without an option, and how the help names them.
+    """
+    document = parse(function.__doc__ or "")
+    texts = {item.arg_name: " ".join((item.description or "").split()) for item in document.params}
+    annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    hints = get_type_hints(SimpleNamespace(__annotations__=annotations), names)
+    parser = ArgumentParser(prog=prog, description=_plain(document.description or ""))
+    for parameter in inspect.signature(function).parameters.values():
+        text = _plain(texts.get(parameter.name, "")).replace("%", "%%")
+        if parameter.name in positional:
+            parser.add_argument(
+                parameter.name, metavar=positional[parameter.name], type=hints[parameter.name], help=text
+            )
+            continue
+        extra: dict[str, Any] = {"type": hints[parameter.name]}
+        if hints[parameter.name] is bool:
+            extra = {"action": ActionYesNo(no_prefix="no-")}
+        needed = (
+            {"required": True} if parameter.default is parameter.empty else {"default": parameter.default}
+        )
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", help=text, **extra, **needed)
+    return parser
+
+
+def _plain(text: str) -> str:
+    """A docstring's text without its marks."""
+    return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("`", "")
+
+
+def fail(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """Print an error in one line and exit with status 2."""
+    command = parser.prog.replace(" [options]", "")
+    command = command if command.startswith("oahier ") else getattr(parser, "command", "oahier")
+    before, told, names = message.partition("the following arguments are required: ")
+    if told:
+        message = before + told + ", ".join(_option(parser, name) for name in names.split(", "))
+    parser.exit(2, f"{command}: error: {one_line(message)} (options: {command} --help)\n")
+
+
+def _option(parser: argparse.ArgumentParser, name: str) -> str:
+    """An argument as it is typed: with hyphens if it is an option."""
+    for action in parser._actions:
+        if action.dest == name:
+            return action.option_strings[-1] if action.option_strings else str(action.metavar or name)
+    return name

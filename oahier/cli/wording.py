@@ -1,0 +1,82 @@
+"""One-line forms of the error messages of option parsers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from oahier.specs.trust import in_words
+
+_KEY = re.compile(r'^Parser key "([^"]+)":\s*')
+_GIVEN = re.compile(r"\n\s*Given value type: .*?\n\s*Given value: (.*)\Z", re.DOTALL)
+_LITERAL = re.compile(r"typing\.Literal\[(.*?)\]")
+_CLASS = re.compile(r"<class ['\"](?:[\w.]*\.)?(\w+)['\"]>")
+_TYPES = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "NoneType": "null",
+    "dict": "a mapping", "list": "a list", "tuple": "a list",
+}  # fmt: skip
+_LONGEST = 200
+"""Characters of a given value that a message repeats."""
+
+
+def one_line(message: str) -> str:
+    """An error message of jsonargparse in one line.
+
+    >>> one_line('Parser key "trainer.max_epochs": Expected a <class "int">. Got value: two')
+    "--trainer.max_epochs: expected a whole number, got 'two'"
+    """
+    message = re.sub(r"\b(fit|validate|test)\.(?=data|model|trainer)", "--", in_words(message).strip())
+    key = _KEY.match(message)
+    rest = message[key.end() :] if key else message
+    option = f"--{key[1]}: " if key else ""
+    if not option and "\n" not in rest and "Expected" not in rest:
+        return rest
+    given = _GIVEN.search(rest)
+    value = f", got {_short(given[1])}" if given else ""
+    found = [" ".join(item.split()) for item in re.split(r"\n\s*- ", _GIVEN.sub("", rest))]
+    found = [re.sub(r"^Does not validate against any .*?(Errors:|$)", "", item).strip() for item in found]
+    found = [item for item in dict.fromkeys(found) if item and not item.startswith("Expected a path but")]
+    reasons = [item for item in found if not _names_a_type(item)]
+    if reasons:
+        return option + "; ".join(reasons)
+    single = re.search(r"Expected an? (.*?)\. Got value: (.*)$", found[0]) if len(found) == 1 else None
+    if single:
+        return f"{option}expected {_type(single[1])}, got {_short(single[2])}"
+    types = dict.fromkeys(_type(re.sub(r"^Expected an? |:.*$", "", item)) for item in found)
+    return f"{option}expected {_either(types)}{value}"
+
+
+def is_ours(error: BaseException) -> bool:
+    """True where the error was raised by this package, whose messages say what to do."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
+    return str(module).split(".")[0] == "oahier"
+
+
+def _names_a_type(reason: str) -> bool:
+    return reason.startswith(
+        ("Expected a <class", "Expected a typing", "Expected a dot import", "Expected a dict")
+    )
+
+
+def _type(name: str) -> str:
+    if name.startswith("dot import path"):
+        return "a class path"
+    literal = _LITERAL.search(name)
+    if literal:
+        return f"one of {literal[1]}"
+    known = _CLASS.search(name)
+    return _TYPES.get(known[1], known[1]) if known else name
+
+
+def _either(types: Iterable[str]) -> str:
+    *first, last = types
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return repr(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
