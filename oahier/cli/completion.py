@@ -70,8 +70,8 @@ def script(shell: str) -> str:
 def completions() -> dict[str, list[str]]:
     """What may follow each command: its subcommands, then its options.
 
-    >>> completions()["data import"][:3], completions()["init"]
-    (['dicom', 'nifti', 'oai'], ['--help', '--manifest', '--overwrite', '--run', '--yes'])
+    >>> completions()["data import"][:3], completions()["completion"]
+    (['dicom', 'nifti', 'oai'], ['bash', 'zsh'])
     """
     texts = {_command(path.stem): path.read_text(encoding="utf-8") for path in FOLDER.glob("*.txt")}
     commands = sorted({*texts, *TRAINING, "data", "completion"})
