@@ -23,6 +23,8 @@ from oahier.statistics.tables import write_table
 
 _MANY = 20_000
 """More knees than this show a progress bar."""
+_LARGE = 4_000_000
+"""Bytes of a file whose reading shows one."""
 _DESCRIPTION = """Compare two models on the same knees, by every metric of every head that both have.
 
 A and B are each a prediction file, a folder that holds a predictions.csv, or a quoted pattern
@@ -162,15 +164,20 @@ def models_of(name: str) -> list[Predictions]:
     """The tables of one model, one a seed."""
     path = Path(name)
     if path.is_file():
-        return [read_predictions(path)]
+        return [_read(path)]
     if path.is_dir():
         file = path / "predictions.csv"
         if not file.is_file():
             raise ValueError(f"{name}: expected a folder with a predictions.csv, found none")
-        return [read_predictions(file)]
+        return [_read(file)]
     anchor = Path(path.anchor)
     pattern = str(path.relative_to(anchor)) if path.anchor else name
     found = sorted(match for match in anchor.glob(pattern) if match.is_file())
     if not found:
         raise ValueError(f"{name}: no such file or folder, and no file matches it as a pattern")
-    return [read_predictions(match) for match in found]
+    return [_read(match) for match in found]
+
+
+def _read(path: Path) -> Predictions:
+    with bar(f"reading {path.name}", None, show=path.stat().st_size > _LARGE) as advance:
+        return read_predictions(path, advance=advance)

@@ -20,6 +20,8 @@ Weights = npt.NDArray[np.floating]
 
 _FEW = 8
 """Up to this many resamples are counted one by one, which needs no table of ``(rows, classes ** 2)``."""
+_GRADES = 32
+"""Up to this many grades are counted in pairs."""
 
 
 class Confusion:
@@ -128,9 +130,23 @@ def weighted_qwk(
         ``(resamples,)``; NaN where both margins are one and the same grade.
     """
     p, y = predicted.astype(np.int64), labels.astype(np.int64)
+    if len(weights) <= _FEW and len(p):
+        weights, p, y = _by_pair(weights, p, y)
     columns = np.stack([np.ones_like(p), p, y, p**2, y**2, (p - y) ** 2], axis=1)
     total, p1, y1, p2, y2, observed = weighted_sums(weights, columns).T
     return 1 - ratio(total * observed, total * (p2 + y2) - 2 * p1 * y1)  # whole numbers up to here: exact
+
+
+def _by_pair(weights: Weights, p: Classes, y: Classes) -> tuple[Weights, Classes, Classes]:
+    """All rows of one pair of grades made one row; as they are where there are too many pairs."""
+    least, most = min(p.min(), y.min()), max(p.max(), y.max())
+    size = int(most - least) + 1
+    if size > _GRADES:
+        return weights, p, y
+    pair = (y - least) * size + p - least
+    summed = np.stack([np.bincount(pair, row, minlength=size**2) for row in weights])
+    grid = np.arange(size**2)
+    return summed, grid % size + least, grid // size + least
 
 
 def weighted_auc(weights: Weights, scores: npt.NDArray[np.floating] | Ranked, positive: Marks) -> Floats:
@@ -153,15 +169,27 @@ def weighted_auc(weights: Weights, scores: npt.NDArray[np.floating] | Ranked, po
     [0.75]
     """
     ranked = scores if isinstance(scores, Ranked) else Ranked(scores)
-    ordered = weights[:, ranked.order]
-    positives = ordered * positive[ranked.order]
-    negatives = ranked.sums(ordered - positives)
-    positives = ranked.sums(positives)
-    below = np.cumsum(negatives, axis=1)
-    below -= negatives / 2
-    wins = np.einsum("ij,ij->i", positives, below).astype(np.float64)
-    pairs = positives.sum(axis=1, dtype=np.float64) * negatives.sum(axis=1, dtype=np.float64)
+    marks = np.asarray(positive[ranked.order], dtype=np.bool_)
+    positives = np.take(weights, ranked.order[marks], axis=1)
+    negatives = np.take(weights, ranked.order[~marks], axis=1)
+    below = np.zeros((len(weights), negatives.shape[1] + 1), dtype=negatives.dtype)
+    np.cumsum(negatives, axis=1, out=below[:, 1:])
+    wins = np.einsum("ij,ij->i", positives, _beaten(below, ranked, marks)).astype(np.float64)
+    pairs = positives.sum(axis=1, dtype=np.float64) * below[:, -1].astype(np.float64)
     return ratio(wins, pairs)
+
+
+def _beaten(below: npt.NDArray[np.floating], ranked: Ranked, marks: Marks) -> npt.NDArray[np.floating]:
+    """Weight of the negatives below each positive, from its sums in order; those of equal score count half."""
+    passed = np.cumsum(~marks)
+    if len(ranked.starts) == len(marks):
+        return np.asarray(np.take(below, passed[marks], axis=1))
+    last = np.append(ranked.starts[1:], len(marks)) - 1
+    most = passed[last]
+    least, positives = np.append(0, most[:-1]), np.diff(last - most, prepend=-1)
+    beaten = np.take(below, np.repeat(least, positives), axis=1)
+    beaten += np.take(below, np.repeat(most, positives), axis=1)
+    return np.asarray(beaten / 2)
 
 
 def weighted_average_precision(

@@ -17,6 +17,8 @@ GROUPS = 150
 """More subjects are left out in this many groups of nearly equal size, dealt at random."""
 
 _CHUNK_CELLS = 500_000
+_AT_ONCE = 4
+"""Units left out together, however many rows there are: what is found out of the rows serves all of them."""
 
 Names = npt.NDArray[np.character]
 
@@ -107,7 +109,7 @@ def _deal(subjects: int, units: int) -> npt.NDArray[np.int64]:
 
 
 def _weights(unit: npt.NDArray[np.int64], units: int) -> Iterator[Weights]:
-    chunk = max(1, _CHUNK_CELLS // len(unit))
+    chunk = max(_AT_ONCE, _CHUNK_CELLS // len(unit))
     for start in range(0, units, chunk):
         left = np.arange(start, min(start + chunk, units))
         yield (unit != left[:, None]).astype(np.float64)

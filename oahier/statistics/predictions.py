@@ -9,8 +9,9 @@ missing does not exist. Further columns are ignored.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from oahier.files import unmarked
 from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
 from oahier.metrics.rows import Rows, decisions
 from oahier.metrics.weighted import Classes, Floats
-from oahier.statistics.cells import Cells, Names, text
+from oahier.statistics.cells import Cells, Column, Names, joined, packed
 from oahier.statistics.columns import find_heads
 from oahier.types import KL_GRADES, MISSING
 
 _LEVELS = {COARSE: 2, FINE: KL_GRADES}
 """Number of classes of the levels, whose labels may stand in a file without their head."""
+_NAMES = ("knee", "subject")
+_NUMBERS = ("label_", "prob_", "pred_", "severity_")
+_BLOCK = 20_000
+"""Rows read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +86,15 @@ class Predictions:
         return len(self.knee)
 
 
-def read_predictions(path: Path | str, *, undefined: bool = False) -> Predictions:
+def read_predictions(
+    path: Path | str, *, undefined: bool = False, advance: Callable[[int], None] | None = None
+) -> Predictions:
     """Read and check a CSV file of predictions.
 
     Args:
         path: the file.
         undefined: see :func:`parse_predictions`.
+        advance: told how many rows were read, for a progress bar.
 
     Raises:
         OSError: the file cannot be read.
@@ -94,19 +102,37 @@ def read_predictions(path: Path | str, *, undefined: bool = False) -> Prediction
             that occurs twice.
     """
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [list(map(unmarked, row)) for row in csv.reader(file) if row] or [[]]
+        columns = _columns(path, advance)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: expected predictions as CSV, got {error}") from error
-    names = [name.strip() for name in header]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{path}: column {repeated[0]} occurs twice; keep one")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise ValueError(f"{path}: row {number}: expected {len(names)} cells, got {len(row)}")
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     return parse_predictions(columns, str(path), undefined=undefined)
+
+
+def _columns(path: Path | str, advance: Callable[[int], None] | None) -> dict[str, Column]:
+    """The columns of a file; numbers as packed text, read some rows at a time, so that memory stays small."""
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        rows = (row for row in csv.reader(file) if row)
+        names = [unmarked(name).strip() for name in next(rows, [])]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"{path}: column {repeated[0]} occurs twice; keep one")
+        read = {name: at for at, name in enumerate(names) if name.startswith(_NUMBERS) or name in _NAMES}
+        found: dict[str, list[Column]] = {name: [] for name in names}
+        number = 2
+        while block := list(islice(rows, _BLOCK)):
+            wrong = next((at for at, row in enumerate(block) if len(row) != len(names)), None)
+            if wrong is not None:
+                raise ValueError(
+                    f"{path}: row {number + wrong}: expected {len(names)} cells, got {len(block[wrong])}"
+                )
+            for name, at in read.items():
+                cells = [row[at] for row in block]
+                cells = [unmarked(cell) for cell in cells] if "'" in "".join(cells) else cells
+                found[name].append(cells if name in _NAMES else packed(cells))
+            number += len(block)
+            if advance is not None:
+                advance(len(block))
+    return {name: joined(blocks) for name, blocks in found.items()}
 
 
 def parse_predictions(
@@ -130,7 +156,7 @@ def parse_predictions(
     >>> parse_predictions(table).knee.tolist()
     ['a', 'b']
     """
-    cells = Cells({str(name): [text(cell) for cell in columns[name]] for name in columns}, source, undefined)
+    cells = Cells({str(name): columns[name] for name in columns}, source, undefined)
     knee = cells.knees()
     subject = cells.filled("subject") if "subject" in cells.columns else knee
     heads = find_heads(cells.columns, source)
