@@ -1,16 +1,22 @@
-"""Paired bootstraps over a scikit-learn loop, and DeLong's test over its textbook form, with equal values."""
+"""Bootstraps and comparisons over a scikit-learn loop, and DeLong's test over its textbook form."""
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from benchmarks.harness import Comparison, in_turn
+from benchmarks.harness import Comparison, Cost, cost, in_turn
 from oahier.metrics import weighted_auc, weighted_qwk
 from oahier.metrics.rows import decisions
 from oahier.statistics import compare_predictions, delong
@@ -24,16 +30,18 @@ Score = Callable[[npt.NDArray[np.int64]], float]
 
 
 def statistics(quick: bool) -> list[Comparison]:
-    """Goals: 300 times faster for QWK, 60 times for AUC, 4 times for DeLong."""
+    """Goals: 300 times faster for QWK, 60 times for AUC, 4 times for DeLong, 3 times for comparisons."""
     if quick:
         small = _compared(1_200, seeds=1, looped=2, rounds=1)
-        return [*_bootstraps(rows=60, resamples=40, looped=10, rounds=1), _delong(500, rounds=1), small]
+        boots = _bootstraps(rows=60, resamples=40, looped=10, rounds=1)
+        return [*boots, _delong(500, rounds=1), small, _command(1_200)]
     return [
         *_bootstraps(rows=500, resamples=10_000, looped=400, rounds=5),
         _delong(100_000, rounds=5),
         _delong(1_000_000, rounds=2),
         _compared(9_000, seeds=10, looped=4, rounds=2, metrics=None),
         _compared(1_000_000, seeds=1, looped=2, rounds=1),
+        _command(1_000_000),
     ]
 
 
@@ -69,6 +77,39 @@ def _compared(
         larger_is_better=True,
         note=f"{what}, {rows} knees, {seeds} seeds an arm; {looped} of {GROUPS} groups are looped and scaled",
     )  # fmt: skip
+
+
+def _command(rows: int) -> Comparison:
+    """``oahier compare`` on two files, in a process of its own, against the two minutes that it may take."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, rows)
+    names = np.array([f"{row // 2:07d}" for row in range(rows)])
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(_written(Path(folder) / f"{arm}.csv", names, labels, generator)) for arm in "ab"]
+        words = [sys.executable, "-m", "oahier", "compare", *paths, "--metrics", "auc", "qwk"]
+        taken = cost(lambda: subprocess.run(words, check=True, capture_output=True))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    allowed = Cost(120.0, 120.0)
+    note = f"AUC and QWK of two files of {rows} knees, one seed an arm; at most {peak:.2f} GB"
+    return Comparison("oahier compare, files to table", "two minutes", ((taken, allowed),), 1, note=note)
+
+
+def _written(
+    path: Path,
+    names: npt.NDArray[np.str_],
+    labels: npt.NDArray[np.int64],
+    generator: np.random.Generator,
+) -> Path:
+    """A file of predictions."""
+    made = _predictions(names, labels, generator)
+    columns: dict[str, Any] = {"knee": made.knee, "subject": made.subject}
+    columns |= {f"label_{head}": known for head, known in made.labels.items()}
+    columns["prob_oa"] = made.heads["oa"].probabilities[:, 1]
+    columns |= {f"prob_kl_{grade}": p for grade, p in enumerate(made.heads["kl"].probabilities.T)}
+    for head, said in made.heads.items():
+        columns |= {f"pred_{head}": said.predicted, f"severity_{head}": said.severity}
+    pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
+    return path
 
 
 def _predictions(

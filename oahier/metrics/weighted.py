@@ -180,7 +180,7 @@ def weighted_auc(weights: Weights, scores: npt.NDArray[np.floating] | Ranked, po
 
 
 def _beaten(below: npt.NDArray[np.floating], ranked: Ranked, marks: Marks) -> npt.NDArray[np.floating]:
-    """Weight of the negatives below each positive, from its sums in order; those of equal score count half."""
+    """Weight of the negatives below each positive, from sums of it in order; equal scores count half."""
     passed = np.cumsum(~marks)
     if len(ranked.starts) == len(marks):
         return np.asarray(np.take(below, passed[marks], axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -46,6 +47,23 @@ def test_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["compare", a, b, "--resamples", "200", "--seed", "1", "--out", str(again)])
     assert again.read_text() == out.read_text()
     assert sorted(path.name for path in out.parent.iterdir()) == ["table.csv"]
+
+
+def test_many_knees_show_how_far_reading_and_comparing_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = _file(tmp_path / "a.csv", 0), _file(tmp_path / "b.csv", 1)
+    words = ["compare", a, b, "--metrics", "auc", "qwk"]
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes standard error for a terminal
+    main(words)
+    assert "reading" not in capsys.readouterr().err, "a small table needs no bar"
+    monkeypatch.setattr("oahier.cli.compare._LARGE", 100)
+    monkeypatch.setattr("oahier.cli.compare._MANY", 10)
+    main(words)
+    told = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert re.search(r"reading a\.csv.* 40/\?", told)
+    assert re.search(r"reading b\.csv.* 40/\?", told)
+    assert re.search(r"comparing.* 160/160", told), "two metrics, two models, forty subjects left out"
 
 
 def test_patterns_are_seeds_and_folders_are_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,6 +157,49 @@ def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
         read_predictions(path)
 
 
+@pytest.mark.parametrize("block", [1, 4, 20_000])
+def test_a_file_reads_as_its_table_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """In blocks of rows, with cells that are unknown, of other scripts, padded, or marked as no formula."""
+    monkeypatch.setattr("oahier.statistics.predictions._BLOCK", block)
+    table = columns(11, per_subject=2)
+    table["label_kl"] = ["", " 3 ", "NaN", *table["label_kl"][3:]]
+    table["subject"] = ["é", "=1", *table["subject"][2:]]
+    table["severity_kl"] = [f"{number:.17g}" for number in np.random.default_rng(0).normal(size=11)]
+    table["comment"] = ["é_'"] * 11
+    told: list[int] = []
+    path = _written(tmp_path, table | {"subject": ["é", "'=1", *table["subject"][2:]]})
+    found, expected = read_predictions(path, advance=told.append), parse_predictions(table)
+    assert sum(told) == 11
+    assert found.subject.tolist() == expected.subject.tolist()
+    assert "=1" in found.subject.tolist()
+    np.testing.assert_equal(found.labels, expected.labels)
+    for name, head in expected.heads.items():
+        np.testing.assert_equal(vars(found.heads[name]), vars(head))
+
+
+@pytest.mark.parametrize("cell", ["0_1", "\u0661", "high", "inf", "1\0", "0." + "1" * 80 + "x"])
+def test_a_wrong_number_is_named_in_whichever_block_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str
+) -> None:
+    monkeypatch.setattr("oahier.statistics.predictions._BLOCK", 3)
+    path = tmp_path / "mine.csv"
+    lines = [f"k{row},1,{cell if row == 8 else 0.5}" for row in range(10)]
+    path.write_text("\n".join(["knee,label_oa,prob_oa", *lines]), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"row 10 \(knee k8\), column prob_oa: expected a probability"):
+        read_predictions(path)
+
+
+def test_a_short_row_is_named_in_whichever_block_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oahier.statistics.predictions._BLOCK", 3)
+    path = tmp_path / "mine.csv"
+    lines = [f"k{row},1" + ",0.5" * (row != 7) for row in range(10)]
+    path.write_text("\n".join(["knee,label_oa,prob_oa", *lines]))
+    with pytest.raises(ValueError, match="row 9: expected 3 cells, got 2"):
+        read_predictions(path)
+
+
 def _model(table: dict[str, Any], name: str) -> Predictions:
     return parse_predictions(table, name)
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from made_predictions import columns, reference
 
-from oahier.metrics import Metric, Rows, binary_metrics, ordinal_metrics, registered, weighted_auc
+from oahier.metrics import (
+    Metric,
+    Rows,
+    binary_metrics,
+    ordinal_metrics,
+    registered,
+    weighted_auc,
+    weighted_qwk,
+)
 from oahier.statistics.intervals import bootstrap_p_value, subject_weights, weight_chunks
 from oahier.statistics.paired_predictions import align
 from oahier.statistics.predictions import parse_predictions
@@ -78,6 +86,16 @@ def test_more_rows_than_single_precision_counts_exactly() -> None:
 
     for value, weight in zip(weighted_auc(weights, scores, positive), weights, strict=True):
         assert value == pytest.approx(roc_auc_score(positive, scores, sample_weight=weight), abs=1e-12)
+
+
+@pytest.mark.parametrize("grades", [2, 5, 40])
+def test_few_resamples_give_the_qwk_of_many(grades: int) -> None:
+    """Few are summed over pairs of grades first, unless there are too many of these."""
+    generator = np.random.default_rng(grades)
+    predicted, labels = generator.integers(1, grades + 1, (2, 60))
+    weights = generator.integers(0, 3, (20, 60)).astype(np.float64)
+    few = np.concatenate([weighted_qwk(row[None], predicted, labels) for row in weights])
+    np.testing.assert_array_equal(few, weighted_qwk(weights, predicted, labels))
 
 
 @pytest.mark.parametrize(
