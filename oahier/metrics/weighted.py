@@ -144,7 +144,7 @@ def _by_pair(weights: Weights, p: Classes, y: Classes) -> tuple[Weights, Classes
     if size > _GRADES:
         return weights, p, y
     pair = (y - least) * size + p - least
-    summed = np.stack([np.bincount(pair, row, minlength=size**2) for row in weights])
+    summed = np.stack([np.bincount(pair, row, minlength=size**2) for row in weights]).astype(np.float64)
     grid = np.arange(size**2)
     return summed, grid % size + least, grid // size + least
 
