@@ -27,4 +27,13 @@
       button.addEventListener("click", () => sortBy(table, column, header));
     });
   });
+
+  // Paper cannot unfold: print what is folded, but for sentences that say again what tables say.
+  const folded = () => document.querySelectorAll("details:not([open]):not(.words)");
+  let unfolded = [];
+  window.addEventListener("beforeprint", () => {
+    unfolded = Array.from(folded());
+    unfolded.forEach((part) => { part.open = true; });
+  });
+  window.addEventListener("afterprint", () => unfolded.forEach((part) => { part.open = false; }));
 })();
