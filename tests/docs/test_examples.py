@@ -376,22 +376,39 @@ def test_studies_are_valid(plan: Path) -> None:
 @pytest.mark.slow
 def test_noise_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
     example = load("noise_question")
-    words = "--folder runs/noise --knees 40 --shape 12 16 16 --epochs 1 --seeds 2 --levels 2 --workers 1"
+    words = (
+        "--folder runs/noise --knees 12 24 --widths 8 --test 40 --shape 12 16 16 --updates 1 --seeds 3"
+        " --workers 1"
+    )
+    folder = tmp_path / "runs" / "noise"
+    with pytest.raises(ValueError, match="three seeds or more with every training, got"):
+        example.main(example.options([*words.split(), "--runs", "1"]))
+    trained = [path.stat().st_mtime_ns for path in (folder / "runs").iterdir()]
     table = example.main(example.options(words.split()))
-    assert len(table) == 2 * 2 * 3
-    assert table["seeds"].eq(2).all()
+    assert len(list((folder / "runs").iterdir())) == 3 * 3 * 2 * 3
+    assert trained[0] in [path.stat().st_mtime_ns for path in (folder / "runs").iterdir()], "not trained anew"
+    assert len(table) == 2 * 3 * 5 * 3 * 2, "pairs, metrics, readers and margins, knees, widths"
+    assert table["seeds"].eq(3).all()
     assert ((table["ci_low"] <= table["ci_high"]) | table["ci_low"].isna()).all()
-    assert (tmp_path / "runs" / "noise" / "answer.png").stat().st_size > 10_000
-    read = rows(tmp_path / "runs" / "noise" / "phantoms" / "readers-0.7-1.csv")
-    tested = sum(row["split"] == "test" for row in read)
-    assert tested in (11, 12)  # 30 % of 40 knees
-    assert table["n"].eq(tested).all()
-    differing = [row for row in read if row["kl"] != row["true_kl"]]
+    levels = ["metric", "single", "knees", "width"]
+    wide = table.pivot_table(index=levels, columns="reader", values="difference", dropna=False)
+    grown = wide["block-40"] - wide["block-100"]
+    np.testing.assert_allclose(wide["noisier"], grown, atol=1e-12)
+    mean = wide[["block-100", "block-70", "block-40"]].mean(axis=1)
+    np.testing.assert_allclose(wide["all"], mean, atol=1e-12)
+    assert (folder / "surface.svg").stat().st_size > 10_000
+    assert (folder / "surface.md").read_text().startswith("54 trainings, 3 seeds")
+    few, many = (rows(folder / f"block-70_{knees}_1.csv") for knees in (12, 24))
+    assert [row["knee"] for row in few] == [row["knee"] for row in many][: 40 + 12]
+    tested = [row for row in many if row["split"] == "test"]
+    assert len(tested) == 40
+    assert all(row["kl"] == row["true_kl"] for row in tested)
+    differing = [row for row in many if row["kl"] != row["true_kl"]]
     assert differing
-    assert all(row["split"] != "test" for row in differing)
-    assert all((int(row["kl"]) >= 2) == (int(row["true_kl"]) >= 2) for row in read)
-    perfect = rows(tmp_path / "runs" / "noise" / "phantoms" / "readers-1-0.csv")
+    assert all((int(row["kl"]) >= 2) == (int(row["true_kl"]) >= 2) for row in many)
+    perfect = rows(folder / "block-100_24_0.csv")
     assert all(row["kl"] == row["true_kl"] for row in perfect)
 
 

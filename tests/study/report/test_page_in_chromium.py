@@ -134,6 +134,17 @@ def test_anterior_is_at_the_left_and_superior_above(page: Any):
     move(page, "document.getElementById('browser-outline').click()")
 
 
+def test_what_is_folded_is_printed_but_for_sentences(page: Any):
+    folded = "document.querySelectorAll('details:not([open])').length"
+    before = page.run(folded)
+    assert before > page.run("document.querySelectorAll('details.words').length") > 0
+    page.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.run("document.querySelectorAll('details:not([open]):not(.words)').length") == 0
+    assert page.run("document.querySelectorAll('details.words[open]').length") == 0
+    page.run("window.dispatchEvent(new Event('afterprint'))")
+    assert page.run(folded) == before
+
+
 def test_tables_can_be_sorted(page: Any):
     click = "document.querySelector('#headline thead').rows[0].cells[2].querySelector('button').click()"
     values = (
