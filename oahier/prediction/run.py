@@ -15,6 +15,7 @@ from oahier.callbacks.files import knee_file, write_arrays, write_rows
 from oahier.clinical import Decisions
 from oahier.data.preprocessing import Preprocessing
 from oahier.metrics import Decoding
+from oahier.pages.niivue import Library, installed_niivue, needed_niivue
 from oahier.prediction.finished import Record, finished_record, record_key
 from oahier.prediction.inputs import LeftOut, Scan, Side, find_scans
 from oahier.prediction.loading import LoadedScan, UnusableScan, load_or_reason
@@ -54,6 +55,7 @@ class _Options:
     pages: bool
     overlays: bool
     device: str
+    niivue: Library | None = None
     decisions: Decisions | None = None
     decoding: Decoding | None = None
 
@@ -62,6 +64,7 @@ class _Options:
             "head": self.head, "method": self.method, "pages": self.pages, "overlays": self.overlays,
         }  # fmt: skip
         found |= {} if self.decoding is None else {"decoding": describe(self.decoding)}
+        found |= {} if self.niivue is None else {"viewer": self.niivue.version}
         return found if self.decisions is None else found | {"decisions": self.decisions.to_dict()["heads"]}
 
 
@@ -76,6 +79,7 @@ def predict_scans(
     method: str = TRUSTED,
     pages: bool = True,
     overlays: bool = True,
+    viewer: bool | None = None,
     reference: str | Path | None = None,
     decisions: str | Path | Decisions | None = None,
     decoding: Decoding | None = None,
@@ -101,6 +105,8 @@ def predict_scans(
             evidence of where the model looks (docs/concepts/saliency-truth.md).
         pages: write ``pictures/`` and the HTML pages.
         overlays: write ``overlays/``, the saliency on the grid of each scan.
+        viewer: whether pages hold a viewer of the scan with cartilage and saliency; by default where the extra
+            ``viewer`` is installed.
         reference: manifest of the training and validation knees, whose embeddings are then computed once in
             evaluation mode and kept beside the checkpoint; see :func:`compute_reference`.
         decisions: calibration and thresholds to apply: ``"checkpoint"`` for those that
@@ -114,6 +120,7 @@ def predict_scans(
     Raises:
         CheckpointError: the checkpoint cannot be used.
         ValueError: an argument out of range.
+        ImportError: ``viewer=True`` without the extra.
         OSError: the output folder cannot be written.
     """
     if workers < 0:
@@ -121,7 +128,7 @@ def predict_scans(
     if side not in ("left", "right", ""):
         raise ValueError(f"side: expected 'left' or 'right' (or '' for unknown), got {side!r}")
     folder = Path(output)
-    options = _Options(head, method, pages, overlays, chosen_device(device))
+    options = _Options(head, method, pages, overlays, chosen_device(device), _niivue(viewer if pages else False))
     trained = load_trained(checkpoint, options.device)
     if reference is not None:
         from oahier.prediction.training_embeddings import compute_reference
@@ -155,6 +162,13 @@ def predict_scans(
                 computed += 1
     table = _write_tables(folder, trained, records, left_out, options)
     return PredictionResult(folder, table, left_out, computed, trained.without_reference)
+
+
+def _niivue(wanted: bool | None) -> Library | None:
+    """What draws the viewers of pages: asked for, refused, or as installed."""
+    if wanted is None:
+        return installed_niivue()
+    return needed_niivue() if wanted else None
 
 
 def chosen_device(name: str) -> str:
@@ -255,13 +269,15 @@ def _write_files(
         write_image(folder / files[-1], values, loaded.image.source.affine)
     if options.pages:
         from oahier.prediction.knee_pages import knee_page
+        from oahier.prediction.knee_viewer import knee_viewer
 
         planes = planes_through_peak(loaded, prediction.saliency)
         files += [f"pictures/{name}.png", f"pages/{name}.html"]
         write_picture(folder / files[-2], loaded, prediction, planes)
         middle = planes_through_middle(loaded, prediction.saliency)
         pictures = [picture_sources(cut, loaded) for cut in (planes, middle)]
-        knee_page(folder / files[-1], trained, loaded, prediction, pictures, options.of_record())
+        shown = None if options.niivue is None else knee_viewer(options.niivue, loaded, prediction)
+        knee_page(folder / files[-1], trained, loaded, prediction, pictures, options.of_record(), shown)
     return tuple(files)
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from oahier.callbacks.files import knee_file
 from oahier.images import read_image
+from oahier.images.embedded import block_means, grey_levels
 from oahier.images.image import turned_to_ras
 from oahier.study.cell_files import read_arrays
 from oahier.study.cells import Cell
@@ -157,29 +158,13 @@ def _covers(shape: Sequence[int], across: Array, output: Sequence[int]) -> bool:
     return bool((places > -0.75).all() and (places < np.array(shape)[:, None] - 0.25).all())
 
 
-def block_means(values: Array, block: Sequence[int]) -> Array:
-    """Means over blocks of voxels; those at the far borders may be smaller.
-
-    >>> block_means(np.array([[1.0, 3.0, 5.0]]), (1, 2)).tolist()
-    [[2.0, 5.0]]
-    """
-    for axis, step in enumerate(block):
-        if step == 1:
-            continue
-        starts = np.arange(0, values.shape[axis], step)
-        sums = np.add.reduceat(values, starts, axis=axis)
-        sizes = np.diff([*starts, values.shape[axis]])
-        values = sums / sizes.reshape([-1 if other == axis else 1 for other in range(values.ndim)])
-    return values
-
-
 def _packed(volume: Volume, label: str, maps: Mapping[str, Any], *, lossless: bool) -> dict[str, Any]:
     shape = volume.mri.shape
     step = max(1, math.ceil(math.sqrt(volume.mri.size / _LARGEST_PICTURE)))
     block = (1, step, step)
     mri = block_means(volume.mri, block)
     low, high = np.percentile(mri, (1, 99.5))
-    grey = np.round(255 * np.clip((mri - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+    grey = grey_levels(mri, float(low), float(high))
     inside = block_means(volume.cartilage.astype(np.float32), block) >= 0.5
     return {
         "name": volume.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.pages import render
 from oahier.pages.charts import Drawn
 from oahier.pages.text import count, listed
+from oahier.pages.viewer import for_script
 from oahier.reporting.change_figure import ROSE
 from oahier.reporting.checklist import Item
 from oahier.study.report.axes import grade_name
@@ -71,16 +71,6 @@ def page(material: Material) -> str:
         scripts=[(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "browser.js")],
         browser_data=for_script(material.browser),
     )
-
-
-def for_script(content: Any) -> str:
-    r"""JSON that may stand inside a script element, whatever is in it.
-
-    >>> print(for_script({"knee": "</script>"}))
-    {"knee":"\u003c/script\u003e"}
-    """
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _context(material: Material) -> dict[str, Any]:
