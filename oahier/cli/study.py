@@ -127,6 +127,10 @@ def report_parser() -> ArgumentParser:
     )
     parser.add_argument("--umap", action="store_true", help="draw UMAP of the embeddings as well")
     parser.add_argument(
+        "--viewer", action="store_true",
+        help="write viewer.html as well, a viewer of the test knees' volumes (needs the extra 'viewer')",
+    )  # fmt: skip
+    parser.add_argument(
         "--correction", type=Literal["bh", "holm"], default="bh", help="correction for multiple testing"
     )
     return parser
@@ -231,7 +235,7 @@ def _report(options: Any) -> int:
         None if options.manifest is None else Path(options.manifest),
     )  # fmt: skip
     write_tables(told, correction=options.correction, margins=parse_margins(options.margin), columns=columns)
-    page = write_report(told.folder, umap=options.umap)
+    page = write_report(told.folder, umap=options.umap, viewer=options.viewer)
     Console().print(f"{page}", soft_wrap=True, highlight=False)
     if _all_finished(study.cells):
         print("next: open the page; tables/ and figures/ beside it hold what a paper needs")

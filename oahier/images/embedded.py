@@ -68,11 +68,12 @@ def block_grid(grid: Grid, block: Sequence[int]) -> Grid:
 def grey_levels(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
     """Intensities as 0 (``low`` and less) to 255 (``high`` and more).
 
-    >>> grey_levels(np.array([-1.0, 0.0, 1.0, 9.0]), 0, 2).tolist()
+    >>> grey_levels(np.array([-1.0, 0.0, 1.0, 9.0]), 0.0, 2.0).tolist()
     [0, 0, 128, 255]
     """
-    shares = np.clip((np.nan_to_num(values) - low) / max(high - low, 1e-6), 0, 1)
-    return np.round(255 * shares).astype(np.uint8)
+    shares = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / max(high - low, 1e-6)
+    levels: npt.NDArray[np.uint8] = np.round(255 * shares).astype(np.uint8)
+    return levels
 
 
 def as_text(values: UInt8[np.ndarray, "i j k"], grid: Grid) -> str:

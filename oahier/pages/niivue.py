@@ -58,6 +58,17 @@ def needed_niivue() -> Library:
     return library
 
 
+def chosen_niivue(wanted: bool | None) -> Library | None:
+    """NiiVue where a viewer is wanted; by default (``None``) where it is installed.
+
+    Raises:
+        ImportError: as :func:`needed_niivue`.
+    """
+    if wanted is None:
+        return installed_niivue()
+    return needed_niivue() if wanted else None
+
+
 def _text(package: Distribution, name: str) -> str:
     """A file of a package, by its name; empty where there is none."""
     found = next((file for file in package.files or () if file.name == name), None)

@@ -89,7 +89,8 @@
       backColor: [0, 0, 0, 1], crosshairColor: [0.9, 0.9, 0.9, 0.6], crosshairWidth: 0.4,
       crosshairWidthUnit: "mm", dragAndDropEnabled: false,
       fontColor: [0.9, 0.9, 0.9, 1], isRadiologicalConvention: true, logLevel: "error", loadingText: "",
-      multiplanarLayout: MULTIPLANAR_TYPE.GRID, multiplanarShowRender: SHOW_RENDER.ALWAYS, sagittalNoseLeft: true, scrollRequiresFocus: true,
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID, multiplanarPadPixels: 4,
+      multiplanarShowRender: SHOW_RENDER.ALWAYS, sagittalNoseLeft: true, scrollRequiresFocus: true,
       show3Dcrosshair: true, showAllOrientationMarkers: true,
     });
     viewer.onLocationChange = told;

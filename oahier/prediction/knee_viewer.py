@@ -1,4 +1,4 @@
-"""The volumes of a predicted knee for the viewer in its page: what the model sees, small enough for a page."""
+"""The volumes of a predicted knee in the viewer of its page: the part that the model sees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STOPS = 21
 
 
 def knee_viewer(library: Library, loaded: LoadedScan, prediction: KneePrediction) -> Viewer:
-    """A viewer of the part of a scan that the model sees, with cartilage and saliency where they are known."""
+    """A viewer of what the model sees of a scan, with cartilage and saliency where they are known."""
     image, saliency = loaded.image, prediction.saliency
     box = _box(loaded)
     part = _part(image.grid, box)
@@ -74,7 +74,7 @@ def _part(grid: Grid, box: tuple[slice, ...]) -> Grid:
 def _map(values: npt.NDArray[np.float32], part: Grid) -> str:
     block = block_for(part, MAP_VOXELS)
     means = block_means(values, block)
-    return as_text(grey_levels(means, 0, float(means.max())), block_grid(part, block))
+    return as_text(grey_levels(means, 0.0, float(means.max())), block_grid(part, block))
 
 
 def _note(grid: Grid, block: tuple[int, ...]) -> str:

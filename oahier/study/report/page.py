@@ -47,6 +47,7 @@ class Material:
         paragraphs: of the methods section.
         references: that they cite.
         items: of reporting guidelines.
+        viewer: text of the page with a viewer of knees, empty where there is none.
     """
 
     contents: Contents
@@ -56,6 +57,7 @@ class Material:
     paragraphs: Sequence[str]
     references: Sequence[Reference]
     items: Sequence[Item] = ()
+    viewer: str = ""
 
     def drawn(self, kind: str) -> list[Drawn]:
         """Figures of one kind."""
@@ -134,6 +136,7 @@ def _context(material: Material) -> dict[str, Any]:
         "saliency_forest": material.drawn("saliency_comparisons"),
         "saliency_comparisons": comparison_view(contents, "saliency_comparisons"),
         "browser": material.browser,
+        "viewer": bool(material.viewer),
         "no_saliency": _why_no_saliency(contents),
         "checklist": material.items,
         "unanswered": sum(bool(item.missing) for item in material.items),
