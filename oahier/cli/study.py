@@ -217,6 +217,7 @@ def _all_finished(cells: Iterable[Cell]) -> bool:
 
 
 def _report(options: Any) -> int:
+    from oahier.pages.niivue import chosen_niivue
     from oahier.statistics.margins import parse_margins
     from oahier.study.axis_columns import AxisColumns
     from oahier.study.covariate_arm import with_covariate_arm
@@ -224,6 +225,7 @@ def _report(options: Any) -> int:
     from oahier.study.report import write_report
     from oahier.study.tables import write_tables
 
+    chosen_niivue(options.viewer)  # before the tables are computed
     study = read_study(options.folder)
     if not any(cell.state == "finished" for cell in study.cells):
         raise PlanError(f"{options.folder}: no cell is finished; there is nothing to report")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 from PIL import Image
-from study.report.chromium import Page, chromium, find_chromium
+from study.report.chromium import Page, chromium, find_chromium, webgl_missing
 
 from oahier.pages.niivue import installed_niivue
 from oahier.prediction import predict_scans
@@ -52,18 +52,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
     with chromium(tmp_path / "profile", webgl=True) as page:
-        page.open(_blank(tmp_path))
-        if not page.run("Boolean(document.createElement('canvas').getContext('webgl2'))"):
-            version = page._send("Browser.getVersion")["product"]
-            pytest.skip(f"{version} starts no WebGL 2 on this machine, not even in software")
-        page.problems.clear()
-        page.requests.clear()
+        if reason := webgl_missing(page, tmp_path):
+            pytest.skip(reason)
         yield page
-
-
-def _blank(folder: Path) -> Path:
-    (folder / "blank.html").write_text("<!DOCTYPE html><title>blank</title>")
-    return folder / "blank.html"
 
 
 def opened(page: Page, path: Path, *, width: int = 1200, dark: bool = False) -> None:
@@ -155,7 +146,7 @@ def test_nothing_leaves_the_page(width: int, dark: bool, page: Page, path: Path)
 
 def test_a_browser_without_webgl_says_so(path: Path, tmp_path: Path) -> None:
     with chromium(tmp_path / "profile") as page:
-        page.open(_blank(tmp_path))
+        webgl_missing(page, tmp_path)
         page._send(
             "Page.addScriptToEvaluateOnNewDocument",
             source="HTMLCanvasElement.prototype.getContext = () => null",

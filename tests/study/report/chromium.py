@@ -118,6 +118,18 @@ class Page:
         return path
 
 
+def webgl_missing(page: Page, folder: Path) -> str:
+    """Why this browser draws nothing in WebGL 2 on this machine; empty where it does."""
+    (folder / "blank.html").write_text("<!DOCTYPE html><title>blank</title>")
+    page.open(folder / "blank.html")
+    if page.run("Boolean(document.createElement('canvas').getContext('webgl2'))"):
+        page.problems.clear()
+        page.requests.clear()
+        return ""
+    version = page._send("Browser.getVersion")["product"]
+    return f"{version} starts no WebGL 2 on this machine, not even in software"
+
+
 @contextlib.contextmanager
 def chromium(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
     """A browser with one page; ends with the block. On request with WebGL 2, computed by the processor.
