@@ -151,6 +151,7 @@ def test_a_browser_without_webgl_says_so(path: Path, tmp_path: Path) -> None:
             "Page.addScriptToEvaluateOnNewDocument",
             source="HTMLCanvasElement.prototype.getContext = () => null",
         )
+        page.problems.clear()
         page.open(path)
         page.wait(f"{CANVAS}.dataset.failed")
         assert page.run(PLACE) == "This browser cannot show the viewer: it has no WebGL 2."
