@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 from pathlib import Path
@@ -33,9 +34,11 @@ def test_the_search_finds_a_leak(tmp_path: Path) -> None:
     (tmp_path / "wide.bin").write_bytes(b"x" + name.upper().encode("utf-16-le"))
     (tmp_path / "packed.gz").write_bytes(gzip.compress(b"\0\1" + name.encode()))
     np.savez_compressed(tmp_path / "inner.npz", ids=np.array([name]), **{f"{name}-values": np.zeros(2)})
+    packed = base64.b64encode(gzip.compress(b"\0" * 400 + name.encode())).decode()
+    (tmp_path / "page.html").write_text(f"<script>{packed}</script>")
     (tmp_path / name).mkdir()
     (tmp_path / "clean.txt").write_text("Qxz12Wvk and all other words")
-    names = {"plain.json", "wide.bin", "packed.gz", "inner.npz", name}
+    names = {"plain.json", "wide.bin", "packed.gz", "inner.npz", "page.html", name}
     assert searched(tmp_path) == {key: {name.lower()} for key in names}
 
 

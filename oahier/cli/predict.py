@@ -58,6 +58,7 @@ def run_predict_command(words: list[str]) -> int:
         method=options.method,
         pages=options.pages,
         overlays=options.overlays,
+        viewer=options.viewer,
         reference=options.reference,
         decisions=options.decisions,
         decoding=None if options.grade_for is None else BEST_FOR[options.grade_for](),
@@ -191,6 +192,11 @@ def predict_parser() -> PlainParser:
     parser.add_argument(
         "--overlays", action=BooleanOptionalAction, default=True, help="saliency on the grid of each scan"
     )
+    parser.add_argument(
+        "--viewer", action=BooleanOptionalAction, default=None,
+        help="a viewer of the scan, cartilage and saliency in each page, 1 to 8 MB (where the extra "
+        "'viewer' is installed)",
+    )  # fmt: skip
     parser.add_argument(
         "--reference", type=Path, metavar="MANIFEST",
         help="manifest of the training: embed its knees once in evaluation mode, as reference for new knees",

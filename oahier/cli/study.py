@@ -127,6 +127,10 @@ def report_parser() -> ArgumentParser:
     )
     parser.add_argument("--umap", action="store_true", help="draw UMAP of the embeddings as well")
     parser.add_argument(
+        "--viewer", action="store_true",
+        help="write viewer.html as well, a viewer of the test knees' volumes (needs the extra 'viewer')",
+    )  # fmt: skip
+    parser.add_argument(
         "--correction", type=Literal["bh", "holm"], default="bh", help="correction for multiple testing"
     )
     return parser
@@ -213,6 +217,7 @@ def _all_finished(cells: Iterable[Cell]) -> bool:
 
 
 def _report(options: Any) -> int:
+    from oahier.pages.niivue import chosen_niivue
     from oahier.statistics.margins import parse_margins
     from oahier.study.axis_columns import AxisColumns
     from oahier.study.covariate_arm import with_covariate_arm
@@ -220,6 +225,7 @@ def _report(options: Any) -> int:
     from oahier.study.report import write_report
     from oahier.study.tables import write_tables
 
+    chosen_niivue(options.viewer)  # before the tables are computed
     study = read_study(options.folder)
     if not any(cell.state == "finished" for cell in study.cells):
         raise PlanError(f"{options.folder}: no cell is finished; there is nothing to report")
@@ -231,7 +237,7 @@ def _report(options: Any) -> int:
         None if options.manifest is None else Path(options.manifest),
     )  # fmt: skip
     write_tables(told, correction=options.correction, margins=parse_margins(options.margin), columns=columns)
-    page = write_report(told.folder, umap=options.umap)
+    page = write_report(told.folder, umap=options.umap, viewer=options.viewer)
     Console().print(f"{page}", soft_wrap=True, highlight=False)
     if _all_finished(study.cells):
         print("next: open the page; tables/ and figures/ beside it hold what a paper needs")

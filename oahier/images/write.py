@@ -32,20 +32,27 @@ def write_image(
         ValueError: another suffix, or whole numbers beyond int32.
         OSError: the file cannot be written.
     """
-    import nibabel
     from isal import igzip
 
     path = Path(path)
     if not path.name.lower().endswith((".nii.gz", ".nii")):
         raise ValueError(f"expected a file name ending in .nii.gz or .nii, got {path.name!r}")
-    image: Any = nibabel.Nifti1Image(values.astype(_storable(path, values), copy=False), affine)
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
+    content = nifti_bytes(values.astype(_storable(path, values), copy=False), affine)
     if path.name.lower().endswith(".gz"):
         content = igzip.compress(content, compresslevel=1, mtime=0)
     return write_atomically(path, content)
+
+
+def nifti_bytes(values: Num[np.ndarray, "i j k"], affine: Affine) -> bytes:
+    """A NIfTI file whose header says nothing but shape, type and place; millimetres, sform and qform."""
+    import nibabel
+
+    image: Any = nibabel.Nifti1Image(values, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    content: bytes = image.to_bytes()
+    return content
 
 
 def _storable(path: Path, values: np.ndarray) -> np.dtype[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from oahier.files import write_atomically
 from oahier.hierarchy import DEFAULT_HIERARCHY, OA_FROM_GRADE
 from oahier.pages import render
+from oahier.pages.viewer import Viewer
 from oahier.prediction.axis_rows import axis_view
 from oahier.prediction.finished import Record
 from oahier.prediction.inputs import LeftOut
@@ -32,6 +33,7 @@ def knee_page(
     prediction: KneePrediction,
     cuts: Sequence[Sequence[Mapping[str, Any]]],
     options: Mapping[str, object],
+    viewer: Viewer | None = None,
 ) -> Path:
     """Write the page of a knee; ``cuts`` are planes through the peak and through the middle."""
     row, saliency = prediction.row, prediction.saliency
@@ -57,6 +59,7 @@ def knee_page(
         origin_note=_origin_note(trained),
         without_reference=trained.without_reference,
         facts=_facts(trained, loaded),
+        viewer=viewer,
     )
     return write_atomically(path, text)
 

@@ -25,7 +25,8 @@ _PLANES = (("sagittal", 0, 1, 2), ("coronal", 1, 0, 2), ("axial", 2, 0, 1))
 _LONGEST = 640
 """Pixels of the longer side of a picture in a page."""
 _LEVELS = 100
-_OUTLINE = (37, 224, 224)
+OUTLINE = (37, 224, 224)
+"""Red, green, blue of the cartilage."""
 
 
 def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[Plane, ...]:
@@ -35,17 +36,17 @@ def planes_through_peak(loaded: LoadedScan, saliency: Saliency | None) -> tuple[
     left; coronal and axial ones the patient's right at the left.
     """
     peak = None if saliency is None else saliency.peak
-    return _planes(loaded, saliency, _centre(loaded) if peak is None else peak)
+    return _planes(loaded, saliency, centre_of_view(loaded) if peak is None else peak)
 
 
 def planes_through_middle(loaded: LoadedScan, saliency: Saliency | None) -> tuple[Plane, ...]:
     """The same through the middle of what the network sees, which is where the joint should be."""
-    return _planes(loaded, saliency, _centre(loaded))
+    return _planes(loaded, saliency, centre_of_view(loaded))
 
 
 def _planes(loaded: LoadedScan, saliency: Saliency | None, where: Sequence[int]) -> tuple[Plane, ...]:
     image = loaded.image
-    low, high = (float(value) for value in np.percentile(image.data[::2, ::2, ::2], (1, 99.5)))
+    window = grey_window(image)
     heat = np.zeros(image.grid.shape, dtype=np.float32) if saliency is None else saliency.values
     inside: npt.NDArray[Any] = np.broadcast_to(np.zeros(1, dtype=bool), image.grid.shape)
     if loaded.cartilage is not None:
@@ -60,9 +61,15 @@ def _planes(loaded: LoadedScan, saliency: Saliency | None, where: Sequence[int])
             slices[0].astype(np.float32), slices[1], slices[2],
             (shape[across] * spacing[across], shape[up] * spacing[up]),
             (codes[across], _OPPOSITE[codes[across]], _OPPOSITE[codes[up]], codes[up]),
-            (low, max(high, low + 1e-6)),
+            window,
         ))  # fmt: skip
     return tuple(planes)
+
+
+def grey_window(image: Image) -> tuple[float, float]:
+    """Intensities that are shown black and white: percentiles 1 and 99.5."""
+    low, high = (float(value) for value in np.percentile(image.data[::2, ::2, ::2], (1, 99.5)))
+    return low, max(high, low + 1e-6)
 
 
 def _slice(volume: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
@@ -76,7 +83,8 @@ def _stored_number(image: Image, axis: int, index: int) -> int:
     return index if sign > 0 else image.grid.shape[axis] - 1 - index
 
 
-def _centre(loaded: LoadedScan) -> tuple[int, ...]:
+def centre_of_view(loaded: LoadedScan) -> tuple[int, ...]:
+    """The voxel of the scan in the middle of what the network sees."""
     grid = loaded.image.grid
     middle = middle_of(loaded.seen, grid).round()
     return tuple(int(value) for value in np.clip(middle, 0, np.array(grid.shape) - 1))
@@ -119,7 +127,7 @@ def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[
     the file, as in an overlay. ``box`` is what the network sees, in percent of the slice (left, top, width,
     height), or empty where it sees all of it.
     """
-    edges = _seen_edges(loaded.image.grid, loaded.seen)
+    edges = seen_edges(loaded.image.grid, loaded.seen)
     return [
         {
             "name": plane.name,
@@ -136,7 +144,7 @@ def picture_sources(planes: tuple[Plane, ...], loaded: LoadedScan) -> list[dict[
     ]  # fmt: skip
 
 
-def _seen_edges(grid: Grid, seen: Grid) -> list[tuple[float, float]]:
+def seen_edges(grid: Grid, seen: Grid) -> list[tuple[float, float]]:
     """Where the network's view begins and ends along each axis of the scan, as shares of its extent."""
     across = np.linalg.inv(grid.affine) @ seen.affine
     edges = []
@@ -199,7 +207,7 @@ def _outline(plane: Plane) -> str:
     fine = np.asarray(mask.resize(_size(plane), Picture.Resampling.NEAREST)) > 127
     edge = fine & ~binary_erosion(fine, iterations=2)
     colours = np.zeros((*edge.shape, 4), dtype=np.uint8)
-    colours[edge] = (*_OUTLINE, 255)
+    colours[edge] = (*OUTLINE, 255)
     return _address(Picture.fromarray(colours), "png", optimize=True)
 
 

@@ -11,20 +11,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from oahier.callbacks.files import knee_file, write_arrays, write_rows
+from oahier.callbacks.files import write_arrays, write_rows
 from oahier.clinical import Decisions
 from oahier.data.preprocessing import Preprocessing
 from oahier.metrics import Decoding
+from oahier.pages.niivue import Library, chosen_niivue
 from oahier.prediction.finished import Record, finished_record, record_key
 from oahier.prediction.inputs import LeftOut, Scan, Side, find_scans
+from oahier.prediction.knee_files import write_knee_files
 from oahier.prediction.loading import LoadedScan, UnusableScan, load_or_reason
-from oahier.prediction.one_knee import KneePrediction, predict_knee
-from oahier.prediction.planes import (
-    picture_sources,
-    planes_through_middle,
-    planes_through_peak,
-    write_picture,
-)
+from oahier.prediction.one_knee import predict_knee
 from oahier.prediction.trained import TrainedModel, load_trained
 from oahier.processes import process_map
 from oahier.progress import progress as show
@@ -54,6 +50,7 @@ class _Options:
     pages: bool
     overlays: bool
     device: str
+    niivue: Library | None = None
     decisions: Decisions | None = None
     decoding: Decoding | None = None
 
@@ -62,6 +59,7 @@ class _Options:
             "head": self.head, "method": self.method, "pages": self.pages, "overlays": self.overlays,
         }  # fmt: skip
         found |= {} if self.decoding is None else {"decoding": describe(self.decoding)}
+        found |= {} if self.niivue is None else {"viewer": self.niivue.version}
         return found if self.decisions is None else found | {"decisions": self.decisions.to_dict()["heads"]}
 
 
@@ -76,6 +74,7 @@ def predict_scans(
     method: str = TRUSTED,
     pages: bool = True,
     overlays: bool = True,
+    viewer: bool | None = None,
     reference: str | Path | None = None,
     decisions: str | Path | Decisions | None = None,
     decoding: Decoding | None = None,
@@ -101,6 +100,8 @@ def predict_scans(
             evidence of where the model looks (docs/concepts/saliency-truth.md).
         pages: write ``pictures/`` and the HTML pages.
         overlays: write ``overlays/``, the saliency on the grid of each scan.
+        viewer: put a viewer of the scan with cartilage and saliency into each page; by default where the
+            extra ``viewer`` is installed.
         reference: manifest of the training and validation knees, whose embeddings are then computed once in
             evaluation mode and kept beside the checkpoint; see :func:`compute_reference`.
         decisions: calibration and thresholds to apply: ``"checkpoint"`` for those that
@@ -114,6 +115,7 @@ def predict_scans(
     Raises:
         CheckpointError: the checkpoint cannot be used.
         ValueError: an argument out of range.
+        ImportError: ``viewer=True`` without the extra.
         OSError: the output folder cannot be written.
     """
     if workers < 0:
@@ -121,7 +123,8 @@ def predict_scans(
     if side not in ("left", "right", ""):
         raise ValueError(f"side: expected 'left' or 'right' (or '' for unknown), got {side!r}")
     folder = Path(output)
-    options = _Options(head, method, pages, overlays, chosen_device(device))
+    niivue = chosen_niivue(viewer if pages else False)
+    options = _Options(head, method, pages, overlays, chosen_device(device), niivue)
     trained = load_trained(checkpoint, options.device)
     if reference is not None:
         from oahier.prediction.training_embeddings import compute_reference
@@ -235,34 +238,13 @@ def _predict_and_write(
         return LeftOut(loaded.scan.source, loaded.scan.knee, reason)
     except ValueError as error:
         return LeftOut(loaded.scan.source, loaded.scan.knee, str(error))
-    files = _write_files(trained, loaded, prediction, folder, options)
+    files = write_knee_files(
+        folder, trained, loaded, prediction, overlays=options.overlays, pages=options.pages,
+        niivue=options.niivue, told=options.of_record(),
+    )  # fmt: skip
     record = Record(key, prediction.row, prediction.embedding, _facts(loaded), files)
     record.write(folder)
     return record
-
-
-def _write_files(
-    trained: TrainedModel, loaded: LoadedScan, prediction: KneePrediction, folder: Path, options: _Options
-) -> tuple[str, ...]:
-    name = knee_file(loaded.scan.knee)
-    files = []
-    if options.overlays and prediction.saliency is not None:
-        from oahier.images import write_image
-
-        files.append(f"overlays/{name}.nii.gz")
-        rounded = np.round(prediction.saliency.values * 4096) / np.float32(4096)  # packs ten times as small
-        values = loaded.image.in_source_axes(rounded.astype(np.float32))
-        write_image(folder / files[-1], values, loaded.image.source.affine)
-    if options.pages:
-        from oahier.prediction.knee_pages import knee_page
-
-        planes = planes_through_peak(loaded, prediction.saliency)
-        files += [f"pictures/{name}.png", f"pages/{name}.html"]
-        write_picture(folder / files[-2], loaded, prediction, planes)
-        middle = planes_through_middle(loaded, prediction.saliency)
-        pictures = [picture_sources(cut, loaded) for cut in (planes, middle)]
-        knee_page(folder / files[-1], trained, loaded, prediction, pictures, options.of_record())
-    return tuple(files)
 
 
 def _facts(loaded: LoadedScan) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import re
@@ -70,6 +71,8 @@ def found_in(content: bytes) -> set[str]:
 def _unpacked(content: bytes) -> Iterator[bytes]:
     if content[:2] == b"\x1f\x8b":
         yield gzip.decompress(content)
+    for text in re.findall(rb"H4sI[A-Za-z0-9+/]{40,}=*", content):  # packed volumes inside a page
+        yield gzip.decompress(base64.b64decode(text))
     if content[:4] == b"PK\3\4":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     affine = torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])).double().numpy()
     volume = blob((14, 16, 18), affine, (4, 5, 6), width=5)
     paths = [write_nifti(folder / f"{name}.nii.gz", volume, affine) for name in NAMES]
-    predict_scans(checkpoint, [*paths, folder / "absent.nii.gz"], folder / "out", side="right")
+    predict_scans(checkpoint, [*paths, folder / "absent.nii.gz"], folder / "out", side="right", viewer=False)
     return folder / "out"
 
 

@@ -25,7 +25,9 @@ def folder(tmp_path: Path) -> Path:
         tmp_path / "model.ckpt", shape=(16, 20, 20), spacing=(3.0, 2.5, 2.5), reference=reference
     )
     path = write_nifti(tmp_path / "scan.nii.gz", blob(shape, affine, (7, 10, 30), width=6), affine)
-    predict_scans(checkpoint, [path, tmp_path / "absent.nii.gz"], tmp_path / "out", side="right")
+    predict_scans(
+        checkpoint, [path, tmp_path / "absent.nii.gz"], tmp_path / "out", side="right", viewer=False
+    )
     return tmp_path / "out"
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from oahier.callbacks.files import knee_file
 from oahier.images import read_image
+from oahier.images.embedded import block_means, grey_levels
 from oahier.images.image import turned_to_ras
 from oahier.study.cell_files import read_arrays
 from oahier.study.cells import Cell
@@ -59,9 +60,8 @@ def browser(contents: Contents) -> dict[str, Any] | None:
 
     Of each condition the first finished replicate is shown.
     """
-    volumes = [_read_volume(path) for path in sorted((contents.study.folder / "knees").glob("*.npz"))]
-    shown = _shown_cells(contents)
-    methods = sorted({path.name for _, cell in shown for path in (cell.folder / "saliency").glob("*/")})
+    volumes, shown = read_volumes(contents), shown_cells(contents)
+    methods = methods_of(shown)
     if not volumes or not methods:
         return None
     size = volumes[0].mri.size * len(volumes) * len(methods) * len(shown)
@@ -91,7 +91,8 @@ def _replicate(cell: Cell, axis: str) -> str:
     return f"{axis} {cell.factors[axis]}" if axis in cell.factors else ""
 
 
-def _shown_cells(contents: Contents) -> list[tuple[str, Cell]]:
+def shown_cells(contents: Contents) -> list[tuple[str, Cell]]:
+    """Of each condition its name and the first finished replicate with maps."""
     found = []
     for cells in contents.study.conditions().values():
         finished = [cell for cell in cells if cell.state == "finished"]
@@ -99,6 +100,16 @@ def _shown_cells(contents: Contents) -> list[tuple[str, Cell]]:
         if with_maps:
             found.append((contents.condition(with_maps[0].factors), with_maps[0]))
     return found
+
+
+def methods_of(shown: Sequence[tuple[str, Cell]]) -> list[str]:
+    """Saliency methods that cells have maps of."""
+    return sorted({path.name for _, cell in shown for path in (cell.folder / "saliency").glob("*/")})
+
+
+def read_volumes(contents: Contents) -> list[Volume]:
+    """The knees whose volumes the study kept."""
+    return [_read_volume(path) for path in sorted((contents.study.folder / "knees").glob("*.npz"))]
 
 
 def _labels(contents: Contents) -> dict[str, str]:
@@ -118,16 +129,21 @@ def _read_volume(path: Path) -> Volume:
 
 def _map(folder: Path, volume: Volume, step: int) -> dict[str, Any] | None:
     """Saliency on the knee's grid relative to its maximum, averaged over blocks; ``None`` without a file."""
-    path = folder / f"{knee_file(volume.name)}.nii.gz"
-    if not path.is_file():
+    values = saliency_of(folder, volume)
+    if values is None:
         return None
-    values = np.clip(np.nan_to_num(_on_grid(path, volume)), 0, None)
     values = block_means(values, (step, step, step))
     peak = float(values.max())
     if not peak > 0:
         return {"empty": True}
     levels = np.round(values / peak * (_LEVELS - 1)).astype(np.uint8)
     return _picture(levels, (step, step, step), lossless=True)
+
+
+def saliency_of(folder: Path, volume: Volume) -> Array | None:
+    """Saliency at the voxels of a knee, none below 0; ``None`` without a file."""
+    path = folder / f"{knee_file(volume.name)}.nii.gz"
+    return np.clip(np.nan_to_num(_on_grid(path, volume)), 0, None) if path.is_file() else None
 
 
 def _on_grid(path: Path, volume: Volume) -> Array:
@@ -157,29 +173,13 @@ def _covers(shape: Sequence[int], across: Array, output: Sequence[int]) -> bool:
     return bool((places > -0.75).all() and (places < np.array(shape)[:, None] - 0.25).all())
 
 
-def block_means(values: Array, block: Sequence[int]) -> Array:
-    """Means over blocks of voxels; those at the far borders may be smaller.
-
-    >>> block_means(np.array([[1.0, 3.0, 5.0]]), (1, 2)).tolist()
-    [[2.0, 5.0]]
-    """
-    for axis, step in enumerate(block):
-        if step == 1:
-            continue
-        starts = np.arange(0, values.shape[axis], step)
-        sums = np.add.reduceat(values, starts, axis=axis)
-        sizes = np.diff([*starts, values.shape[axis]])
-        values = sums / sizes.reshape([-1 if other == axis else 1 for other in range(values.ndim)])
-    return values
-
-
 def _packed(volume: Volume, label: str, maps: Mapping[str, Any], *, lossless: bool) -> dict[str, Any]:
     shape = volume.mri.shape
     step = max(1, math.ceil(math.sqrt(volume.mri.size / _LARGEST_PICTURE)))
     block = (1, step, step)
     mri = block_means(volume.mri, block)
     low, high = np.percentile(mri, (1, 99.5))
-    grey = np.round(255 * np.clip((mri - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+    grey = grey_levels(mri, float(low), float(high))
     inside = block_means(volume.cartilage.astype(np.float32), block) >= 0.5
     return {
         "name": volume.name,
@@ -188,12 +188,12 @@ def _packed(volume: Volume, label: str, maps: Mapping[str, Any], *, lossless: bo
         "spacing": [round(length, 4) for length in volume.spacing],
         "mri": _picture(grey, block, lossless=lossless),
         "cartilage": _picture(inside.astype(np.uint8), block, lossless=True) if inside.any() else None,
-        "start": _start(volume.cartilage),
+        "start": start_of(volume.cartilage),
         "maps": maps,
     }
 
 
-def _start(cartilage: Array) -> list[int]:
+def start_of(cartilage: Array) -> list[int]:
     """The sagittal slice with most cartilage, the coronal and axial ones that halve it."""
     if not cartilage.any():
         return [size // 2 for size in cartilage.shape]

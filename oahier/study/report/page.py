@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.pages import render
 from oahier.pages.charts import Drawn
 from oahier.pages.text import count, listed
+from oahier.pages.viewer import for_script
 from oahier.reporting.change_figure import ROSE
 from oahier.reporting.checklist import Item
 from oahier.study.report.axes import grade_name
@@ -47,6 +47,7 @@ class Material:
         paragraphs: of the methods section.
         references: that they cite.
         items: of reporting guidelines.
+        viewer: text of the page with a viewer of knees, empty where there is none.
     """
 
     contents: Contents
@@ -56,6 +57,7 @@ class Material:
     paragraphs: Sequence[str]
     references: Sequence[Reference]
     items: Sequence[Item] = ()
+    viewer: str = ""
 
     def drawn(self, kind: str) -> list[Drawn]:
         """Figures of one kind."""
@@ -71,16 +73,6 @@ def page(material: Material) -> str:
         scripts=[(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "browser.js")],
         browser_data=for_script(material.browser),
     )
-
-
-def for_script(content: Any) -> str:
-    r"""JSON that may stand inside a script element, whatever is in it.
-
-    >>> print(for_script({"knee": "</script>"}))
-    {"knee":"\u003c/script\u003e"}
-    """
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _context(material: Material) -> dict[str, Any]:
@@ -144,6 +136,7 @@ def _context(material: Material) -> dict[str, Any]:
         "saliency_forest": material.drawn("saliency_comparisons"),
         "saliency_comparisons": comparison_view(contents, "saliency_comparisons"),
         "browser": material.browser,
+        "viewer": bool(material.viewer),
         "no_saliency": _why_no_saliency(contents),
         "checklist": material.items,
         "unanswered": sum(bool(item.missing) for item in material.items),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from oahier.files import write_atomically
 from oahier.pages.charts import Sheet, drawn
+from oahier.pages.niivue import Library, needed_niivue
 from oahier.pages.text import file_name
 from oahier.study.report.axes import axis_panels
 from oahier.study.report.axis_evidence import order_view, similarity_view
@@ -33,6 +34,7 @@ from oahier.study.report.panels import (
 )
 from oahier.study.report.references import numbered
 from oahier.study.report.result_figures import reliability_figure, saliency_figure, spread_figure
+from oahier.study.report.viewer_page import viewer_page
 from oahier.study.report.views import View, cells_view, headline_views
 
 COMPARISONS = (
@@ -40,7 +42,7 @@ COMPARISONS = (
 )  # fmt: skip
 
 
-def write_report(folder: Path | str, *, umap: bool = False) -> Path:
+def write_report(folder: Path | str, *, umap: bool = False, viewer: bool = False) -> Path:
     """Write the report of a study from its files.
 
     Makes ``report/index.html``, which opens without a network, ``report/tables`` (CSV and LaTeX),
@@ -51,18 +53,21 @@ def write_report(folder: Path | str, *, umap: bool = False) -> Path:
     Args:
         folder: of the study; its tables are written by :func:`oahier.study.tables.write_tables`.
         umap: draw the test knees of each cell by UMAP as well, which takes about a minute.
+        viewer: write ``report/viewer.html`` as well, a viewer of the test knees whose volumes were kept.
 
     Returns:
         The page.
 
     Raises:
+        ImportError: ``viewer`` without the extra of that name.
         ValueError: no study in the folder, or a file that is damaged or lacks a column; the message names it.
         OSError: a file that cannot be read or written. An older report is then as it was.
     """
+    niivue = needed_niivue() if viewer else None
     contents = read_contents(Path(folder))
     target = contents.study.folder / "report"
     with _replaced(target) as work:
-        material = _material(contents, umap=umap)
+        material = _material(contents, niivue, umap=umap)
         _write_tables(contents, work / "tables")
         for figure in material.figures:
             for suffix, content in figure.files.items():
@@ -70,6 +75,8 @@ def write_report(folder: Path | str, *, umap: bool = False) -> Path:
         write_atomically(work / "methods.txt", _methods_text(material))
         if material.items:
             write_atomically(work / "tables" / "checklist.csv", checklist_csv(material.items))
+        if material.viewer:
+            write_atomically(work / "viewer.html", material.viewer)
         write_atomically(work / "index.html", page(material))
     return target / "index.html"
 
@@ -95,7 +102,7 @@ def _replaced(target: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _material(contents: Contents, *, umap: bool) -> Material:
+def _material(contents: Contents, niivue: Library | None, *, umap: bool) -> Material:
     paragraphs, references = numbered(methods(contents))
     maps = umap_figure(contents) if umap else None
     return Material(
@@ -109,6 +116,7 @@ def _material(contents: Contents, *, umap: bool) -> Material:
         paragraphs=paragraphs,
         references=references,
         items=checklist_items(contents),
+        viewer=(niivue and viewer_page(contents, niivue)) or "",
     )
 
 

@@ -118,9 +118,21 @@ class Page:
         return path
 
 
+def webgl_missing(page: Page, folder: Path) -> str:
+    """Why this browser draws nothing in WebGL 2 on this machine; empty where it does."""
+    (folder / "blank.html").write_text("<!DOCTYPE html><title>blank</title>")
+    page.open(folder / "blank.html")
+    if page.run("Boolean(document.createElement('canvas').getContext('webgl2'))"):
+        page.problems.clear()
+        page.requests.clear()
+        return ""
+    version = page._send("Browser.getVersion")["product"]
+    return f"{version} starts no WebGL 2 on this machine, not even in software"
+
+
 @contextlib.contextmanager
-def chromium(profile: Path) -> Iterator[Page]:
-    """A browser with one page; ends with the block.
+def chromium(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
+    """A browser with one page; ends with the block. On request with WebGL 2, computed by the processor.
 
     Raises:
         FileNotFoundError: there is no Chromium.
@@ -130,8 +142,9 @@ def chromium(profile: Path) -> Iterator[Page]:
         raise FileNotFoundError(f"no Chromium; looked for {', '.join(NAMES)}")
     read_end, to_browser = os.pipe()
     from_browser, write_end = os.pipe()
+    graphics = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"] if webgl else ["--disable-gpu"]
     command = [
-        program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        program, "--headless=new", "--no-sandbox", *graphics, "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
         "--hide-scrollbars",
         "--remote-debugging-pipe", f"--user-data-dir={profile}",
