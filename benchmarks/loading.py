@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from benchmarks.harness import Comparison, Round, in_turn
 from benchmarks.knees_on_disk import KneesOnDisk, Shape, by
 from benchmarks.rivals import Epoch, Spacing, bare_epoch, monai_epochs, torchio_epoch, touch
 from benchmarks.scaling import scaling
+from benchmarks.sending import sending
 from oahier.data import KneeCache, Manifest, Preprocessing
 
 SPACING = (0.7, 0.36, 0.36)
@@ -42,6 +44,7 @@ def loading(quick: bool) -> list[Comparison]:
             times = rounds if goals else min(rounds, 2)
             results += _epochs(disk, shape, spacing, times, goals=goals)
             results += _building(disk, shape, spacing, times, goals=goals)
+            results += sending(disk, shape, spacing, many(times), goals=goals)
     return results + scaling(quick)
 
 
@@ -61,9 +64,8 @@ def _epochs(
         bare = bare_epoch(disk.folder, disk.knees, shape)
         ours = _several(cached, repeats)
         uncached = in_turn(torchio_epoch(disk, shape, spacing), ours, rounds)
-        many = max(rounds, 5) if rounds > 1 else 1
-        beside = [in_turn(_several(other, repeats), ours, many) for other in (persistent, in_memory)]
-        over_bare = in_turn(ours, _several(bare, repeats), many)
+        beside = [in_turn(_several(other, repeats), ours, many(rounds)) for other in (persistent, in_memory)]
+        over_bare = in_turn(ours, _several(bare, repeats), many(rounds))
     return [
         Comparison(
             "epoch of uncached TorchIO", "cached epoch", one_of(uncached, 1), 100.0 if goals else None, True,
@@ -98,13 +100,30 @@ def _building(
         KneeCache(folder).build(one, settings)
 
     pipeline = torchio_epoch(disk, shape, spacing, count=1)
-    made = _on_one_core(lambda: in_turn(pipeline, build, max(rounds, 5) if rounds > 1 else 1))
+    made = _on_one_core(lambda: in_turn(pipeline, build, many(rounds)))
+    unzipped = _on_one_core(lambda: in_turn(build, _gunzip(disk.scan(0), disk.mask(0)), many(rounds)))
     return [
         Comparison(
             "one knee by TorchIO's pipeline", "one cache entry", made, 3.0 if goals else None, True,
             note=f"{by(disk.shape)} .nii.gz with label map to {by(shape)}, one thread",
-        )
+        ),
+        Comparison(
+            "one cache entry", "gunzipping its files", unzipped, 1.5 if goals else None,
+            note=f"{by(disk.shape)} .nii.gz with label map to {by(shape)}, one thread",
+        ),
     ]  # fmt: skip
+
+
+def _gunzip(*paths: Path) -> Callable[[], None]:
+    """Read compressed files, and do nothing with what is in them."""
+
+    def run() -> None:
+        for path in paths:
+            with gzip.open(path) as file:
+                while file.read(1 << 24):
+                    pass
+
+    return run
 
 
 def _on_one_core(measure: Callable[[], tuple[Round, ...]]) -> tuple[Round, ...]:
@@ -116,6 +135,11 @@ def _on_one_core(measure: Callable[[], tuple[Round, ...]]) -> tuple[Round, ...]:
     finally:
         torch.set_num_threads(threads[0])
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads[1])
+
+
+def many(rounds: int) -> int:
+    """Rounds of what takes little time."""
+    return max(rounds, 5) if rounds > 1 else 1
 
 
 def _several(epoch: Epoch, times: int) -> Epoch:

@@ -40,20 +40,7 @@ def torchio_epoch(knees: KneesOnDisk, shape: Shape, spacing: Spacing, count: int
 
 
 def monai_epochs(knees: KneesOnDisk, shape: Shape, spacing: Spacing, folder: Path) -> tuple[Epoch, Epoch]:
-    """PersistentDataset (a file a knee) and CacheDataset (all in memory), both filled.
-
-    Both keep float32 volumes and uint8 label maps as plain tensors, without MONAI's metadata: the faster
-    way of using them.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MONAI and what it imports
-        from monai.data import CacheDataset, DataLoader, PersistentDataset
-
-        steps = _monai_steps(shape, spacing)
-        items = [{"mri": knees.scan(index), "cartilage": knees.mask(index)} for index in range(knees.knees)]
-        persistent = PersistentDataset(items, steps, cache_dir=folder)
-        cached = CacheDataset(items, steps, progress=False, num_workers=1)
-        loaders = [DataLoader(dataset, batch_size=1, num_workers=0) for dataset in (persistent, cached)]
+    """PersistentDataset (a file a knee) and CacheDataset (all in memory), all voxels read."""
 
     def epoch_of(loader: Any) -> Epoch:
         def epoch() -> None:
@@ -65,8 +52,28 @@ def monai_epochs(knees: KneesOnDisk, shape: Shape, spacing: Spacing, folder: Pat
         epoch()
         return epoch
 
-    first, second = (epoch_of(loader) for loader in loaders)
+    persistent, cached = monai_datasets(knees, shape, spacing, folder)
+    from monai.data import DataLoader
+
+    first, second = (epoch_of(DataLoader(one, batch_size=1, num_workers=0)) for one in (persistent, cached))
     return first, second
+
+
+def monai_datasets(knees: KneesOnDisk, shape: Shape, spacing: Spacing, folder: Path) -> tuple[Any, Any]:
+    """A PersistentDataset, which its first epoch fills, and a filled CacheDataset.
+
+    Both keep float32 volumes and uint8 label maps as plain tensors, without MONAI's metadata: the faster
+    way of using them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MONAI and what it imports
+        from monai.data import CacheDataset, PersistentDataset
+
+        steps = _monai_steps(shape, spacing)
+        items = [{"mri": knees.scan(index), "cartilage": knees.mask(index)} for index in range(knees.knees)]
+        persistent = PersistentDataset(items, steps, cache_dir=folder)
+        cached = CacheDataset(items, steps, progress=False, num_workers=1)
+    return persistent, cached
 
 
 def _monai_steps(shape: Shape, spacing: Spacing) -> Any:

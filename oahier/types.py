@@ -57,7 +57,11 @@ class Batch(TypedDict):
     """
 
     mri: Tensor
-    """``(batch, 1, i, j, k)`` float32, z-scored."""
+    """``(batch, 1, i, j, k)`` float32, z-scored.
+
+    The loaders of a trainer that runs on another device than the processor make float16 batches of what the
+    cache holds; steps and callbacks see them after the transfer, as float32.
+    """
     cartilage: NotRequired[Tensor]
     """``(batch, 1, i, j, k)`` uint8 label map on the grid of ``mri``."""
     targets: dict[str, Tensor]

@@ -19,6 +19,7 @@ _WIDTH = "100"
 """Columns of the texts."""
 
 PARSERS: dict[str, tuple[str, str]] = {
+    "benchmark": ("oahier.cli.benchmark", "benchmark_parser"),
     "change": ("oahier.cli.change", "change_parser"),
     "clinical": ("oahier.cli.clinical", "clinical_parser"),
     "compare": ("oahier.cli.compare", "compare_parser"),

@@ -30,6 +30,7 @@ _USAGE = """usage: oahier COMMAND [options]
   change                         how a score changes over visits, and what follows
   clinical                       calibration, net benefit and subgroups of a prediction file
   study run, status, report      run a grid of configurations and report it
+  benchmark                      what an epoch takes here, and whether data bound it
   study size                     knees and seeds that a difference needs
   completion bash, zsh           a script by which a shell completes commands and options
 
@@ -38,6 +39,7 @@ checkpoint names classes of. From other packages nothing is imported.
 """
 
 _COMMANDS = {
+    "benchmark": ("oahier.cli.benchmark", "run_benchmark_command"),
     "completion": ("oahier.cli.completion", "run_completion_command"),
     "change": ("oahier.cli.change", "run_change_command"),
     "clinical": ("oahier.cli.clinical", "run_clinical_command"),

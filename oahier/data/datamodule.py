@@ -22,6 +22,7 @@ from oahier.data.provenance import compare, record_of
 from oahier.data.relabelling import Relabelling, relabelled
 from oahier.data.sampling import TrainingSampler, balanced_weights
 from oahier.data.splitting.plans import SplitPlan
+from oahier.data.transfer import in_single_precision, sends_half
 from oahier.problems import ManifestError, Problem
 from oahier.types import Split
 
@@ -191,8 +192,7 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     @override
     def train_dataloader(self) -> Loader:
-        seed = self._stream()
-        augmentation = self.augmentation
+        seed, augmentation = self._stream(), self.augmentation
         dataset = self.dataset("train", None if isinstance(augmentation, BatchAugmentation) else augmentation)
         weights = balanced_weights(checks.labels_to_balance(self.manifest)) if self.balanced else None
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
@@ -206,11 +206,12 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment a training batch where it lies; others, and batches of other modules, pass."""
+        """Make half-precision volumes float32 and augment a training batch, where it lies."""
+        batch = in_single_precision(batch, self.trainer)
         augmentation = self.augmentation
         if not isinstance(augmentation, BatchAugmentation) or "seed" not in batch:
             return batch
-        spacing = batch["affine"][:, :3, :3].norm(dim=1)
+        spacing = batch["affine"][:, :3, :3].double().norm(dim=1)
         mri, cartilage = augmentation(batch["mri"], batch.get("cartilage"), spacing, batch["seed"])
         return {**batch, "mri": mri, **({} if cartilage is None else {"cartilage": cartilage})}
 
@@ -228,7 +229,7 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     def evaluation_dataloader(self, split: Split) -> Loader:
         """Batches of any split in order and without augmentation; call :meth:`setup` before."""
-        return self._loader(self.dataset(split))
+        return self._loader(self.dataset(split), half=False)
 
     def dataset(self, split: Split | None, augmentation: Callable[[Any], Any] | None = None) -> KneeDataset:
         """The knees of a split, of the whole manifest for ``None``; call :meth:`setup` before."""
@@ -281,7 +282,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         compare(state_dict, self.manifest, self.preprocessing, doing)
 
     def _evaluation(self, split: Split) -> Loader | list[Loader]:
-        return self.evaluation_dataloader(split) if (self.manifest.table["split"] == split).any() else []
+        return self._loader(self.dataset(split)) if (self.manifest.table["split"] == split).any() else []
 
     def _share(self, knees: int) -> int:
         """Training knees of each process; Lightning repeats some until all have as many."""
@@ -290,11 +291,10 @@ class KneeMRIDataModule(L.LightningDataModule):
 
     def _stream(self) -> int:
         """Seed from the argument ``seed`` and the global seed."""
-        sequence = np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63])
-        return int(sequence.generate_state(1)[0])
+        return int(np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63]).generate_state(1)[0])
 
     def _loader(self, dataset: torch.utils.data.Dataset[Any], **arguments: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer is not None else 0
         generator = torch.Generator().manual_seed(self.seed)
-        arguments = {"generator": generator, "batch_size": self.batch_size, **arguments}
-        return knee_loader(dataset, self._num_workers, rank, **arguments)
+        own = {"generator": generator, "batch_size": self.batch_size, "half": sends_half(self.trainer)}
+        return knee_loader(dataset, self._num_workers, rank, **{**own, **arguments})

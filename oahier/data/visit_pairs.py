@@ -16,6 +16,7 @@ from oahier.data.datamodule import KneeMRIDataModule
 from oahier.data.dataset import KneeDataset, Loader, Sample
 from oahier.data.follow_up import known_values, visits_of
 from oahier.data.sampling import Draw, TrainingSampler
+from oahier.data.transfer import in_single_precision
 from oahier.hierarchy import FINE
 from oahier.problems import ManifestError, Problem
 from oahier.types import MISSING, Split
@@ -201,7 +202,8 @@ class PairedVisits(L.LightningDataModule):
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment both visits of training pairs, each by its own draw."""
+        """Make volumes float32, and augment both visits of training pairs, each by its own draw."""
+        batch = in_single_precision(batch, self.trainer)
         if "seed" not in batch:
             return batch
         visits = {

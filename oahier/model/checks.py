@@ -25,8 +25,8 @@ def check_volume(mri: Tensor, encoder: nn.Module) -> None:
             "mri: expected a batch of volumes (batch, 1, i, j, k) with no empty axis, "
             f"got shape {tuple(mri.shape)}"
         )
-    kinds = [item.dtype for item in encoder.parameters() if item.is_floating_point()]
-    expected = kinds[0] if kinds else mri.dtype
+    kinds = (item.dtype for item in encoder.parameters() if item.is_floating_point())
+    expected = next(kinds, mri.dtype)
     cast = mri.is_floating_point() and torch.is_autocast_enabled(mri.device.type)
     if mri.dtype != expected and not cast:
         raise ValueError(

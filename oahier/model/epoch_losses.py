@@ -63,18 +63,23 @@ class LossLogging(L.LightningModule):
         """Make the running means; called when heads and terms are known."""
         names = ["", *self.heads, *self.terms]
         self._means = nn.ModuleDict({f"mean {name}": RunningMean() for name in names})
+        self._logged_by = 0
 
     def log_step(self, loss: Tensor, losses: Mapping[str, Tensor], readings: Mapping[str, Tensor]) -> None:
         """Log the losses of a training step; ``readings`` holds labels ``(batch, readings)`` by head."""
         known = torch.stack([is_known(labels).any(dim=1) for labels in readings.values()])
-        counts = dict(zip(readings, known.sum(dim=1).tolist(), strict=True)) | {
-            "": int(known.any(dim=0).sum())
-        }
+        known = torch.cat([known, known.any(dim=0, keepdim=True)])  # one transfer from the device for all
+        counts = dict(zip([*readings, ""], known.sum(dim=1).tolist(), strict=True))
+        new = self._logged_by != id(self.trainer)
+        self._logged_by = id(self.trainer)
         for name in self._means:
             key = name.removeprefix("mean ")
             mean: Any = self._means[name]
+            first = new or not mean.update_called
             mean.update(losses.get(key, loss).detach(), counts.get(key, known.shape[1]))
-            self.log(metric_key("train", *filter(None, [key]), "loss"), mean, on_step=False, on_epoch=True)
+            if first:  # Lightning keeps the mean itself, computes it at the end of the epoch and resets it
+                label = metric_key("train", *filter(None, [key]), "loss")
+                self.log(label, mean, on_step=False, on_epoch=True)
         self.log("loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
 
     def on_validation_epoch_start(self) -> None:

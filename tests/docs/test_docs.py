@@ -151,7 +151,7 @@ def check_command(words: list[str], parser: Any) -> None:
     elif program == "oahier" and rest[0] == "study":
         study = importlib.import_module("oahier.cli.study")
         getattr(study, f"{rest[1]}_parser")().parse_args(rest[2:])
-    elif program == "oahier" and rest[0] in ("predict", "export", "init", "clinical", "change"):
+    elif program == "oahier" and rest[0] in ("predict", "export", "init", "clinical", "change", "benchmark"):
         module = importlib.import_module(f"oahier.cli.{rest[0]}")
         getattr(module, f"{rest[0]}_parser")().parse_args(rest[1:])
     elif program == "oahier":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import lightning as L
 import pytest
 import torch
 
@@ -93,6 +94,36 @@ def test_training_losses_are_means_over_the_knees_with_a_label(tmp_path):
     for name, values in rows.items():
         expected = values.nanmean().item()
         assert trainer.callback_metrics[f"train/{name}/loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_losses_are_of_their_own_epoch_and_logged_once(tmp_path, monkeypatch):
+    """Lightning keeps what is logged first in an epoch; to log it at every step costs a millisecond."""
+    model = tiny_model(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.5))
+    steps, epochs, logged = [], [], []
+    log = type(model).log
+
+    def counted(self, name, value, **options):
+        logged.append(name)
+        log(self, name, value, **options)
+
+    class Keep(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            steps.append(outputs["losses"]["kl"].item())
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            epochs.append(trainer.callback_metrics["train/kl/loss"].item())
+
+    monkeypatch.setattr(type(model), "log", counted)
+    loader = tiny_dataloader([tiny_batch((0, 3)), tiny_batch((1, 4)), tiny_batch((2, 2))])
+    for limit in (2, 1):  # another trainer begins anew, also where the last one stopped within an epoch
+        stopping = {"max_steps": 5} if limit == 2 else {}
+        trainer = tiny_trainer(tmp_path / str(limit), max_epochs=limit, callbacks=[Keep()], **stopping)
+        trainer.fit(model, loader, loader)
+    assert epochs[0] == pytest.approx(sum(steps[:3]) / 3, rel=1e-5)
+    assert epochs[1] == pytest.approx(sum(steps[3:5]) / 2, rel=1e-5)
+    assert epochs[2] == pytest.approx(sum(steps[5:]) / 3, rel=1e-5)
+    assert len({steps[0], steps[3], steps[5]}) == 3
+    assert logged.count("train/kl/loss") == 3
 
 
 def test_several_dataloaders_are_refused_with_what_to_do(tmp_path):

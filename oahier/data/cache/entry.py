@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import struct
 import time
@@ -82,13 +83,13 @@ def read_entry(path: Path) -> Entry:
     Raises:
         DamagedEntry: not a complete entry.
     """
-    head = _header(path)
-    mri = np.memmap(path, dtype=head.kind, mode="c", offset=HEADER_BYTES, shape=head.shape)
-    cartilage = None
-    if head.has_cartilage:
-        offset = HEADER_BYTES + mri.nbytes
-        cartilage = np.memmap(path, dtype=np.uint8, mode="c", offset=offset, shape=head.shape)
-    return Entry(mri, cartilage, head.affine)
+    if path.stat().st_size < HEADER_BYTES:
+        raise DamagedEntry(f"{path}: half-written, {path.stat().st_size} bytes")
+    content = np.memmap(path, dtype=np.uint8, mode="c")
+    head = _parsed(path, content[:HEADER_BYTES].tobytes(), len(content))
+    end = HEADER_BYTES + math.prod(head.shape) * np.dtype(head.kind).itemsize
+    cartilage = content[end:].reshape(head.shape) if head.has_cartilage else None
+    return Entry(content[HEADER_BYTES:end].view(head.kind).reshape(head.shape), cartilage, head.affine)
 
 
 def entry_size(shape: tuple[int, ...], has_cartilage: bool, kind: str = "float16") -> int:
@@ -97,7 +98,7 @@ def entry_size(shape: tuple[int, ...], has_cartilage: bool, kind: str = "float16
     >>> entry_size((160, 384, 384), True) / 1e6
     70.782976
     """
-    return HEADER_BYTES + int(np.prod(shape)) * (np.dtype(kind).itemsize + has_cartilage)
+    return HEADER_BYTES + math.prod(shape) * (np.dtype(kind).itemsize + has_cartilage)
 
 
 def verify_entry(path: Path, *, every_byte: bool = False) -> None:
@@ -138,6 +139,10 @@ def _header(path: Path) -> _Head:
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES)
         size = os.fstat(file.fileno()).st_size
+    return _parsed(path, head, size)
+
+
+def _parsed(path: Path, head: bytes, size: int) -> _Head:
     if len(head) < HEADER_BYTES:
         raise DamagedEntry(f"{path}: half-written, {len(head)} bytes")
     magic, length, text_checksum, checksum, stamp = _PREFIX.unpack_from(head)
