@@ -19,6 +19,7 @@ from oahier.callbacks.grade_decoding import rule_of
 from oahier.callbacks.keys import Stage, stage_directory
 from oahier.callbacks.learning_curves import LearningCurves
 from oahier.callbacks.run_folder import BEST
+from oahier.data import PairedVisits
 from oahier.gathering import gathering_of
 from oahier.hierarchy import head_label
 from oahier.metrics import find_metrics, registered
@@ -140,7 +141,9 @@ def results(trainer: L.Trainer) -> Results:
         model = "the weights in memory"
     elif best := _best_epoch(trainer, stage):
         values, model = best
-    counts = " of ".join(f"{facts[name]} {name}" for name in COUNTS if name in facts)
+    pairs = isinstance(getattr(trainer, "datamodule", None), PairedVisits)
+    words = {"knees": "pairs of visits"} if pairs else {}
+    counts = " of ".join(f"{facts[name]} {words.get(name, name)}" for name in COUNTS if name in facts)
     split = {"val": "validation"}.get(stage, stage)
     notes = [f"decisions of {line}" for line in getattr(gathering_of(trainer).calibrated, "decided", ())]
     if any(name.endswith("/qwk") for name in values):
