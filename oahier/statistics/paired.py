@@ -125,7 +125,7 @@ def paired_left_out(
     return contrast_row(contrast, left, rows, task, paired)
 
 
-def _known(weights: Floats) -> Floats:
+def _known(weights: npt.NDArray[np.floating]) -> Floats:
     """Stands for a metric whose values are there."""
     raise NotImplementedError("the values of this contrast were computed before")
 
