@@ -168,6 +168,7 @@ class CartilageSaliency(StepRecorder):
         told = f"Saliency ({method}, {self.score} of head {name}), {stage}"
         found = "" if trainer.state.fn == TrainerFn.FITTING else verdict(columns, table.subject)
         if found:
+            self.told = f"{self.name} by {method} ({self._method(trainer).passes} passes a knee): {found}"
             _log.info("%s: %s. How far to believe it: docs/concepts/saliency-truth.md", told, found)
         if pictures:
             outlined = any(plane.cartilage.any() for picture in pictures for plane in picture.planes)

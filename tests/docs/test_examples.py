@@ -75,6 +75,11 @@ def test_saliency_truth(short: Path) -> None:
     chosen = module.options([*words.split(), "--backbones", "resnet3d", "--targets", "cartilage", "mark"])
     table = module.main(chosen)
     assert set(table["target"]) == {"cartilage", "mark"}
+    moved = module.main(
+        module.options([*words.split(), "--probe", "--backbones", "resnet3d", "--targets", "mark"])
+    )
+    assert len(moved) == 2 * 15 * 2
+    assert "depends on the mark" in Path("runs/truth/probe.md").read_text()
     assert {"input_itself", "smoothgrad"} <= set(table["method"])
     assert (table["enrichment"] >= 0).all()
     before = {path: path.stat().st_mtime_ns for path in Path("runs/truth/cells").iterdir()}
