@@ -1,4 +1,4 @@
-"""How far the scores of held-out knees move when their acquisition is changed."""
+"""Probe of the acquisition: movements of the scores of held-out knees whose scans are changed."""
 
 from __future__ import annotations
 

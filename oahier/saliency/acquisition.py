@@ -108,7 +108,8 @@ class SmallerField(AcquisitionChange):
 
 def acquisition_changes() -> list[AcquisitionChange]:
     """A mark in each corner, a gain along each axis either way, a smaller field of view: 15 of them."""
-    corners = [CornerBlock(high) for high in itertools.product((False, True), repeat=3)]
+    ends = (False, True)
+    corners = [CornerBlock(high) for high in itertools.product(ends, ends, ends)]
     axes: tuple[Axis, ...] = (0, 1, 2)
     ramps = [GainRamp(axis, change) for axis in axes for change in (0.5, -0.5)]
     return [*corners, *ramps, SmallerField()]

@@ -10,16 +10,18 @@ import torch
 import oahier as oh
 from oahier.data import VisitPairsDataModule
 from oahier.model import ChangeModel
-from oahier.testing import TinyEncoder, tiny_trainer
+from oahier.testing import tiny_trainer
 
 
 def main(folder: str, manifest: str, processes: int) -> None:
     torch.set_num_threads(1)
     L.seed_everything(3, verbose=False)
-    pairs = VisitPairsDataModule(
-        manifest, (8, 12, 12), batch_size=4 // processes, cache=Path(manifest).parent / "c"
+    pairs = VisitPairsDataModule(  # all training knees a step, however they are dealt
+        manifest, (8, 12, 12), batch_size=8 // processes, cache=Path(manifest).parent / "c"
     )
-    model = ChangeModel(TinyEncoder(), optimizer=functools.partial(torch.optim.SGD, lr=0.1))
+    # no batch normalisation or dropout, which see one process's share
+    encoder = oh.ResNet3D(depth=10, width=8, norm="group")
+    model = ChangeModel(encoder, optimizer=functools.partial(torch.optim.SGD, lr=0.1))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainer = tiny_trainer(
         folder,
