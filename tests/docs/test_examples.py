@@ -23,7 +23,8 @@ from oahier.study.configuration import resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG_FOLDER = Path(oh.__file__).parent / "configs"
-CONFIGS = sorted(CONFIG_FOLDER.glob("*.yaml"))
+CONFIGS = sorted(path for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "change")
+"""Those of classifiers; ``tests/cli/test_change_configuration.py`` trains the other."""
 SMALL = [
     "--trainer.max_epochs=1",
     "--trainer.accelerator=cpu",
