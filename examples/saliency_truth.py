@@ -9,7 +9,8 @@ method with random weights, and the truth of other knees.
 
 Run it again to go on after an interruption, or with more backbones, targets and seeds: a trained and
 explained cell is a file. Every seed has subjects of its own. ``answer.md`` says which method finds what,
-``shortcuts.md`` in how many runs a planted shortcut was named, and in how many one that was not there. See
+``shortcuts.md`` in how many runs a planted shortcut was named, and in how many one that was not there. With
+``--probe`` the acquisition of held-out knees is changed instead, and the movement of their scores read. See
 docs/concepts/saliency-truth.md for the result and its size.
 """
 
@@ -31,6 +32,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 import oahier as oh
+from oahier.callbacks.acquisition_probe import movements
 from oahier.files import write_atomically
 from oahier.metrics.association import auc
 from oahier.phantom import CAUSES, CoilGain, CornerMark, NarrowField, PhantomPlan, phantom_knee, signal_region
@@ -38,13 +40,17 @@ from oahier.phantom.shortcuts import Shortcut
 from oahier.saliency import (
     ActivationMap,
     AttentionRollout,
+    CornerBlock,
     ExplainedKnees,
     FusedActivationMaps,
+    GainRamp,
     InputItself,
     IntegratedGradients,
     Occlusion,
     SaliencyMethod,
+    SmallerField,
     SmoothGrad,
+    acquisition_changes,
     cascading_randomisation,
     deletion_insertion,
     map_agreement,
@@ -55,6 +61,7 @@ from oahier.saliency import (
     region_overlap,
     repeatability,
     resample,
+    score_shifts,
 )
 from oahier.statistics import summarise_values
 
@@ -389,12 +396,7 @@ def run(arguments: argparse.Namespace) -> None:
             severity = torch.cat([explained(model, some).of_volume(some) for some in held_out.mri.split(8)])
         score = auc(severity.numpy(), (held_out.grade >= 2).numpy())
         ill = held_out.grade >= 2
-        used = float("nan")
-        if UNRELATED.get(target, target) in SHORTCUTS:
-            plain = phantoms("all", arguments.knees, 2 * arguments.test, shape, seed).mri[ill]
-            with torch.no_grad():
-                without = torch.cat([explained(model, some).of_volume(some) for some in plain.split(8)])
-            used = float((severity[ill] - without).mean() / (severity[ill].mean() - severity[~ill].mean()))
+        used = use_of(model, target, severity, seed, arguments)
         knees = Knees(*(part[ill] for part in vars(held_out).values()))
         absent = {
             name: phantoms(name, arguments.knees, 2 * arguments.test, shape, seed).region[ill]
@@ -409,6 +411,66 @@ def run(arguments: argparse.Namespace) -> None:
         )
         write_atomically(path, table.to_csv(float_format="%.6g"))
         print(f"{path.stem}: AUC {score:.3f}, used {used:.2f}, {time.time() - start:.0f} s", flush=True)
+
+
+def use_of(
+    model: oh.HierarchicalClassifier, target: str, severity: Tensor, seed: int, arguments: argparse.Namespace
+) -> float:
+    """Share of the difference of scores between the grades that goes when a shortcut is taken out."""
+    if UNRELATED.get(target, target) not in SHORTCUTS:
+        return float("nan")
+    plain = phantoms("all", arguments.knees, 2 * arguments.test, tuple(arguments.shape), seed)
+    ill = plain.grade >= 2
+    with torch.no_grad():
+        without = torch.cat([explained(model, some).of_volume(some) for some in plain.mri[ill].split(8)])
+    return float((severity[ill] - without).mean() / (severity[ill].mean() - severity[~ill].mean()))
+
+
+def probe(arguments: argparse.Namespace) -> pd.DataFrame:
+    """How far the scores of held-out knees move when their acquisition is changed, without any map.
+
+    Writes ``probe.csv``, a row a cell, change and half of the knees, and ``probe.md``.
+    """
+    folder = arguments.folder / "probe"
+    for backbone, target, seed in cells(arguments):
+        path = folder / f"{backbone}-{target}-{seed}.csv"
+        if path.is_file():
+            continue
+        model = model_of(arguments.folder, backbone, target, seed, arguments)
+        knees = phantoms(target, arguments.knees, 2 * arguments.test, tuple(arguments.shape), seed)
+
+        def score(volumes: Tensor, model: oh.HierarchicalClassifier = model) -> Tensor:
+            return torch.cat([explained(model, some).of_volume(some) for some in volumes.split(8)])
+
+        with torch.no_grad():
+            severity = score(knees.mri)
+        names = [str(number) for number in range(len(severity))]
+        found = movements(severity, score_shifts(score, knees.mri, acquisition_changes()), names)
+        table = pd.DataFrame([{**vars(one), "depends": one.counts} for one in found])
+        used = use_of(model, target, severity, seed, arguments)
+        table = table.assign(backbone=backbone, target=target, seed=seed, used=used)
+        write_atomically(path, table.to_csv(index=False, float_format="%.6g"))
+    table = pd.concat([pd.read_csv(path) for path in sorted(folder.glob("*.csv"))], ignore_index=True)
+    write_atomically(arguments.folder / "probe.csv", table.to_csv(index=False, float_format="%.4g"))
+    write_atomically(arguments.folder / "probe.md", probe_markdown(table))
+    return table
+
+
+def probe_markdown(table: pd.DataFrame) -> str:
+    """In how many runs the score depends on each kind of change, by what was planted."""
+    kinds = [[CornerBlock((True, False, False)).name], [SmallerField().name],
+             [GainRamp(2, 0.5).name, GainRamp(2, -0.5).name]]  # fmt: skip
+    lines = ["| trained with | depends on the mark | on the field | on the gain |", "|---" * 4 + "|"]
+    for target, part in table.groupby("target", sort=False):
+        runs = part.groupby(["backbone", "seed"])
+        cells = [
+            _share(
+                runs.apply(lambda run, kind=kind: bool(run.loc[run["change"].isin(kind), "depends"].any()))
+            )
+            for kind in kinds
+        ]
+        lines.append(f"| {target} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def model_of(
@@ -439,6 +501,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--few", action="store_true", help="explain by the default methods and a few others")
+    parser.add_argument("--probe", action="store_true", help="change the acquisition instead of explaining")
     parser.add_argument("--no-stability", action="store_true", help="leave stability.csv out")
     parser.add_argument("--perturbed", type=int, default=6, help="knees of the deletion and insertion curves")
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES), choices=list(BACKBONES))
@@ -448,6 +511,8 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> pd.DataFrame:
     """Every cell, the answer, and how stable the methods are between two seeds."""
+    if arguments.probe:
+        return probe(arguments)
     run(arguments)
     cells = read_cells(arguments.folder)
     table, runs = answer(cells), shortcut_runs(cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RESERVED_GROUPS = ("axis", "axis_online", "hierarchy", "loss", "saliency")
+RESERVED_GROUPS = ("acquisition", "axis", "axis_online", "hierarchy", "loss", "saliency")
 """Groups of metric keys that no head or term may be named after, beside ``hierarchy_{head}_{head}``."""
 
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _MODULES = {
+    "AcquisitionProbe": "acquisition_probe",
     "BestCheckpoint": "best_checkpoint",
     "CartilageSaliency": "cartilage_saliency",
     "DecisionCalibration": "decision_calibration",
@@ -32,6 +33,7 @@ _MODULES = {
 }
 
 if TYPE_CHECKING:
+    from oahier.callbacks.acquisition_probe import AcquisitionProbe as AcquisitionProbe
     from oahier.callbacks.best_checkpoint import BestCheckpoint as BestCheckpoint
     from oahier.callbacks.cartilage_saliency import CartilageSaliency as CartilageSaliency
     from oahier.callbacks.decision_calibration import DecisionCalibration as DecisionCalibration

@@ -160,19 +160,19 @@ class CartilageSaliency(StepRecorder):
         self.log_values(pl_module, stage, summary(columns))
         if not trainer.is_global_zero:
             return
-        folder, method = stage_directory(trainer, stage), str(self._method(trainer))
-        values = [column.tolist() for column in columns.values()]
-        rows = zip(table.knee, table.subject, [method] * len(table), *values, strict=True)
+        folder, method = stage_directory(trainer, stage), self._method(trainer)
+        values = ([str(method)] * len(table), *(column.tolist() for column in columns.values()))
+        rows = zip(table.knee, table.subject, *values, strict=True)
         write_rows(folder / f"{self.name}.csv", ["knee", "subject", "method", *columns], rows)
         name = head_to_explain(_heads(pl_module), self.head)
         told = f"Saliency ({method}, {self.score} of head {name}), {stage}"
         found = "" if trainer.state.fn == TrainerFn.FITTING else verdict(columns, table.subject)
         if found:
+            self.told = f"{self.name} by {method} ({method.passes} passes a knee): {found}"
             _log.info("%s: %s. How far to believe it: docs/concepts/saliency-truth.md", told, found)
         if pictures:
             outlined = any(plane.cartilage.any() for picture in pictures for plane in picture.planes)
-            title = told + ("; cartilage outlined" if outlined else "")
-            title += f"\n{found}" if found else ""
+            title = told + "; cartilage outlined" * outlined + (f"\n{found}" if found else "")
             self.draw(trainer, partial(_draw_pictures, trainer, stage, self.name, pictures, title))
 
     def _method(self, trainer: L.Trainer) -> SaliencyMethod:

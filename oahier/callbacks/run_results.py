@@ -19,6 +19,8 @@ from oahier.callbacks.grade_decoding import rule_of
 from oahier.callbacks.keys import Stage, stage_directory
 from oahier.callbacks.learning_curves import LearningCurves
 from oahier.callbacks.run_folder import BEST
+from oahier.callbacks.step_recorder import StepRecorder
+from oahier.data import PairedVisits
 from oahier.gathering import gathering_of
 from oahier.hierarchy import head_label
 from oahier.metrics import find_metrics, registered
@@ -140,7 +142,9 @@ def results(trainer: L.Trainer) -> Results:
         model = "the weights in memory"
     elif best := _best_epoch(trainer, stage):
         values, model = best
-    counts = " of ".join(f"{facts[name]} {name}" for name in COUNTS if name in facts)
+    pairs = isinstance(getattr(trainer, "datamodule", None), PairedVisits)
+    words = {"knees": "pairs of visits"} if pairs else {}
+    counts = " of ".join(f"{facts[name]} {words.get(name, name)}" for name in COUNTS if name in facts)
     split = {"val": "validation"}.get(stage, stage)
     notes = [f"decisions of {line}" for line in getattr(gathering_of(trainer).calibrated, "decided", ())]
     if any(name.endswith("/qwk") for name in values):
@@ -148,8 +152,22 @@ def results(trainer: L.Trainer) -> Results:
     found = results_table(values, {} if fitted else facts.get("intervals", {}))
     if found["value"].isna().any():
         notes.append("undefined: these knees do not define it (a grade or class without knees)")
+    notes += _instruments(trainer)
     title = f"Results on the {split} split{f', {counts}' if counts else ''}: {model}"
     return Results(title, found, folder, tuple(notes))
+
+
+def _instruments(trainer: L.Trainer) -> list[str]:
+    """What the instruments of a test say in a sentence, and how long those took that took a second."""
+    if trainer.state.fn != TrainerFn.TESTING:
+        return []
+    everyone: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    recorders = [callback for callback in everyone if isinstance(callback, StepRecorder)]
+    told = [recorder.told for recorder in recorders if recorder.told]
+    slow = [one for one in recorders if one.seconds >= 1]
+    if slow:
+        told.append(f"time: {', '.join(f'{one.name} {one.seconds:.0f} s' for one in slow)}")
+    return told
 
 
 def results_table(values: Mapping[str, float], known: Mapping[str, Sequence[float | None]]) -> pd.DataFrame:

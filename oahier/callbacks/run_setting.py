@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 
-from oahier.data import KneeMRIDataModule
+from oahier.data import KneeMRIDataModule, PairedVisits
 from oahier.data.summary import summary_of
 from oahier.files import csv_text
 from oahier.specs import SpecError, describe
@@ -25,6 +25,7 @@ _TRAINER = (
 def setting_of(trainer: L.Trainer) -> dict[str, Any]:
     """Data, seed, trainer, and versions, nested and plain, for the configuration of a logger."""
     data = getattr(trainer, "datamodule", None)
+    scans = data.data if isinstance(data, PairedVisits) else data
     seed = os.environ.get("PL_GLOBAL_SEED")
     values = {name: getattr(trainer, name, None) for name in _TRAINER}
     return {
@@ -35,7 +36,7 @@ def setting_of(trainer: L.Trainer) -> dict[str, Any]:
             "strategy": type(trainer.strategy).__name__,
         },
         "versions": {"python": platform.python_version(), **_versions()},
-        **({"data": _data(data)} if isinstance(data, KneeMRIDataModule) else {}),
+        **({"data": _data(scans)} if isinstance(scans, KneeMRIDataModule) else {}),
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -43,6 +45,10 @@ class StepRecorder(L.Callback, ABC):
             )
         self.figure_every_n_epochs = figure_every_n_epochs
         self._waiting: Callable[[], None] | None = None
+        self.told = ""
+        """What it found in the stage before, in a sentence, for who prints results."""
+        self.seconds = 0.0
+        """Time that it took in that stage."""
 
     def __repr__(self) -> str:
         kind = type(self).__name__
@@ -108,6 +114,7 @@ class StepRecorder(L.Callback, ABC):
     @override
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         gathering_of(trainer).start(trainer, type(self).__name__)
+        self.told, self.seconds = "", 0.0
 
     @override
     def on_validation_batch_end(
@@ -123,7 +130,8 @@ class StepRecorder(L.Callback, ABC):
             return
         output, gathering = as_step_output(outputs, type(self).__name__), gathering_of(trainer)
         gathering.add(batch_idx, output, batch)
-        columns = self.collect(trainer, pl_module, output, batch)
+        with self._timed():
+            columns = self.collect(trainer, pl_module, output, batch)
         if columns:
             gathering.add_columns(self.name, output, columns)
 
@@ -131,7 +139,16 @@ class StepRecorder(L.Callback, ABC):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking:
             table = gathering_of(trainer).table(trainer, self.name)
-            self.finish(trainer, pl_module, stage_of(trainer), table)
+            with self._timed():
+                self.finish(trainer, pl_module, stage_of(trainer), table)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - start
 
     on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end

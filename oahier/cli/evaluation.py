@@ -10,9 +10,11 @@ import torch
 
 from oahier.callbacks.run_folder import BEST, last_checkpoint
 from oahier.cli.starting_point import LOOKED_UP, require_whole
-from oahier.data import KneeMRIDataModule
-from oahier.data.provenance import compare
+from oahier.data import KneeMRIDataModule, PairedVisits
+from oahier.data.provenance import compare, record_in
+from oahier.model.checkpoints import CLASS_KEY
 from oahier.specs import current_paths
+from oahier.specs.class_paths import path_of
 from oahier.types import Split
 
 
@@ -42,8 +44,8 @@ def evaluated_checkpoint(command: str, options: Any) -> str:
 
 def take_from(content: Mapping[str, Any], options: Any) -> dict[str, Any]:
     """The model of a checkpoint; the spacing of its volumes is set where the options name none."""
-    spacing = _record(content).get("preprocessing", {}).get("spacing")
-    if options.data.spacing is None and spacing:
+    spacing = record_in(content).get("preprocessing", {}).get("spacing")
+    if options.data.get("spacing", ()) is None and spacing:
         options.data.spacing = tuple(spacing)
     model: dict[str, Any] = current_paths(content.get("hyper_parameters") or {})
     return model
@@ -66,13 +68,31 @@ def content_of(checkpoint: str) -> Mapping[str, Any]:
     return content
 
 
-def require_its_data(command: str, options: Any, content: Mapping[str, Any], data: KneeMRIDataModule) -> None:
+def require_its_class(command: str, checkpoint: str | None, content: Mapping[str, Any], model: type) -> None:
+    """Refuse a checkpoint of a model of another class, which its weights might even fit.
+
+    Raises:
+        ValueError: names both classes, and what to write.
+    """
+    kept = content.get(CLASS_KEY)
+    named = current_paths(kept.get("class_path")) if isinstance(kept, Mapping) else None
+    if named and named != path_of(model):
+        raise ValueError(
+            f"oahier {command}: --ckpt_path {checkpoint}: its model is of the class {named}, that of the "
+            f"configuration of {path_of(model)}; use the configuration of its run, or "
+            f"--model.class_path {named}"
+        )
+
+
+def require_its_data(
+    command: str, options: Any, content: Mapping[str, Any], data: KneeMRIDataModule | PairedVisits
+) -> None:
     """Refuse data that a checkpoint gives wrong results of, or results of other knees in place of its run's.
 
     Raises:
         ValueError: says what the training had, and what to do.
     """
-    record = _record(content)
+    record = record_in(content)
     if not record:
         return
     run, checkpoint = Path(options.trainer.default_root_dir), Path(options.ckpt_path)
@@ -91,8 +111,3 @@ def require_its_data(command: str, options: Any, content: Mapping[str, Any], dat
             f"new, {len(there - here)} missing), whose results would replace those in {run}. "
             f"Name a folder of their own: --ckpt_path {checkpoint} --trainer.default_root_dir {run}-other"
         )
-
-
-def _record(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    record: Mapping[str, Any] = content.get(KneeMRIDataModule.__name__) or {}
-    return record

@@ -18,7 +18,9 @@ from oahier.cli.parser import PlainParser
 from oahier.files import write_atomically
 
 MAIN = "own_data.yaml"
-"""The configuration that the manifest and the run's folder are written into."""
+"""The configuration of a classifier, with the manifest and the run's folder."""
+CHANGE = "change.yaml"
+"""The configuration of a model of change between visits, with the same manifest and a folder of its own."""
 STUDY = "study.yaml"
 """The plan of a study, which names the manifest from its own folder."""
 _MANIFEST, _RUN = "knees/split.csv", "runs/mine"
@@ -29,8 +31,8 @@ def init_parser() -> PlainParser:
     parser = PlainParser(
         prog="oahier init",
         description="Write commented configurations to start from: own_data.yaml (a model of both levels), "
-        "single_oa.yaml, single_kl.yaml and others, to be laid over it, and study.yaml, a plan that compares "
-        "supervisions. Asks for what is not given, "
+        "single_oa.yaml, single_kl.yaml and others, to be laid over it; change.yaml (a model of change "
+        "between visits), and study.yaml, a plan that compares supervisions. Asks for what is not given, "
         "if run in a terminal.",
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="where to write (this folder)")
@@ -57,6 +59,7 @@ def run_init_command(words: list[str]) -> int:
     run = options.run or _answer("Folder of the run's results", _RUN, asking)
     texts = {item.name: item.read_text(encoding="utf-8") for item in configurations()}
     texts[MAIN] = filled(texts[MAIN], manifest, run)
+    texts[CHANGE] = filled(texts[CHANGE], manifest, f"{run}-change")
     plan = resources.files("oahier").joinpath("configs", "plans", STUDY).read_text(encoding="utf-8")
     beside = Path(os.path.relpath(manifest, options.folder)).as_posix()
     texts[STUDY] = plan.replace(_MANIFEST, json.dumps(beside), 1).replace("runs/study", f"{run}-study")
@@ -93,9 +96,15 @@ def configurations() -> list[resources.abc.Traversable]:
 
 
 def filled(text: str, manifest: str, run: str) -> str:
-    """A configuration with the manifest and the run's folder in their places."""
+    """A configuration with the manifest and the run's folder in their places, where it has these."""
     text = text.replace("trainer:\n", f"trainer:\n  default_root_dir: {json.dumps(run)}   # results\n", 1)
-    return text.replace("data:\n", f"data:\n  manifest: {json.dumps(manifest)}\n", 1)
+    before, section, data = text.partition("\ndata:\n")
+    if not section:
+        return text
+    class_path, arguments, rest = data.partition("  init_args:\n") if "class_path" in data else ("", "", data)
+    indent = "    " if arguments else "  "
+    where = f"{indent}manifest: {json.dumps(manifest)}\n"
+    return f"{before}{section}{class_path}{arguments}{where}{rest}"
 
 
 def with_plan(text: str, manifest: str) -> str:

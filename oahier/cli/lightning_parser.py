@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
+from oahier.cli.classes import SECTIONS, with_class, without_class
 from oahier.cli.parser import fail
 from oahier.specs import current_paths
 
@@ -21,6 +23,15 @@ class LightningParser(LightningArgumentParser):
 
     command = "oahier"
     """The command that is typed; parsers of the options of a class do not know it."""
+    named: ClassVar[Mapping[str, str]] = {}
+    """Class paths by section, which a configuration that is written names above the arguments."""
+
+    @override
+    def dump(self, *arguments: Any, **options: Any) -> str:
+        text: str = super().dump(*arguments, **options)
+        for section, path in LightningParser.named.items():
+            text = with_class(text, section, path)
+        return text
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -42,6 +53,9 @@ def current_word(word: str) -> str:
 
 def _load_current(text: str) -> Any:
     content = current_paths(get_loader("yaml")(text))
+    if isinstance(content, dict):
+        for section in SECTIONS.keys() & content.keys():
+            content[section] = without_class(section, content[section])
     if text.startswith("# lightning") and isinstance(content, dict) and "verbose" not in content:
         content.pop("ckpt_path", None)  # what a fit was resumed from, as earlier versions kept it
     return content

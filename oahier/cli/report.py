@@ -12,6 +12,7 @@ from oahier.callbacks.keys import Stage, run_directory, stage_directory
 from oahier.callbacks.run_folder import BEST
 from oahier.callbacks.run_results import results
 from oahier.cli.next_steps import Step, say_next
+from oahier.model import ChangeModel
 
 
 def print_results(trainer: L.Trainer, stage: Stage) -> None:
@@ -47,8 +48,10 @@ def _steps(trainer: L.Trainer, stage: Stage) -> Iterator[Step]:
     if stage == "val" and best.is_file() and config.is_file():
         yield ["test", "--config", config], "once, when the model is chosen"
     checkpoint = best if best.is_file() else trainer.ckpt_path
-    if checkpoint:
+    single = not isinstance(trainer.lightning_module, ChangeModel)  # grades one scan at a time
+    if checkpoint and single:
         yield ["predict", checkpoint, "scan.nii.gz"], "grade a scan, with overlays and a page"
     if stage == "test":
         yield ["clinical", run / "predictions.csv"], "calibration, net benefit, subgroups"
+    if stage == "test" and single:
         yield ["export", checkpoint, run / "exported"], "for other tools, with a model card"

@@ -18,7 +18,14 @@ from typing_extensions import override
 
 from oahier.callbacks.keys import run_directory, stage_of
 from oahier.callbacks.run_folder import LAST
-from oahier.cli.evaluation import content_of, evaluated_checkpoint, require_its_data, take_from
+from oahier.cli.classes import Classes, without_classes
+from oahier.cli.evaluation import (
+    content_of,
+    evaluated_checkpoint,
+    require_its_class,
+    require_its_data,
+    take_from,
+)
 from oahier.cli.lightning_parser import MODE, LightningParser, current_word, understand_earlier_paths
 from oahier.cli.options import Terminated
 from oahier.cli.progress_bar import EpochBar
@@ -26,9 +33,7 @@ from oahier.cli.report import print_results
 from oahier.cli.starting_point import starting_point
 from oahier.cli.tracking import continue_tracking, finish_tracking, keep_tracking
 from oahier.cli.wording import is_ours, one_line
-from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
-from oahier.model import HierarchicalClassifier
 from oahier.specs import MissingClassError, import_class
 from oahier.specs.errors import SpecError
 from oahier.specs.trust import in_words, restrict_parsers
@@ -45,10 +50,14 @@ def run_training_command(words: list[str]) -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advert)
     restrict_parsers()
     understand_earlier_paths()
+    words = [current_word(word) for word in words]
+    classes = Classes.named_by(words)
+    LightningParser.named = classes.others()
+    OahierCLI.classes = classes
     command = OahierCLI(
-        HierarchicalClassifier,
-        KneeMRIDataModule,
-        args=[current_word(word) for word in words],
+        classes.model,
+        classes.data,
+        args=without_classes(words),
         parser_class=LightningParser,
         parser_kwargs={"parser_mode": MODE, "prog": "oahier"},
         seed_everything_default=0,
@@ -77,8 +86,8 @@ class RunConfig(SaveConfigCallback):
         fitting = trainer.state.fn == TrainerFn.FITTING
         path = run_directory(trainer) / ("config.yaml" if fitting else f"{stage_of(trainer)}.yaml")
         config = self.config.clone()
-        data = getattr(trainer, "datamodule", None)
-        if isinstance(data, KneeMRIDataModule):  # other knees are later seen at the spacing of these
+        data: Any = getattr(trainer, "datamodule", None)
+        if "spacing" in config["data"]:  # other knees are later seen at the spacing of these
             config["data"]["spacing"] = [float(length) for length in data.spacing]
         if fitting:
             config.pop("overwrite", None)
@@ -111,6 +120,9 @@ def _resumes(path: Path, checkpoint: Any) -> list[str]:
 
 class OahierCLI(LightningCLI):
     """LightningCLI that never evaluates untrained weights and ends with a table."""
+
+    classes: Classes
+    """What is trained, and on what."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -158,10 +170,12 @@ class OahierCLI(LightningCLI):
         """Take the model from the checkpoint for evaluations; a resumed training is as its options say."""
         self._evaluated: Mapping[str, Any] = {}
         command = self.config.subcommand
+        options = self.config[command]
+        content = content_of(options.ckpt_path or "")
+        require_its_class(command, options.ckpt_path, content, self.classes.model)
         if command == "fit":
             return
-        options = self.config[command]
-        self._evaluated = content_of(options.ckpt_path)
+        self._evaluated = content
         model = take_from(self._evaluated, options)
         if model:
             self.config = self.parser.parse_object({command: {"model": model}}, self.config)

@@ -12,6 +12,7 @@ from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.data.preprocessing import Preprocessing
 from oahier.data.splitting.plans import Folds, SplitFractions, SplitPlan
 from oahier.data.visit_pairs import PairedVisits, VisitPairs
+from oahier.data.visit_pairs_module import VisitPairsDataModule
 from oahier.problems import ManifestError, Problem
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "SplitPlan",
     "TorchIOAugmentation",
     "VisitPairs",
+    "VisitPairsDataModule",
     "read_manifest",
     "with_follow_up",
 ]

@@ -31,6 +31,16 @@ def record_of(manifest: Manifest, preprocessing: Preprocessing) -> dict[str, Any
     }
 
 
+def record_in(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a checkpoint keeps of :func:`record_of`, under the name of whichever data module; else empty.
+
+    >>> sorted(record_in({"Mine": {"preprocessing": {}, "splits": {}}, "epoch": 3}))
+    ['preprocessing', 'splits']
+    """
+    kept = [entry for entry in checkpoint.values() if isinstance(entry, Mapping)]
+    return next((entry for entry in kept if {"preprocessing", "splits"} <= set(entry)), {})
+
+
 def contradictions(
     record: Mapping[str, Any], manifest: Manifest, preprocessing: Preprocessing, split: Split = "test"
 ) -> Iterator[str]:

@@ -15,6 +15,7 @@ from oahier.data.augmentation import BatchAugmentation
 from oahier.data.datamodule import KneeMRIDataModule
 from oahier.data.dataset import KneeDataset, Loader, Sample
 from oahier.data.follow_up import known_values, visits_of
+from oahier.data.preprocessing import Preprocessing
 from oahier.data.sampling import Draw, TrainingSampler
 from oahier.data.transfer import in_single_precision
 from oahier.hierarchy import FINE
@@ -139,6 +140,16 @@ class PairedVisits(L.LightningDataModule):
     def manifest(self) -> Any:
         """The scans."""
         return self.data.manifest
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres per voxel of every volume."""
+        return self.data.spacing
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Everything that decides which voxels a visit becomes."""
+        return self.data.preprocessing
 
     @property
     def volume_shape(self) -> tuple[int, ...]:

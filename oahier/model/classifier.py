@@ -34,6 +34,7 @@ from oahier.model.checks import (
     check_probes,
     check_reading,
 )
+from oahier.model.exact_inputs import keep_exact
 from oahier.model.forgotten import described
 from oahier.model.layer_decay import decay_rates, layerwise_groups
 from oahier.model.ownership import claim, refuse_shared
@@ -193,6 +194,7 @@ class HierarchicalClassifier(Restorable, SteppingModule):
     def setup(self, stage: str) -> None:
         """Check heads and encoder against the data, and prepare all parts for the training split."""
         super().setup(stage)
+        keep_exact(self.trainer)
         data = getattr(self.trainer, "datamodule", None)
         check_against_data(self, data)
         if stage == "fit":

@@ -15,7 +15,7 @@ from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
 from oahier.latent.reference_file import read_reference, reference_path
 from oahier.latent.training_knees import EmbeddingReference
-from oahier.model import HierarchicalClassifier
+from oahier.model import ChangeModel, HierarchicalClassifier
 from oahier.model.checkpoints import CheckpointError, checkpoint_hash
 
 
@@ -55,6 +55,11 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
     path = Path(checkpoint)
     with torch.random.fork_rng(devices=[]):  # a model is made with random weights first
         model = HierarchicalClassifier.load_from_checkpoint(path, map_location=device)
+    if isinstance(model, ChangeModel):
+        raise CheckpointError(
+            f"checkpoint {path}: its model compares two visits of a knee and cannot grade one scan; "
+            "`oahier test` writes its predictions of pairs; in Python it takes volumes (batch, 2, i, j, k)"
+        )
     content = torch.load(path, map_location="cpu", weights_only=True)
     data = content.get("KneeMRIDataModule")
     if not isinstance(data, Mapping) or "preprocessing" not in data:

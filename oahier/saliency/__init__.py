@@ -1,5 +1,13 @@
 """Saliency maps and what they are compared with: methods, overlap, faithfulness, stability, floors."""
 
+from oahier.saliency.acquisition import (
+    AcquisitionChange,
+    CornerBlock,
+    GainRamp,
+    SmallerField,
+    acquisition_changes,
+    score_shifts,
+)
 from oahier.saliency.cam import CAM_METHODS, CamMethod, class_activation_map, tail_gradients, tail_score
 from oahier.saliency.controls import InputItself, mass_in_other_masks, random_weights, randomised_parameters
 from oahier.saliency.gradients import IntegratedGradients, SmoothGrad, smoothgrad_times_input
@@ -17,16 +25,21 @@ __all__ = [
     "CAM_METHODS",
     "METHODS",
     "TRUSTED",
+    "AcquisitionChange",
     "ActivationMap",
     "AttentionRollout",
     "CamMethod",
+    "CornerBlock",
     "ExplainedKnees",
     "FusedActivationMaps",
+    "GainRamp",
     "InputItself",
     "IntegratedGradients",
     "Occlusion",
     "SaliencyMethod",
+    "SmallerField",
     "SmoothGrad",
+    "acquisition_changes",
     "as_method",
     "cascading_randomisation",
     "class_activation_map",
@@ -46,6 +59,7 @@ __all__ = [
     "repeatability",
     "resample",
     "saliency_overlap",
+    "score_shifts",
     "smoothgrad_times_input",
     "tail_gradients",
     "tail_score",

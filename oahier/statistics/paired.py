@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from oahier.metrics.registry import Scale
 from oahier.metrics.weighted import Floats, weighted_mean
-from oahier.statistics.contrasts import Contrast, compare_contrasts
+from oahier.statistics.contrasts import Contrast, compare_contrasts, contrast_row
 from oahier.statistics.intervals import Statistic
+from oahier.statistics.jackknife import LeftOut
 from oahier.statistics.tables import Comparison, Summary
 from oahier.statistics.values import Values, summarise_values_of
 
@@ -83,6 +84,50 @@ def paired_statistic(
     contrast = Contrast(metric, a, b, smaller=smaller, margin=margin, largest=largest)
     (row,) = compare_contrasts([contrast], names, task=task, paired=paired)
     return row
+
+
+def paired_left_out(
+    a: Sequence[LeftOut],
+    b: Sequence[LeftOut],
+    rows: int,
+    *,
+    task: str = "",
+    metric: str = "",
+    largest: float = math.inf,
+    paired: bool = False,
+) -> Comparison:
+    """What :func:`paired_statistic` gives, of values that were computed once for each model.
+
+    Args:
+        a: of the first model, one a seed: its metric with and without each subject.
+        b: of the second model, on the same rows.
+        rows: how many rows they are of.
+        task: goes into the row.
+        metric: goes into the row.
+        largest: largest difference that two values can have; the interval ends there.
+        paired: seed *j* of a and of b belong together.
+
+    >>> from oahier.statistics.jackknife import leave_out
+    >>> mean = partial(weighted_mean, values=np.array([0.1, 0.4, 0.2, 0.3]))
+    >>> more = partial(weighted_mean, values=np.array([0.3, 0.5, 0.5, 0.4]))
+    >>> before = [leave_out([one], list("abcd")) for one in (mean, more)]
+    >>> paired_left_out(before[:1], before[1:], 4) == paired_statistic([mean], [more], list("abcd"))
+    True
+    """
+    everything = (*a, *b)
+    left = LeftOut(
+        np.concatenate([one.values for one in everything]),
+        np.concatenate([one.without for one in everything]),
+        everything[0].subjects,
+    )
+    # a contrast of values that are there already: its functions are only counted
+    contrast = Contrast(metric, [_known] * len(a), [_known] * len(b), largest=largest)
+    return contrast_row(contrast, left, rows, task, paired)
+
+
+def _known(weights: npt.NDArray[np.floating]) -> Floats:
+    """Stands for a metric whose values are there."""
+    raise NotImplementedError("the values of this contrast were computed before")
 
 
 def summarise_values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from oahier.hierarchy import FINE
 from oahier.metrics import weighted_auc
 from oahier.problems import ManifestError
 from oahier.reporting.change import ChangeReport, evaluate_change
-from oahier.statistics import Comparison, paired_statistic
+from oahier.statistics import Comparison
+from oahier.statistics.jackknife import LeftOut, leave_out
+from oahier.statistics.paired import paired_left_out
 from oahier.study.axis_tables import AxisTables
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
@@ -41,19 +43,24 @@ class CellChange:
     report: ChangeReport
     within: int | float
 
-    def statistics(self) -> dict[str, tuple[Any, Any]]:
-        """Metrics as functions of weights of knees, with the subjects of these; without those unknown."""
+    @cached_property
+    def left_out(self) -> dict[str, tuple[LeftOut, Any]]:
+        """Metrics with and without each subject, and the subjects of their rows; without those unknown.
+
+        They do not depend on what the cell is compared with, and a cell is compared with many.
+        """
         visits, score, grade = self.report.visits, self.report.values, self.report.grades
         pairs = changes(visits, np.isfinite(score) & np.isfinite(grade))
         first, later = pairs.T
         change, subjects = score[later] - score[first], visits.subject[first]
-        found: dict[str, tuple[Any, Any]] = {}
+        found: dict[str, tuple[LeftOut, Any]] = {}
         if len(np.unique(subjects)) > 2 and np.ptp(change) > 1e-12:
-            found["response_mean"] = partial(response_mean, change=change), subjects
+            mean = partial(response_mean, change=change)
+            found["response_mean"] = leave_out([mean], subjects), subjects
         rows, event = first_events(visits, score, grade, months=self.within, rise=self.report.rise)
         if enough_events(event, visits.subject[rows]):
             area = partial(weighted_auc, scores=score[rows], positive=event == 1)
-            found["progression_auc"] = area, visits.subject[rows]
+            found["progression_auc"] = leave_out([area], visits.subject[rows]), visits.subject[rows]
         return found
 
 
@@ -98,7 +105,7 @@ class ChangeTables:
                 sides = [[self._found.get(cell.name, {}) for cell in cells] for cells in (pair.a, pair.b)]
                 if not all(score in found for side in sides for found in side):
                     continue
-                a, b = ([found[score].statistics() for found in side] for side in sides)
+                a, b = ([found[score].left_out for found in side] for side in sides)
                 for metric, (_, subjects) in a[0].items():
                     same = [one[metric] for one in (*a, *b) if metric in one]
                     if len(same) < len(a) + len(b) or any(
@@ -106,8 +113,8 @@ class ChangeTables:
                     ):
                         continue  # not all cells tell it, or of other knees
                     largest = 1.0 if metric == "progression_auc" else float("inf")
-                    yield pair, paired_statistic(
-                        [one[metric][0] for one in a], [one[metric][0] for one in b], subjects,
+                    yield pair, paired_left_out(
+                        [one[metric][0] for one in a], [one[metric][0] for one in b], len(subjects),
                         task=score, metric=metric, largest=largest, paired=True,
                     )  # fmt: skip
 

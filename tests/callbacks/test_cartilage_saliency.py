@@ -493,9 +493,15 @@ def test_a_knee_whose_label_map_changes_is_measured_anew(tmp_path):
 def test_half_precision_models_are_explained_and_drawn(tmp_path, precision):
     callback = oh.CartilageSaliency(dilation=1.0, save_maps=True, randomised=True)
     trainer = tiny_trainer(tmp_path, callbacks=[callback], precision=precision)
-    trainer.test(make_model(), tiny_dataloader(tiny_batches(2, 2, seed=4)), verbose=False)
+    batches = tiny_batches(2, 2, seed=4)
+    affine = torch.diag(torch.tensor([0.3651234, 0.7123456, 1.0012345, 1.0], dtype=torch.float64))
+    for batch in batches:
+        batch["affine"] = affine.repeat(len(batch["knee"]), 1, 1)
+    trainer.test(make_model(), tiny_dataloader(batches), verbose=False)
     table = pd.read_csv(tmp_path / "saliency.csv")
     assert np.isfinite(table["cartilage_share"]).all()
+    for path in (tmp_path / "saliency").iterdir():
+        np.testing.assert_allclose(nib.load(path).affine, affine, rtol=1e-6)  # NIfTI holds float32
     assert (tmp_path / "pictures" / "saliency.png").is_file()
 
 

@@ -16,6 +16,9 @@ from oahier.cli import main
 from oahier.cli.help import FOLDER, TRAINING, wanted_help
 from oahier.cli.wording import one_line
 
+BEFORE_PARSING = {"--trust", "--traceback", "--model.class_path", "--data.class_path"}
+"""Options that are read before there is a parser."""
+
 
 @pytest.fixture(scope="module")
 def current() -> dict[str, str]:
@@ -63,7 +66,7 @@ def test_help_of_training_names_real_options(command: str, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main([command, "--help-all"])
     full = capsys.readouterr().out
-    for option in set(re.findall(r"--[a-z_]+(?:\.[a-z_]+)*", text)) - {"--trust", "--traceback"}:
+    for option in set(re.findall(r"--[a-z_]+(?:\.[a-z_]+)*", text)) - BEFORE_PARSING:
         stem = re.sub(r"\.init_args|(?<=heads)\.\w+|\.$", "", option)
         assert option == "--help-all"[:6] or re.search(rf"{re.escape(stem)}[ ,\n]", full), option
 

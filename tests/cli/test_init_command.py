@@ -24,6 +24,9 @@ def test_writes_configurations_that_training_takes(
     assert config["data"]["manifest"] == "my knees.csv"
     assert config["trainer"]["default_root_dir"] == "runs/a: b"
     resolve(config, "own_data.yaml")
+    change = yaml.safe_load(Path("mine/change.yaml").read_text())
+    assert change["data"]["init_args"]["manifest"] == "my knees.csv"
+    assert change["trainer"]["default_root_dir"] == "runs/a: b-change"
     assert {"single_oa.yaml", "single_kl.yaml", "demo.yaml"} <= {path.name for path in Path("mine").iterdir()}
 
 

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from oahier.cli import main
+from oahier.cli.classes import Classes, without_classes
 from oahier.cli.compare import compare_parser
 from oahier.cli.init import filled
 from oahier.cli.training import OahierCLI, run_training_command
@@ -71,19 +72,35 @@ def pages_with_blocks() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def parser() -> Any:
-    """The parser of ``oahier fit`` and its like, made once."""
+    """The parser of ``oahier fit`` and its like, made once for each model that is named."""
+    return TrainingParser()
 
-    class Found(Exception):
-        pass
 
-    def stop(_: Any, parser: Any, args: Any) -> None:
-        raise Found(parser)
+class TrainingParser:
+    """Parses what ``oahier fit`` and its like are given, by the classes that are named there."""
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OahierCLI, "parse_arguments", stop)
-        with pytest.raises(Found) as found:
-            run_training_command(["fit"])
-    return found.value.args[0]
+    def __init__(self) -> None:
+        self.made: dict[Classes, Any] = {}
+
+    def parse_args(self, words: list[str]) -> Any:
+        classes = Classes.named_by(words)
+        if classes not in self.made:
+            self.made[classes] = self.made_for(words)
+        return self.made[classes].parse_args(without_classes(words))
+
+    @staticmethod
+    def made_for(words: list[str]) -> Any:
+        class Found(Exception):
+            pass
+
+        def stop(_: Any, parser: Any, args: Any) -> None:
+            raise Found(parser)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(OahierCLI, "parse_arguments", stop)
+            with pytest.raises(Found) as found:
+                run_training_command(words)
+        return found.value.args[0]
 
 
 def give_files(folder: Path, phantoms: Any) -> None:
@@ -99,6 +116,8 @@ def give_files(folder: Path, phantoms: Any) -> None:
         path = folder / "runs" / run / "config.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(yaml.safe_dump(config))
+    (folder / "runs" / "change").mkdir()
+    (folder / "runs" / "change" / "config.yaml").write_text((folder / "change.yaml").read_text())
     phantoms.write(folder / "knees" / "split.csv")  # of an import
     (folder / "knees" / "data.yaml").write_text("data: {manifest: knees/split.csv}\n")
 

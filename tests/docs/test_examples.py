@@ -23,7 +23,8 @@ from oahier.study.configuration import resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG_FOLDER = Path(oh.__file__).parent / "configs"
-CONFIGS = sorted(CONFIG_FOLDER.glob("*.yaml"))
+CONFIGS = sorted(path for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "change")
+"""Those of classifiers; ``tests/cli/test_change_configuration.py`` trains the other."""
 SMALL = [
     "--trainer.max_epochs=1",
     "--trainer.accelerator=cpu",
@@ -75,6 +76,11 @@ def test_saliency_truth(short: Path) -> None:
     chosen = module.options([*words.split(), "--backbones", "resnet3d", "--targets", "cartilage", "mark"])
     table = module.main(chosen)
     assert set(table["target"]) == {"cartilage", "mark"}
+    moved = module.main(
+        module.options([*words.split(), "--probe", "--backbones", "resnet3d", "--targets", "mark"])
+    )
+    assert len(moved) == 2 * 15 * 2
+    assert "depends on the mark" in Path("runs/truth/probe.md").read_text()
     assert {"input_itself", "smoothgrad"} <= set(table["method"])
     assert (table["enrichment"] >= 0).all()
     before = {path: path.stat().st_mtime_ns for path in Path("runs/truth/cells").iterdir()}

@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from oahier.study import read_study
+from oahier.statistics.jackknife import leave_out
+from oahier.study import change_tables, read_study
+from oahier.study.axis_tables import AxisTables
 from oahier.study.change_tables import ChangeTables
+from oahier.study.pairs import pairs
 from oahier.study.report import write, write_report
 from oahier.study.report.change import change_figures, change_view
 from oahier.study.report.contents import read_contents
@@ -96,6 +99,19 @@ def test_supervisions_are_compared_on_the_same_knees(study: Path) -> None:
             assert len(values) == 1
             assert row[side] == pytest.approx(values.mean(), rel=1e-6)
         assert row["ci_low"] < row["difference"] < row["ci_high"]
+
+
+def test_a_cell_is_evaluated_once_however_often_it_is_compared(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, calls = read_study(study), []
+    monkeypatch.setattr(change_tables, "leave_out", lambda *given: calls.append(given) or leave_out(*given))
+    (once,) = pairs(found)
+    monkeypatch.setattr(change_tables, "pairs", lambda _: [once] * 3)
+    rows = [row for _, row in ChangeTables(found, AxisTables(found)).comparisons()]
+    assert len(rows) == 3 * 4
+    assert rows[:4] == rows[4:8] == rows[8:]
+    assert len(calls) == 2 * 4, "two cells, two scores, two metrics"
 
 
 def test_the_report_has_a_section_with_trajectories(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from oahier.cli.classes import Classes, without_class, without_classes
 from oahier.cli.lightning_parser import LightningParser
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
-from oahier.data import CacheError, KneeMRIDataModule
+from oahier.data import CacheError, KneeMRIDataModule, PairedVisits
 
 
-def cache_parser() -> LightningParser:
+def cache_parser(module: type[Any] = KneeMRIDataModule) -> LightningParser:
     """The parser of the command; ``--data.*`` are the options of ``oahier fit``."""
     parser = LightningParser(
         prog="oahier data cache",
@@ -24,7 +25,7 @@ def cache_parser() -> LightningParser:
         "--config FILE is what `oahier fit` is given (several merge); --data.* replaces its values, and a "
         "first word without dashes is --data.manifest.",
     )
-    parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    parser.add_lightning_class_args(module, "data")
     parser.add_argument("--workers", type=int, default=0, help="processes that preprocess; 0 for this one")
     parser.add_argument("--verify", action="store_true", help="read every byte of the entries that are there")
     parser.add_argument("--prune", action="store_true", help="list entries that this configuration lacks")
@@ -42,7 +43,7 @@ def run(words: list[str]) -> int:
     options = parse(words)
     workers = checked("--workers", options.workers, 0)
     console = Console()
-    data = options.data
+    data = options.data.data if isinstance(options.data, PairedVisits) else options.data
     cache, manifest = data.knee_cache, data.manifest
     plan = cache.plan(manifest, data.preprocessing, workers, verify=options.verify)
     shape = " x ".join(map(str, data.preprocessing.shape))
@@ -87,11 +88,11 @@ def parse(words: list[str]) -> Any:
             files.append(word.partition("=")[2])
         else:
             rest.append(word)
-    parser = cache_parser()
+    parser = cache_parser(Classes.named_by(words).data)
     for path in files:
         section = _data_section(path)
         parser.set_defaults({f"data.{name}": value for name, value in section.items()})
-    return parser.instantiate_classes(parser.parse_args(rest))
+    return parser.instantiate_classes(parser.parse_args(without_classes(rest)))
 
 
 def _data_section(path: str) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _data_section(path: str) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--config {path}: cannot be read: {error}") from error
-    section = content.get("data") if isinstance(content, dict) else None
+    section = without_class("data", content.get("data")) if isinstance(content, dict) else None
     if not isinstance(section, dict):
         raise ValueError(f"--config {path}: expected a section `data`, as `oahier fit` takes it")
     return section

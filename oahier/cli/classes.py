@@ -1,0 +1,153 @@
+"""Classes of the model and the data that configurations and options name by ``class_path``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oahier.data import KneeMRIDataModule, PairedVisits
+from oahier.model import HierarchicalClassifier
+from oahier.specs import current_paths, import_class
+from oahier.specs.class_paths import path_of
+from oahier.specs.errors import SpecError
+
+SECTIONS: dict[str, tuple[type, ...]] = {
+    "model": (HierarchicalClassifier,),
+    "data": (KneeMRIDataModule, PairedVisits),
+}
+"""Sections that may name a class, with what that has to be; the first one where nothing is named."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a command line trains, and on what.
+
+    >>> Classes.named_by(["--model.class_path=oahier.model.ChangeModel"]).others()
+    {'model': 'oahier.model.ChangeModel'}
+    """
+
+    model: type[HierarchicalClassifier]
+    data: type[Any]
+
+    @classmethod
+    def named_by(cls, words: Sequence[str]) -> Classes:
+        """The classes that the last configuration or option to name one names.
+
+        Raises:
+            SpecError: no such class, of a package that is not trusted, or one of another kind.
+        """
+        named: dict[str, str] = {}
+        for option, value in options_of(words):
+            if option == "--config":
+                named |= _named_in_file(value)
+            for section in SECTIONS:
+                plain = option == f"--{section}" and _is_dotted(value)
+                if option == f"--{section}.class_path" or plain:
+                    named[section] = value
+        return cls(*(_checked(section, named.get(section)) for section in SECTIONS))
+
+    def others(self) -> dict[str, str]:
+        """Class paths by section, of the classes that are not what a section is without one."""
+        own = {"model": self.model, "data": self.data}
+        return {name: path_of(own[name]) for name, (usual, *_) in SECTIONS.items() if own[name] is not usual}
+
+
+def options_of(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options with their values, written as two words or with an equals sign.
+
+    >>> list(options_of(["--a=1", "--b", "2"]))
+    [('--a', '1'), ('--b', '2')]
+    """
+    for position, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option.startswith("--"):
+            yield option, value if equals else next(iter(words[position + 1 :]), "")
+
+
+def without_classes(words: Sequence[str]) -> list[str]:
+    """The words as the parser of known classes takes them: no class paths, no ``init_args`` of sections.
+
+    >>> without_classes(["--data", "oahier.data.PairedVisits", "--data.init_args.steps=4"])
+    ['--data.steps=4']
+    """
+    kept, remaining = [], iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        section = option.removeprefix("--").partition(".")[0]
+        if option.startswith("--") and section in SECTIONS:
+            if option == f"--{section}.class_path":
+                _ = equals or next(remaining, "")
+                continue
+            if option == f"--{section}":
+                value = value if equals else next(remaining, "")
+                kept += [] if _is_dotted(value) else [option, value]
+                continue
+            word = word.replace(f"--{section}.init_args.", f"--{section}.", 1)
+        kept.append(word)
+    return kept
+
+
+def without_class(section: str, content: Any) -> Any:
+    """A section of a configuration as the arguments of its class, whether it names the class or not.
+
+    Raises:
+        SpecError: arguments beside ``class_path`` and ``init_args``.
+    """
+    if not isinstance(content, dict) or "class_path" not in content:
+        return content
+    beside = sorted(set(content) - {"class_path", "init_args"})
+    if beside:
+        raise SpecError(
+            f"{section}: expected class_path and init_args alone, got {beside[0]!r} beside them; arguments "
+            "of the class stand below init_args"
+        )
+    return content.get("init_args") or {}
+
+
+def with_class(text: str, section: str, path: str) -> str:
+    r"""The text of a configuration, its section naming a class above its arguments.
+
+    >>> with_class("model:\n  encoder: m3t\n", "model", "mine.Model").splitlines()
+    ['model:', '  class_path: mine.Model', '  init_args:', '    encoder: m3t']
+    """
+    lines = text.splitlines()
+    if f"{section}:" not in lines:
+        return text
+    start = lines.index(f"{section}:") + 1
+    end = start
+    while end < len(lines) and (not lines[end] or lines[end].startswith(" ")):
+        end += 1
+    block = [f"  {line}" if line else line for line in lines[start:end]]
+    made = [*lines[:start], f"  class_path: {path}", "  init_args:", *block, *lines[end:]]
+    return "\n".join(made) + "\n"
+
+
+def _named_in_file(path: str) -> dict[str, str]:
+    """Class paths of a configuration; what cannot be read is for the parser to refuse."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    found = {name: content[name] for name in SECTIONS if isinstance(content.get(name), dict)}
+    return {name: str(part["class_path"]) for name, part in found.items() if part.get("class_path")}
+
+
+def _checked(section: str, path: str | None) -> type[Any]:
+    allowed = SECTIONS[section]
+    if path is None:
+        return allowed[0]
+    found = import_class(current_paths(path))
+    if not issubclass(found, allowed):
+        wanted = " or ".join(path_of(one) for one in allowed)
+        raise SpecError(f"--{section}.class_path: expected {wanted} or a subclass, got {path}")
+    return found
+
+
+def _is_dotted(value: str) -> bool:
+    return "." in value and all(part.isidentifier() for part in value.split(".")) and not Path(value).exists()
