@@ -28,9 +28,14 @@ def evaluated_checkpoint(command: str, options: Any) -> str:
     if named in (None, "best"):
         path = run / "checkpoints" / BEST
         if not path.is_file():
+            last = last_checkpoint(run)
+            fix = (
+                f"the last epoch is there: --ckpt_path {last}"
+                if last
+                else "train first (oahier fit), or an untrained model would be evaluated"
+            )
             raise ValueError(
-                f"oahier {command}: expected --ckpt_path FILE or a checkpoint at {path}, found neither; "
-                "train first (oahier fit), or an untrained model would be evaluated"
+                f"oahier {command}: expected --ckpt_path FILE or a checkpoint at {path}, found neither; {fix}"
             )
     elif named in LOOKED_UP:
         return str(named)

@@ -108,6 +108,14 @@ def test_an_interrupted_run_resumes(config: Path, tmp_path: Path) -> None:
     assert torch.load(last, weights_only=True)["epoch"] == 2
 
 
+def test_a_run_without_a_best_epoch_names_its_last(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", f"--config={config}"]) == 0
+    checkpoints = config.parent / "run" / "checkpoints"
+    (checkpoints / "best.ckpt").unlink()
+    assert main(["test", f"--config={config}"]) == 2
+    assert f"--ckpt_path {checkpoints / 'last.ckpt'}" in capsys.readouterr().err
+
+
 def test_untrained_weights_are_not_evaluated(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", f"--config={config}"]) == 2
     assert "train first" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ import yaml
 
 import oahier as oh
 from oahier.cli import main
+from oahier.encoders import load_pretrained
 from oahier.phantom import make_phantoms
 from oahier.study import read_plan
 from oahier.study.configuration import resolve
@@ -67,6 +69,24 @@ def test_reader_noise(short: Path) -> None:
     assert len(found) == 13
     assert all(float(row["ci_low"]) <= float(row["error"]) <= float(row["ci_high"]) for row in found)
     assert len(rows(Path("runs/readers/gain.csv"))) == 4
+
+
+@pytest.mark.slow
+def test_phantom_pretraining(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("phantom_pretraining")
+    monkeypatch.setattr(module, "SHAPE", (16, 32, 32))
+    monkeypatch.setattr(module, "SPACING", (7.0, 4.0, 4.0))
+    words = ["--folder=runs/bones", "--knees=20", *SMALL]
+    assert module.train(words) == 0
+    written = rows(Path("runs/bones/knees/manifest.csv"))
+    assert [row["split"] for row in written].count("val") == 2
+    bones = np.asarray(nib.nifti1.load(Path("runs/bones/knees") / written[0]["mri"]).dataobj)
+    assert bones.min() == 0
+    assert bones.max() > 200
+    assert 0.05 < (bones > 127).mean() < 0.6
+    encoder = oh.ResNet3D(depth=10, width=8)
+    checkpoint = Path("runs/bones/run/checkpoints/best.ckpt")
+    assert load_pretrained(encoder, checkpoint).share == 1
 
 
 @pytest.mark.slow
