@@ -118,6 +118,7 @@ def test_real_grades_train_a_few_steps(shared_data: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_backbone_studies_real_knees(shared_data: Path, unlabelled_knees: Path, tmp_path: Path) -> None:
     """Real grades to learn from; real cartilage, of knees without a grade, to be explained on."""
     bones = pd.read_csv(shared_data / "oai-bones" / "manifest.csv", dtype=str).groupby("kl").head(6)

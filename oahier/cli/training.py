@@ -11,11 +11,12 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
+from oahier.callbacks.epoch_checkpoint import LastCheckpoint
 from oahier.callbacks.keys import run_directory, stage_of
 from oahier.callbacks.run_folder import LAST
 from oahier.cli.classes import Classes, without_classes
@@ -197,13 +198,21 @@ class OahierCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """With our progress bar, where there is to be one and the configuration names none."""
+        """With our progress bar and last checkpoint, where the configuration names none and wants them."""
         options: Any = self._get(self.config_init, "trainer", default={})
         given = options.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
-        named = any(isinstance(callback, ProgressBar) for callback in given)
-        if options.get("enable_progress_bar") is not False and not named and not options.get("barebones"):
-            self.trainer_defaults = {**self.trainer_defaults, "callbacks": [EpochBar()]}
+        ours: tuple[tuple[str, type[L.Callback], type[L.Callback]], ...] = (
+            ("enable_progress_bar", ProgressBar, EpochBar),
+            ("enable_checkpointing", Checkpoint, LastCheckpoint),
+        )
+        added = [
+            made()
+            for option, kind, made in ours
+            if options.get(option) is not False and not any(isinstance(one, kind) for one in given)
+        ]
+        if added and not options.get("barebones"):
+            self.trainer_defaults = {**self.trainer_defaults, "callbacks": added}
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:

@@ -108,6 +108,18 @@ def test_an_interrupted_run_resumes(config: Path, tmp_path: Path) -> None:
     assert torch.load(last, weights_only=True)["epoch"] == 2
 
 
+def test_a_configuration_without_a_checkpoint_keeps_the_last_epoch(config: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(yaml.safe_dump({"trainer": {"callbacks": [{"class_path": "oahier.OrdinalMetrics"}]}}))
+    words = ["fit", f"--config={config}", f"--config={bare}"]
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert main(words) == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 0
+    assert main([*words, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    assert main(["test", f"--config={tmp_path / 'run' / 'config.yaml'}", "--ckpt_path=last"]) == 0
+
+
 def test_a_run_without_a_best_epoch_names_its_last(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", f"--config={config}"]) == 0
     checkpoints = config.parent / "run" / "checkpoints"

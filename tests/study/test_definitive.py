@@ -223,6 +223,7 @@ def test_a_model_without_network_gives_absent_grades_no_chance():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_phantoms_from_plan_to_report(tmp_path, capsys):
     """All arms at toy size, interrupted once."""
     assert main(["data", "phantom", str(tmp_path), "--knees", "30", "--shape", "[16,24,24]"]) == 0
