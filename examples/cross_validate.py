@@ -54,12 +54,12 @@ def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> p
         if not (run / "metrics.json").is_file():
             split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
             arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
-            for words in (
-                ["fit", f"--config={CONFIG}", *arguments, "--ckpt_path=last"],
-                ["test", f"--config={run / 'config.yaml'}"],
-            ):
-                if main(words):
-                    raise SystemExit(f"fold {fold}: `oahier {words[0]}` failed")
+            if main(["fit", f"--config={CONFIG}", *arguments, "--ckpt_path=last"]):
+                raise SystemExit(f"fold {fold}: `oahier fit` failed")
+            best = (run / "checkpoints" / "best.ckpt").is_file()
+            epoch = "best" if best else "last"
+            if main(["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={epoch}"]):
+                raise SystemExit(f"fold {fold}: `oahier test` failed")
         predicted = pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str})
         tables.append(predicted.assign(fold=fold))
     return pd.concat(tables, ignore_index=True)

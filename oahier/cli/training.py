@@ -39,6 +39,13 @@ from oahier.specs import MissingClassError, import_class
 from oahier.specs.errors import SpecError
 from oahier.specs.trust import in_words, restrict_parsers
 
+_NOTHING_TO_DO = (
+    ".*isinstance.treespec, LeafSpec.*",  # Lightning 2.6 calls a deprecated function of torch for every batch
+    "Starting from v1.9.0, `tensorboardX`.*",  # its own table of values is written in any case
+    "Total length of .* across ranks is zero.*",  # a training without validation knees, as was asked for
+)
+"""Warnings of Lightning's that a user cannot act on."""
+
 
 def run_training_command(words: list[str]) -> int:
     """Parse and run one Lightning command.
@@ -46,8 +53,8 @@ def run_training_command(words: list[str]) -> int:
     Raises:
         ValueError: see the data module and the model; nothing is trained then.
     """
-    # Lightning 2.6 calls a deprecated function of torch for every batch; nothing that a user could act on
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    for message in _NOTHING_TO_DO:
+        warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advert)
     restrict_parsers()
     understand_earlier_paths()

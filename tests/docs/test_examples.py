@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import oahier as oh
@@ -300,6 +301,28 @@ def test_seeds_of_real_knees_are_averaged_by_knee() -> None:
     assert made["pred_oa"].tolist() == [0, 1]
     assert script.averaged([table]) is table
     assert [path.name for path in script.seed_folders(Path("runs"), 2)] == ["seed-0", "seed-1"]
+
+
+@pytest.mark.slow
+def test_real_knees_by_their_last_epoch(small: Path, phantoms: Any) -> None:
+    """The configuration of the documented figures, with pretrained weights."""
+    module, copy, weights = load("real_knees"), small / "knees.csv", small / "phantoms.pt"
+    table = phantoms.table.drop(columns=["split", "cartilage"])
+    table["mri"] = [str(phantoms.root / cell) for cell in table["mri"]]
+    table.to_csv(copy, index=False)
+    torch.save(oh.ResNet3D(depth=10, width=8).state_dict(), weights)
+    words = [str(copy), "--covariate=severity", "--folds=2", f"--folder={small / 'last'}"]
+    options = [f"--config={EXAMPLES / 'real_knees.yaml'}", *SMALL, "--data.split.val=0"]
+    callback = [
+        "--trainer.callbacks+=oahier.callbacks.PretrainedWeights",
+        f"--trainer.callbacks.path={weights}",
+    ]
+    module.main([*words, *options, *callback])
+    for fold in range(2):
+        run = small / "last" / f"fold-{fold}"
+        assert json.loads((run / "pretrained.json").read_text())["share"] == 1
+        assert (run / "checkpoints" / "last.ckpt").is_file()
+        assert not (run / "checkpoints" / "best.ckpt").exists()
 
 
 @pytest.mark.slow
