@@ -441,6 +441,8 @@ def test_noise_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(table) == 2 * 3 * 5 * 3 * 2, "pairs, metrics, readers and margins, knees, widths"
     assert table["seeds"].eq(3).all()
     assert ((table["ci_low"] <= table["ci_high"]) | table["ci_low"].isna()).all()
+    means = load("noise_tables").pick(table, knees="all", width="all", reader="block-40")
+    assert len(means) == 2 * 3, "pairs and metrics"
     levels = ["metric", "single", "knees", "width"]
     wide = table.pivot_table(index=levels, columns="reader", values="difference", dropna=False)
     grown = wide["block-40"] - wide["block-100"]
