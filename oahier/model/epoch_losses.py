@@ -70,8 +70,8 @@ class LossLogging(L.LightningModule):
         known = torch.stack([is_known(labels).any(dim=1) for labels in readings.values()])
         known = torch.cat([known, known.any(dim=0, keepdim=True)])  # one transfer from the device for all
         counts = dict(zip([*readings, ""], known.sum(dim=1).tolist(), strict=True))
-        new = self._logged_by != id(self.trainer)
-        self._logged_by = id(self.trainer)
+        by = id(self._trainer)  # a step may also be taken without any
+        new, self._logged_by = self._logged_by != by, by
         for name in self._means:
             key = name.removeprefix("mean ")
             mean: Any = self._means[name]
