@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
 from urllib.parse import unquote
 
 PACKAGE = "ipyniivue"
@@ -69,8 +70,8 @@ def chosen_niivue(wanted: bool | None) -> Library | None:
     return needed_niivue() if wanted else None
 
 
-def _text(package: Distribution, name: str) -> str:
-    """A file of a package, by its name; empty where there is none."""
+def _text(package: Any, name: str) -> str:
+    """A file of a package (``importlib``'s or its backport's), by its name; empty where there is none."""
     found = next((file for file in package.files or () if file.name == name), None)
     return "" if found is None else found.read_text(encoding="utf-8")
 
