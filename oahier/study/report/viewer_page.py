@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from oahier.images import Grid
-from oahier.images.embedded import as_text, block_for, block_grid, block_means, grey_levels
 from oahier.pages import render
 from oahier.pages.niivue import Library
-from oahier.pages.viewer import ViewedKnee, viewer
-from oahier.prediction.knee_viewer import heat_levels
+from oahier.pages.viewer import viewer
+from oahier.prediction.knee_viewer import heat_levels, viewed_knee
 from oahier.prediction.planes import OUTLINE
 from oahier.study.report.browser import (
-    Array,
-    Volume,
     methods_of,
     read_volumes,
     saliency_of,
@@ -48,7 +43,12 @@ def viewer_page(contents: Contents, library: Library) -> str | None:
             for method in methods
         }
         found = {name: values for name, values in maps.items() if values is not None and values.max() > 0}
-        knees.append(_viewed(volume, found, *most))
+        knees.append(
+            viewed_knee(
+                volume.name, Grid(volume.mri.shape, volume.affine), volume.mri, volume.cartilage, found,
+                volume.affine @ [*start_of(volume.cartilage), 1], voxels=most[0], map_voxels=most[1],
+            )
+        )  # fmt: skip
     made = viewer(
         library, knees, title="Test knees", heat=heat_levels(), cartilage=OUTLINE,
         note="The first knees of each grade by id, chosen without looking at results. Of each condition the "
@@ -56,21 +56,3 @@ def viewer_page(contents: Contents, library: Library) -> str | None:
         "are averaged over blocks.",
     )  # fmt: skip
     return render(TEMPLATES, "viewer_page.html", name=contents.study.name, viewer=made)
-
-
-def _viewed(volume: Volume, maps: dict[str, Array], most: int, most_of_map: int) -> ViewedKnee:
-    grid = Grid(volume.mri.shape, volume.affine)
-    block, coarse = block_for(grid, most), block_for(grid, most_of_map)
-    means = block_means(volume.mri, block)
-    low, high = (float(value) for value in np.percentile(means, (1, 99.5)))
-    inside = block_means(volume.cartilage.astype(np.float32), block) >= 0.5
-    start = volume.affine @ [*start_of(volume.cartilage), 1]
-    texts = {}
-    for name, values in maps.items():
-        coarser = block_means(values, coarse)
-        texts[name] = as_text(grey_levels(coarser, 0.0, float(coarser.max())), block_grid(grid, coarse))
-    return ViewedKnee(
-        volume.name, as_text(grey_levels(means, low, high), block_grid(grid, block)),
-        as_text(inside.astype(np.uint8), block_grid(grid, block)) if inside.any() else "", texts,
-        (float(start[0]), float(start[1]), float(start[2])),
-    )  # fmt: skip
