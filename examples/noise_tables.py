@@ -268,7 +268,9 @@ def figure(found: pd.DataFrame, path: Path) -> None:
             panel.set_xlabel("readers' exact agreement")
         if column == 0:
             panel.set_ylabel(f"Dual minus {TITLES[single]}")
-    panels[0][0].legend(fontsize=7, frameon=False)
+    drawn.legend(
+        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+    )
     drawn.savefig(path)
 
 
