@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from oahier.latent import (
     split_half_reliability,
 )
 from oahier.metrics import weighted_auc, weighted_spearman
-from oahier.statistics import Comparison, paired_statistic
+from oahier.statistics import Comparison
+from oahier.statistics.jackknife import LeftOut, leave_out
+from oahier.statistics.paired import paired_left_out
 from oahier.study.axis_columns import NO_COLUMNS, AxisColumns, orders, repeatability
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
@@ -57,6 +59,15 @@ class CellAxis:
             "spearman_oa": lambda weights: np.abs(weighted_spearman(weights, place, oa)),
             "probe_auc": partial(weighted_auc, scores=direction * place, positive=oa == 1),
         }
+
+    @cached_property
+    def left_out(self) -> dict[str, LeftOut]:
+        """Every such measure with and without each subject.
+
+        They do not depend on what the cell is compared with, and a cell is compared with many.
+        """
+        subjects = np.asarray(self.subject, dtype=str)[self.known]
+        return {name: leave_out([measure], subjects) for name, measure in self.statistics().items()}
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -154,16 +165,9 @@ class AxisTables:
                 first = sides[0][0]
                 if any(not np.array_equal(axis.known, first.known) for side in sides for axis in side):
                     continue  # an axis that is not defined, such as a regression without KL labels
-                a, b = ([axis.statistics() for axis in side] for side in sides)
-                subjects = [name for name, known in zip(first.subject, first.known, strict=True) if known]
+                a, b = ([axis.left_out for axis in side] for side in sides)
                 for metric in a[0]:
-                    row = paired_statistic(
-                        [one[metric] for one in a],
-                        [one[metric] for one in b],
-                        subjects,
-                        task=kind,
-                        metric=metric,
-                        largest=1.0,
-                        paired=True,
-                    )
-                    yield pair, row
+                    yield pair, paired_left_out(
+                        [one[metric] for one in a], [one[metric] for one in b], int(first.known.sum()),
+                        task=kind, metric=metric, largest=1.0, paired=True,
+                    )  # fmt: skip
