@@ -94,7 +94,7 @@ class Embedded:
 
 
 class AxisTables:
-    """Axes of all finished cells, of every kind.
+    """Axes of all finished cells but those that compare visits, of every kind.
 
     Args:
         study: the study.
@@ -107,12 +107,12 @@ class AxisTables:
         self.test: dict[str, Embedded] = {}
         self._axes: dict[tuple[str, str], CellAxis] = {}
         self._manifests: dict[str, Manifest | None] = {}
-        for cell in study.cells:
-            if cell.state == "finished":
-                training, self.test[cell.name] = Embedded(cell, "train"), Embedded(cell, ".")
-                self._manifests[cell.name] = columns.of(cell)
-                for kind in self.kinds:
-                    self._axes[cell.name, kind] = CellAxis(training, self.test[cell.name], kind)
+        self.cells = [cell for cell in study.cells if cell.state == "finished" and not cell.compares_visits]
+        for cell in self.cells:
+            training, self.test[cell.name] = Embedded(cell, "train"), Embedded(cell, ".")
+            self._manifests[cell.name] = columns.of(cell)
+            for kind in self.kinds:
+                self._axes[cell.name, kind] = CellAxis(training, self.test[cell.name], kind)
 
     def rows(self) -> list[dict[str, Any]]:
         """All measures of every cell and kind."""
@@ -139,27 +139,27 @@ class AxisTables:
         return dict(zip(axis.knee, axis.projection.tolist(), strict=True))
 
     def _each(self) -> Iterator[tuple[dict[str, str], str, CellAxis]]:
-        for cell in self.study.cells:
-            if cell.state == "finished":
-                for kind in self.kinds:
-                    key = {"cell": cell.name, **cell.factors, "kind": kind}
-                    yield key, cell.name, self._axes[cell.name, kind]
+        for cell in self.cells:
+            for kind in self.kinds:
+                key = {"cell": cell.name, **cell.factors, "kind": kind}
+                yield key, cell.name, self._axes[cell.name, kind]
 
     def write_projections(self) -> None:
         """Write ``axis.csv`` into every cell: where its test knees lie on each axis."""
         import pandas as pd
 
-        for cell in self.study.cells:
-            if cell.state == "finished":
-                axes = {kind: self._axes[cell.name, kind] for kind in self.kinds}
-                first = axes[self.kinds[0]]
-                columns = {"knee": first.knee, "subject": first.subject, "kl": first.kl, "oa": first.oa}
-                table = pd.DataFrame(columns | {kind: axis.projection for kind, axis in axes.items()})
-                write_atomically(cell.folder / "axis.csv", frame_csv(table, digits=9))
+        for cell in self.cells:
+            axes = {kind: self._axes[cell.name, kind] for kind in self.kinds}
+            first = axes[self.kinds[0]]
+            columns = {"knee": first.knee, "subject": first.subject, "kl": first.kl, "oa": first.oa}
+            table = pd.DataFrame(columns | {kind: axis.projection for kind, axis in axes.items()})
+            write_atomically(cell.folder / "axis.csv", frame_csv(table, digits=9))
 
     def comparisons(self) -> Iterator[tuple[Pair, Comparison]]:
         """Paired differences of the metrics that leaving out test knees can judge."""
         for pair in pairs(self.study):
+            if any(cell.name not in self.test for cell in (*pair.a, *pair.b)):
+                continue
             for kind in self.kinds:
                 sides = [[self._axes[cell.name, kind] for cell in cells] for cells in (pair.a, pair.b)]
                 first = sides[0][0]
