@@ -111,11 +111,17 @@ def measured(options: Namespace, folder: Path) -> dict[str, Any]:
         folder: for phantoms and for the files of the training.
     """
     from oahier.cli.stopwatch import BOUND, STEP, analysis_seconds, statistics_seconds, training_seconds
+    from oahier.data import KneeMRIDataModule
     from oahier.study.configuration import instantiate, resolve
 
     parts = instantiate(
         resolve(_configured(options.config, folder), ", ".join(options.config) or "benchmark")
     )
+    if not isinstance(parts.data, KneeMRIDataModule):
+        raise ValueError(
+            "--config: expected a run on single knees, got one on pairs of visits; give the configuration "
+            "of a classifier with the same encoder"
+        )
     kept = {name: parts.trainer[name] for name in ("accelerator", "precision") if parts.trainer.get(name)}
     kept["default_root_dir"] = str(folder)
     steps, batch = training_seconds(parts.model, parts.data, kept, options.steps)
@@ -150,6 +156,7 @@ def measured(options: Namespace, folder: Path) -> dict[str, Any]:
 
 def _configured(paths: list[str], folder: Path) -> dict[str, Any]:
     """The sections of the configurations laid over one another, or those of a small run."""
+    from oahier.model.section_classes import flat
     from oahier.study.overrides import merged
 
     config: dict[str, Any] = {}
@@ -160,7 +167,7 @@ def _configured(paths: list[str], folder: Path) -> dict[str, Any]:
             raise ValueError(f"--config {path}: cannot be read: {error}") from error
         if not isinstance(content, dict):
             raise ValueError(f"--config {path}: expected the sections that `oahier fit` takes")
-        config = merged(config, content)
+        config = merged(config, flat(content))
     if not paths:
         from oahier.phantom import make_phantoms
 
@@ -168,7 +175,8 @@ def _configured(paths: list[str], folder: Path) -> dict[str, Any]:
         config = merged(_SMALL, {"data": {"manifest": str(made.root / "manifest.csv")}})
     trainer = config.get("trainer") or {}
     kept = {name: trainer[name] for name in ("accelerator", "precision") if name in trainer}
-    return {"trainer": kept, "model": config.get("model") or {}, "data": config.get("data") or {}}
+    sections = {name: config.get(name) or {} for name in ("model", "data", "classes")}
+    return {"trainer": kept, **sections}
 
 
 def _machine(device: str) -> dict[str, Any]:

@@ -9,17 +9,9 @@ from typing import Any
 
 import yaml
 
-from oahier.data import KneeMRIDataModule, PairedVisits
 from oahier.model import HierarchicalClassifier
-from oahier.specs import current_paths, import_class
+from oahier.model.section_classes import SECTIONS, named_classes, section_class
 from oahier.specs.class_paths import path_of
-from oahier.specs.errors import SpecError
-
-SECTIONS: dict[str, tuple[type, ...]] = {
-    "model": (HierarchicalClassifier,),
-    "data": (KneeMRIDataModule, PairedVisits),
-}
-"""Sections that may name a class, with what that has to be; the first one where nothing is named."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Classes:
                 plain = option == f"--{section}" and _is_dotted(value)
                 if option == f"--{section}.class_path" or plain:
                     named[section] = value
-        return cls(*(_checked(section, named.get(section)) for section in SECTIONS))
+        return cls(*(section_class(section, named.get(section)) for section in SECTIONS))
 
     def others(self) -> dict[str, str]:
         """Class paths by section, of the classes that are not what a section is without one."""
@@ -91,23 +83,6 @@ def without_classes(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def without_class(section: str, content: Any) -> Any:
-    """A section of a configuration as the arguments of its class, whether it names the class or not.
-
-    Raises:
-        SpecError: arguments beside ``class_path`` and ``init_args``.
-    """
-    if not isinstance(content, dict) or "class_path" not in content:
-        return content
-    beside = sorted(set(content) - {"class_path", "init_args"})
-    if beside:
-        raise SpecError(
-            f"{section}: expected class_path and init_args alone, got {beside[0]!r} beside them; arguments "
-            "of the class stand below init_args"
-        )
-    return content.get("init_args") or {}
-
-
 def with_class(text: str, section: str, path: str) -> str:
     r"""The text of a configuration, its section naming a class above its arguments.
 
@@ -132,21 +107,7 @@ def _named_in_file(path: str) -> dict[str, str]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
-    if not isinstance(content, dict):
-        return {}
-    found = {name: content[name] for name in SECTIONS if isinstance(content.get(name), dict)}
-    return {name: str(part["class_path"]) for name, part in found.items() if part.get("class_path")}
-
-
-def _checked(section: str, path: str | None) -> type[Any]:
-    allowed = SECTIONS[section]
-    if path is None:
-        return allowed[0]
-    found = import_class(current_paths(path))
-    if not issubclass(found, allowed):
-        wanted = " or ".join(path_of(one) for one in allowed)
-        raise SpecError(f"--{section}.class_path: expected {wanted} or a subclass, got {path}")
-    return found
+    return named_classes(content) if isinstance(content, dict) else {}
 
 
 def _is_dotted(value: str) -> bool:

@@ -10,8 +10,9 @@ from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from oahier.cli.classes import SECTIONS, with_class, without_class
+from oahier.cli.classes import with_class
 from oahier.cli.parser import fail
+from oahier.model.section_classes import SECTIONS, without_class
 from oahier.specs import current_paths
 
 MODE = "oahier"

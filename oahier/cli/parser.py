@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, NoReturn, get_type_hints
@@ -35,21 +36,35 @@ class PlainParser(argparse.ArgumentParser):
         fail(self, message)
 
 
-def function_parser(prog: str, function: Callable[..., Any], positional: Mapping[str, str]) -> ArgumentParser:
+def function_parser(
+    prog: str,
+    function: Callable[..., Any],
+    positional: Mapping[str, str],
+    shared: Callable[..., Any] | None = None,
+) -> ArgumentParser:
     """A parser with the options that a function has, described as its docstring does.
 
     Args:
         prog: the command.
         function: its annotated parameters become options, with hyphens in the place of underscores.
         positional: parameters that are words without an option, and how the help names them.
+        shared: function or class with the options that ``function`` takes as further keyword arguments.
     """
+    parser = ArgumentParser(prog=prog, description=_plain(parse(function.__doc__ or "").description or ""))
+    for one in (function, *([shared] if shared else [])):
+        _add_options(parser, one, positional)
+    return parser
+
+
+def _add_options(parser: ArgumentParser, function: Callable[..., Any], positional: Mapping[str, str]) -> None:
     document = parse(function.__doc__ or "")
     texts = {item.arg_name: " ".join((item.description or "").split()) for item in document.params}
     annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
-    names = getattr(inspect.unwrap(function), "__globals__", {})
+    names = getattr(inspect.unwrap(function), "__globals__", vars(sys.modules[function.__module__]))
     hints = get_type_hints(SimpleNamespace(__annotations__=annotations), names)
-    parser = ArgumentParser(prog=prog, description=_plain(document.description or ""))
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
         text = _plain(texts.get(parameter.name, "")).replace("%", "%%")
         if parameter.name in positional:
             parser.add_argument(
@@ -63,7 +78,6 @@ def function_parser(prog: str, function: Callable[..., Any], positional: Mapping
             {"required": True} if parameter.default is parameter.empty else {"default": parameter.default}
         )
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", help=text, **extra, **needed)
-    return parser
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
@@ -29,6 +29,7 @@ from oahier.cli.evaluation import (
 )
 from oahier.cli.lightning_parser import MODE, LightningParser, current_word, understand_earlier_paths
 from oahier.cli.options import Terminated
+from oahier.cli.parameter_summary import ParameterSummary
 from oahier.cli.progress_bar import EpochBar
 from oahier.cli.report import print_results
 from oahier.cli.starting_point import starting_point
@@ -78,8 +79,8 @@ def run_training_command(words: list[str]) -> int:
 
 
 def _no_advert(record: logging.LogRecord) -> bool:
-    """False for Lightning's advertisements of other products."""
-    return not str(record.msg).startswith("💡")
+    """False for Lightning's advertisements of other products, and for what it says of our own table."""
+    return not str(record.msg).startswith(("💡", "Trainer already configured with model summary"))
 
 
 class RunConfig(SaveConfigCallback):
@@ -205,13 +206,14 @@ class OahierCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """With our progress bar and last checkpoint, where the configuration names none and wants them."""
+        """With our progress bar, last checkpoint and table of components, where none are named or refused."""
         options: Any = self._get(self.config_init, "trainer", default={})
         given = options.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         ours: tuple[tuple[str, type[L.Callback], type[L.Callback]], ...] = (
             ("enable_progress_bar", ProgressBar, EpochBar),
             ("enable_checkpointing", Checkpoint, LastCheckpoint),
+            ("enable_model_summary", ModelSummary, ParameterSummary),
         )
         added = [
             made()

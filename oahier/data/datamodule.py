@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import numpy as np
 import torch
 from typing_extensions import override
@@ -20,14 +19,15 @@ from oahier.data.manifest.targets import class_counts, is_known
 from oahier.data.preprocessing import Preprocessing
 from oahier.data.provenance import compare, record_of
 from oahier.data.relabelling import Relabelling, relabelled
-from oahier.data.sampling import TrainingSampler, balanced_weights
+from oahier.data.sampling import balanced_weights
+from oahier.data.split_loaders import SPLIT_OF_STAGE, SplitDataModule
 from oahier.data.splitting.plans import SplitPlan
 from oahier.data.transfer import in_single_precision, sends_half
 from oahier.problems import ManifestError, Problem
 from oahier.types import Split
 
 
-class KneeMRIDataModule(L.LightningDataModule):
+class KneeMRIDataModule(SplitDataModule):
     """Batches of preprocessed knees, cached on disk, split by subject.
 
     Volumes are reoriented to right-anterior-superior (RAS) axes, resampled to one spacing, cropped or padded
@@ -165,8 +165,12 @@ class KneeMRIDataModule(L.LightningDataModule):
     @property
     def class_counts(self) -> dict[str, list[int]]:
         """Knees per class of each target that has classes, in the training split."""
-        training = (self.manifest.table["split"] == "train").to_numpy()
+        training = self.in_split("train")
         return class_counts({name: labels[training] for name, labels in self._labels.items()})
+
+    @override
+    def in_split(self, split: Split) -> np.ndarray:
+        return (self.manifest.table["split"] == split).to_numpy()
 
     @override
     def prepare_data(self) -> None:
@@ -181,12 +185,12 @@ class KneeMRIDataModule(L.LightningDataModule):
     @override
     def setup(self, stage: str) -> None:
         self._predicting = stage == "predict"
-        for split in {"fit": ("train",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            if self._unsplit is not None:
-                raise self._unsplit
-            if not (self.manifest.table["split"] == split).any():
-                message = f"no knee is in the split {split!r}, which `{stage}` needs"
-                raise ManifestError(self.manifest.name, [Problem(message, column="split")])
+        split = SPLIT_OF_STAGE.get(stage)
+        if split is not None and self._unsplit is not None:
+            raise self._unsplit
+        if split is not None and not self.in_split(split).any():
+            message = f"no knee is in the split {split!r}, which `{stage}` needs"
+            raise ManifestError(self.manifest.name, [Problem(message, column="split")])
         if self._entries is None:
             self.prepare_data()
 
@@ -195,14 +199,9 @@ class KneeMRIDataModule(L.LightningDataModule):
         seed, augmentation = self._stream(), self.augmentation
         dataset = self.dataset("train", None if isinstance(augmentation, BatchAugmentation) else augmentation)
         weights = balanced_weights(checks.labels_to_balance(self.manifest)) if self.balanced else None
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
         share = self._share(len(dataset))
-        return self._loader(
-            dataset,
-            sampler=TrainingSampler(len(dataset), seed, weights=weights, epoch=epoch),
-            drop_last=share > 1 and self.batch_size > 1 and share % self.batch_size == 1,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        drop_last = share > 1 and self.batch_size > 1 and share % self.batch_size == 1
+        return self._training(dataset, seed, len(dataset), weights, drop_last=drop_last)
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -215,28 +214,17 @@ class KneeMRIDataModule(L.LightningDataModule):
         mri, cartilage = augmentation(batch["mri"], batch.get("cartilage"), spacing, batch["seed"])
         return {**batch, "mri": mri, **({} if cartilage is None else {"cartilage": cartilage})}
 
-    @override
-    def val_dataloader(self) -> Loader | list[Loader]:
-        return self._evaluation("val")
-
-    @override
-    def test_dataloader(self) -> Loader | list[Loader]:
-        return self._evaluation("test")
-
-    @override
-    def predict_dataloader(self) -> Loader:
-        return self._loader(self.dataset(None))
-
     def evaluation_dataloader(self, split: Split) -> Loader:
         """Batches of any split in order and without augmentation; call :meth:`setup` before."""
         return self._loader(self.dataset(split), half=False)
 
+    @override
     def dataset(self, split: Split | None, augmentation: Callable[[Any], Any] | None = None) -> KneeDataset:
         """The knees of a split, of the whole manifest for ``None``; call :meth:`setup` before."""
         entries = self._made()
         chosen = np.ones(len(self.manifest), dtype=bool)
         if split is not None:
-            chosen = (self.manifest.table["split"] == split).to_numpy()
+            chosen = self.in_split(split)
         return KneeDataset(
             self.manifest if split is None else self.manifest.subset(split),
             [path for path, wanted in zip(entries, chosen, strict=True) if wanted],
@@ -281,9 +269,6 @@ class KneeMRIDataModule(L.LightningDataModule):
         doing = None if self.trainer is None else self.trainer.state.fn
         compare(state_dict, self.manifest, self.preprocessing, doing)
 
-    def _evaluation(self, split: Split) -> Loader | list[Loader]:
-        return self._loader(self.dataset(split)) if (self.manifest.table["split"] == split).any() else []
-
     def _share(self, knees: int) -> int:
         """Training knees of each process; Lightning repeats some until all have as many."""
         dealt = self.trainer.distributed_sampler_kwargs if self.trainer is not None else None
@@ -293,6 +278,7 @@ class KneeMRIDataModule(L.LightningDataModule):
         """Seed from the argument ``seed`` and the global seed."""
         return int(np.random.SeedSequence([self.seed, torch.initial_seed() % 2**63]).generate_state(1)[0])
 
+    @override
     def _loader(self, dataset: torch.utils.data.Dataset[Any], **arguments: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer is not None else 0
         generator = torch.Generator().manual_seed(self.seed)

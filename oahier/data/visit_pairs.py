@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -16,8 +15,8 @@ from oahier.data.datamodule import KneeMRIDataModule
 from oahier.data.dataset import KneeDataset, Loader, Sample
 from oahier.data.follow_up import known_values, visits_of
 from oahier.data.preprocessing import Preprocessing
-from oahier.data.sampling import Draw, TrainingSampler
-from oahier.data.transfer import in_single_precision
+from oahier.data.sampling import Draw
+from oahier.data.split_loaders import SPLIT_OF_STAGE, SplitDataModule
 from oahier.hierarchy import FINE
 from oahier.problems import ManifestError, Problem
 from oahier.types import MISSING, Split
@@ -83,7 +82,7 @@ class VisitPairs(Dataset[Sample]):
         return sample
 
 
-class PairedVisits(L.LightningDataModule):
+class PairedVisits(SplitDataModule):
     """Batches of pairs of visits of one knee, for :class:`~oahier.model.ChangeModel`.
 
     Scans, splits, cache and augmentation are those of a data module. In an epoch of training every knee with
@@ -164,7 +163,7 @@ class PairedVisits(L.LightningDataModule):
     @property
     def class_counts(self) -> dict[str, list[int]]:
         """Training pairs of each class of change, in either order."""
-        change = self._change[self._in_split("train") & (self._change != MISSING)]
+        change = self._change[self.in_split("train") & (self._change != MISSING)]
         counts = np.bincount(change, minlength=self._classes)
         return {self._target: (counts + counts[::-1]).tolist()}
 
@@ -176,12 +175,12 @@ class PairedVisits(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         self.data.trainer = self.trainer
         self.data.setup(stage)
-        splits: dict[str, tuple[Split, ...]] = {"fit": ("train",), "validate": ("val",), "test": ("test",)}
-        for split in splits.get(stage, ()):
-            if not (self._in_split(split) & (self._change != MISSING)).any():
-                message = f"no knee of the split {split!r} has two labelled visits, which `{stage}` needs"
-                raise ManifestError(self.data.manifest.name, [Problem(message)])
+        split = SPLIT_OF_STAGE.get(stage)
+        if split is not None and not (self.in_split(split) & (self._change != MISSING)).any():
+            message = f"no knee of the split {split!r} has two labelled visits, which `{stage}` needs"
+            raise ManifestError(self.data.manifest.name, [Problem(message)])
 
+    @override
     def dataset(self, split: Split | None, *, training: bool = False) -> VisitPairs:
         """The pairs of a split, of the whole manifest for ``None``; of labelled visits only for training."""
         augmentation = self.data.augmentation
@@ -190,8 +189,7 @@ class PairedVisits(L.LightningDataModule):
         rows = np.arange(len(self.data.manifest))
         chosen = np.ones(len(self._pairs), dtype=bool)
         if split is not None:
-            rows = np.flatnonzero((self.data.manifest.table["split"] == split).to_numpy())
-            chosen = self._in_split(split)
+            rows, chosen = np.flatnonzero(self.data.in_split(split)), self.in_split(split)
         if training:
             chosen &= self._change != MISSING
         pairs = self._pairs[chosen]
@@ -206,36 +204,20 @@ class PairedVisits(L.LightningDataModule):
 
     @override
     def train_dataloader(self) -> Loader:
-        dataset, seed = self.dataset("train", training=True), self.data._stream()
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        sampler = TrainingSampler(dataset.knees, seed, epoch=epoch)
-        return self._loader(dataset, sampler=sampler, generator=torch.Generator().manual_seed(seed))
+        dataset = self.dataset("train", training=True)
+        return self._training(dataset, self.data._stream(), dataset.knees)
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Make volumes float32, and augment both visits of training pairs, each by its own draw."""
-        batch = in_single_precision(batch, self.trainer)
-        if "seed" not in batch:
-            return batch
+        """Hand the visits one by one to the data of the scans, which converts and augments each."""
         visits = {
             "mri": batch["mri"].flatten(0, 1)[:, None],
             "affine": batch["affine"].repeat_interleave(2, dim=0),
-            "seed": batch["seed"].flatten(),
         }
+        if "seed" in batch:
+            visits["seed"] = batch["seed"].flatten()
         mri = self.data.on_after_batch_transfer(visits, dataloader_idx)["mri"]
         return {**batch, "mri": mri[:, 0].unflatten(0, (-1, 2))}
-
-    @override
-    def val_dataloader(self) -> Loader | list[Loader]:
-        return self._evaluation("val")
-
-    @override
-    def test_dataloader(self) -> Loader | list[Loader]:
-        return self._evaluation("test")
-
-    @override
-    def predict_dataloader(self) -> Loader:
-        return self._loader(self.dataset(None))
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -245,11 +227,10 @@ class PairedVisits(L.LightningDataModule):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self.data.load_state_dict(state_dict)
 
-    def _in_split(self, split: Split) -> np.ndarray:
-        return (self.data.manifest.table["split"] == split).to_numpy()[self._pairs[:, 0]]
+    @override
+    def in_split(self, split: Split) -> np.ndarray:
+        return self.data.in_split(split)[self._pairs[:, 0]]
 
-    def _evaluation(self, split: Split) -> Loader | list[Loader]:
-        return self._loader(self.dataset(split)) if self._in_split(split).any() else []
-
-    def _loader(self, dataset: VisitPairs, **arguments: Any) -> Loader:
+    @override
+    def _loader(self, dataset: Dataset[Any], **arguments: Any) -> Loader:
         return self.data._loader(dataset, batch_size=self.batch_size, **arguments)

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut, MaskStep
+from oahier.intake.options import ImportKeywords, ImportOptions
 from oahier.intake.write import finish_import
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _LAZY = {
 
 __all__ = [
     "Candidate",
+    "ImportKeywords",
+    "ImportOptions",
     "ImportResult",
     "LabelIds",
     "LeftOut",

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from oahier.files import csv_text, write_atomically
-from oahier.images.errors import INSIST
 from oahier.images.formats import NIFTI, TEXT
 from oahier.intake.candidate import ImportResult, LeftOut
 from oahier.intake.destination import locked
@@ -18,7 +17,7 @@ from oahier.intake.dicom_folder import FoundSeries
 from oahier.intake.dicom_join import DicomKnees, shown
 from oahier.intake.dicom_labels import DicomLabels, read_labels
 from oahier.intake.dicom_scan import TreeScan
-from oahier.intake.options import read_names, read_pairs, series_pattern
+from oahier.intake.options import ImportKeywords, ImportOptions, read_pairs, series_pattern
 from oahier.intake.write import finish_import
 
 FOUND = "series.csv"
@@ -42,13 +41,7 @@ def import_dicom(
     separator: str | None = None,
     visits: Literal["date", "number", "none"] = "date",
     patients: Literal["header", "folder"] = "header",
-    insist: str | Sequence[str] = "",
-    licence: str = "",
-    convert: bool = False,
-    mirror_left: bool = False,
-    n4: bool = False,
-    workers: int = 0,
-    progress: bool = True,
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     """Import knees from a tree of DICOM files in folders of any depth and name.
 
@@ -80,16 +73,7 @@ def import_dicom(
             no visit.
         patients: name of each person: PatientID in the ``header``, or the first ``folder`` below the source,
             for trees whose headers were emptied.
-        insist: kinds of problems in spite of which series are read, with commas between, each with a note and
-            written as NIfTI: ``copies`` (of slices that differ at one position, the first is read), ``gaps``
-            (of uneven distances, the mean is taken), ``numbers`` (fewer slices than the header announces),
-            ``modality`` (other than MR).
-        licence: terms of the data, for the manifest.
-        convert: also write the images as NIfTI in the destination.
-        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
-        n4: correct the bias field in preprocessing.
-        workers: processes that read headers and open images, 0 for none but this one.
-        progress: show a bar on standard error.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`.
 
     Raises:
         ValueError: series of several descriptions and no choice among them, a damaged table, or nothing that
@@ -102,10 +86,12 @@ def import_dicom(
         raise OSError(
             2, f"cannot read {source}: no such folder; expected a tree of DICOM files, or a .zip with one"
         )
-    pattern, kinds = series_pattern(series), read_names("insist", insist, INSIST)
+    pattern, common = series_pattern(series), ImportOptions(**shared)
     with locked(destination, "dicom"):
-        extracted, damaged = unzip_all(source, destination, progress)
-        scan = TreeScan(source, destination, pattern, workers, progress, kinds, extracted)
+        extracted, damaged = unzip_all(source, destination, common.progress)
+        scan = TreeScan(
+            source, destination, pattern, common.workers, common.progress, common.kinds, extracted
+        )
         found = [_identified(one, source, patients) for one in scan.series()]
         table, left_out = DicomLabels("", []), list[LeftOut]()
         if labels:
@@ -122,11 +108,11 @@ def import_dicom(
         options = {
             "series": series, "labels": str(labels), "columns": read_pairs("columns", columns),
             "values": read_pairs("values", values), "covariates": covariates, "visits": visits,
-            "patients": patients, "insist": kinds, "convert": convert, "mirror_left": mirror_left, "n4": n4,
+            "patients": patients,
         }  # fmt: skip
         return finish_import(
-            destination, candidates, out, importer="dicom", source=source, licence=licence, options=options,
-            workers=workers, convert=convert, progress=progress, notes=[*table.notes, *knees.notes()],
+            destination, candidates, out, importer="dicom", source=source, options=options,
+            notes=[*table.notes, *knees.notes()], **shared,
         )  # fmt: skip
 
 

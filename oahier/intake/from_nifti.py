@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 
-from oahier.images.errors import INSIST
 from oahier.images.formats import NIFTI, TEXT
 from oahier.intake.candidate import ImportResult, LeftOut
 from oahier.intake.from_table import KneeFinder, mask_step
 from oahier.intake.journal import written_files
-from oahier.intake.options import read_ids, read_names, read_pairs, series_pattern
+from oahier.intake.options import ImportKeywords, ImportOptions, read_ids, read_pairs, series_pattern
 from oahier.intake.path_patterns import Template
 from oahier.intake.spreadsheets import LabelTable, read_table, restore_zeros
 from oahier.intake.table_rows import SIDE_WORDS, meaning, table_columns
@@ -36,13 +36,7 @@ def import_nifti(
     covariates: str = "all",
     labels: Mapping[int, int] | str = "",
     resample_masks: bool = False,
-    insist: str | Sequence[str] = "",
-    licence: str = "",
-    convert: bool = False,
-    mirror_left: bool = False,
-    n4: bool = False,
-    workers: int = 0,
-    progress: bool = True,
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     r"""Import knees from a folder of NIfTI, NRRD or MetaImage files.
 
@@ -63,20 +57,13 @@ def import_nifti(
         covariates: further columns of the table to keep: ``all``, ``none``, or names with commas between.
         labels: our ids for those of the label maps: ``1=2,2=4,3=5``; 0 leaves one out.
         resample_masks: bring label maps onto the image's grid by the nearest voxel.
-        insist: kinds of errors in spite of which an image is read, with commas between, each with a note and
-            written as NIfTI: ``fields``, ``tail`` (see ``import table``).
-        licence: terms of the data, for the manifest.
-        convert: also write the images as NIfTI in the destination.
-        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
-        n4: correct the bias field in preprocessing.
-        workers: processes that open images, 0 for none but this one.
-        progress: show a bar on standard error.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`.
 
     Raises:
         ValueError: a pattern that no file fits, a table that cannot be joined, or no knee can be used.
         OSError: source or destination cannot be read or written.
     """
-    source, codes = Path(source), read_pairs("values", values)
+    source, codes, common = Path(source), read_pairs("values", values), ImportOptions(**shared)
     if not source.is_dir():
         raise ValueError(
             f"{source}: expected a folder of image files, got {'a file' if source.is_file() else 'nothing'}"
@@ -95,17 +82,17 @@ def import_nifti(
     finder = KneeFinder(
         source, Path(destination), table_columns(table, given, covariates), "", cartilage,
         series_pattern(""), mask_step(read_ids("labels", labels), resample_masks),
-        read_names("insist", insist, INSIST), [*table.notes, *notes],
+        common.kinds, [*table.notes, *notes],
     )  # fmt: skip
     candidates, wrong = finder.candidates(table, codes, lambda row: row.get("mri"))
     options = {
         "pattern": pattern, "grades": None if grades is None else str(grades), "cartilage": cartilage,
-        "columns": given, "values": codes, "labels": read_ids("labels", labels), "insist": finder.insist,
-        "resample_masks": resample_masks, "convert": convert, "mirror_left": mirror_left, "n4": n4,
+        "columns": given, "values": codes, "labels": read_ids("labels", labels),
+        "resample_masks": resample_masks,
     }  # fmt: skip
     return finish_import(
-        destination, candidates, [*left_out, *wrong], importer="nifti", source=source, licence=licence,
-        options=options, workers=workers, convert=convert, progress=progress, notes=finder.notes,
+        destination, candidates, [*left_out, *wrong], importer="nifti", source=source,
+        options=options, notes=finder.notes, **shared,
     )  # fmt: skip
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
-from oahier.images.errors import INSIST
 from oahier.images.knee import LABEL_IDS
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.journal import written_files
 from oahier.intake.label_maps import LabelIds
-from oahier.intake.options import read_ids, read_names, read_pairs, series_pattern
+from oahier.intake.options import ImportKeywords, ImportOptions, read_ids, read_pairs, series_pattern
 from oahier.intake.path_patterns import Template, exists
 from oahier.intake.series_choice import choose_series
 from oahier.intake.spreadsheets import LabelTable, read_table, restore_zeros
@@ -33,15 +33,9 @@ def import_table(
     labels: Mapping[int, int] | str = "",
     resample_masks: bool = False,
     series: str = "",
-    insist: str | Sequence[str] = "",
     sheet: str | None = None,
     separator: str | None = None,
-    licence: str = "",
-    convert: bool = False,
-    mirror_left: bool = False,
-    n4: bool = False,
-    workers: int = 0,
-    progress: bool = True,
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     r"""Import knees from a table: CSV, Excel or SAS with a row per knee.
 
@@ -63,41 +57,31 @@ def import_table(
         labels: our ids for those of the label maps: ``1=2,2=4,3=5``; 0 leaves one out.
         resample_masks: bring label maps onto the image's grid by the nearest voxel.
         series: regular expression that finds the series of a DICOM folder by its description.
-        insist: kinds of errors in spite of which an image or label map is read, with commas between, each
-            with a note and written as NIfTI: ``fields`` (a text header with unknown or repeated fields),
-            ``tail`` (bytes behind the voxels that may be voxels too), and those of DICOM series (see
-            ``import dicom``).
         sheet: sheet of a workbook; the first one when not given.
         separator: separator of a text table; detected when not given.
-        licence: terms of the data, for the manifest.
-        convert: also write the images as NIfTI in the destination.
-        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
-        n4: correct the bias field in preprocessing.
-        workers: processes that open images, 0 for none but this one.
-        progress: show a bar on standard error.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`.
 
     Raises:
         ValueError: the table cannot be read, a column is missing, or no knee can be used.
         OSError: source or destination cannot be read or written.
         ImportError: a SAS table without pyreadstat.
     """
-    source = Path(source)
+    source, common = Path(source), ImportOptions(**shared)
     table = read_table(source, sheet=sheet, separator=separator)
     found = table_columns(table, read_pairs("columns", columns), covariates)
     finder = KneeFinder(
         Path(root) if root is not None else source.parent, Path(destination), found, mri, cartilage,
         series_pattern(series), mask_step(read_ids("labels", labels), resample_masks),
-        read_names("insist", insist, INSIST), [*table.notes],
+        common.kinds, [*table.notes],
     )  # fmt: skip
     candidates, left_out = finder.candidates(table, read_pairs("values", values))
     options = {
         "columns": found.named, "mri": mri, "cartilage": cartilage, "values": read_pairs("values", values),
         "labels": read_ids("labels", labels), "resample_masks": resample_masks, "series": series,
-        "insist": finder.insist, "convert": convert, "mirror_left": mirror_left, "n4": n4,
     }  # fmt: skip
     return finish_import(
-        destination, candidates, left_out, importer="table", source=source, licence=licence, options=options,
-        workers=workers, convert=convert, progress=progress, notes=finder.notes,
+        destination, candidates, left_out, importer="table", source=source, options=options,
+        notes=finder.notes, **shared,
     )  # fmt: skip
 
 

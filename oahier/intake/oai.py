@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
-from oahier.images.errors import INSIST
 from oahier.intake.candidate import Candidate, ImportResult
 from oahier.intake.destination import locked
 from oahier.intake.oai_codes import VISITS, tables_of_folder, visit_list
@@ -16,7 +16,7 @@ from oahier.intake.oai_grades import TABLES, Readings, read_grades
 from oahier.intake.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted
 from oahier.intake.oai_sides import wanted_sides
 from oahier.intake.oai_tree import find_folders
-from oahier.intake.options import read_names, series_pattern
+from oahier.intake.options import ImportKeywords, ImportOptions, series_pattern
 from oahier.intake.write import finish_import
 
 LICENCE = "OAI data use agreement (NDA); no re-identification"
@@ -31,12 +31,7 @@ def import_oai(
     visits: str | Sequence[str] = "all",
     sides: str | Sequence[str] = "both",
     series: str = SERIES,
-    insist: str | Sequence[str] = "",
-    convert: bool = False,
-    mirror_left: bool = False,
-    n4: bool = False,
-    workers: int = 0,
-    progress: bool = True,
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     """Import knees of the OAI from any part of its tree, ``results/00m/0.C.2/<subject>/<date>/<series>/001``.
 
@@ -60,13 +55,7 @@ def import_oai(
             not tell the visit, give the one that it is.
         sides: right, left or both; or the file of a list, a subject and a side each line (``9001104,RIGHT``).
         series: regular expression for the description of the series.
-        insist: kinds of errors in spite of which a series is read, with commas between, as for
-            ``table``; each with a note and written as NIfTI.
-        convert: also write the images as NIfTI in the destination.
-        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
-        n4: correct the bias field in preprocessing.
-        workers: processes that open images, and threads that extract archives; 0 for none but this one.
-        progress: show a bar on standard error.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`.
 
     Raises:
         ValueError: no such series, a damaged table, or nothing that can be used.
@@ -74,25 +63,24 @@ def import_oai(
         ImportError: a SAS table without pyreadstat.
     """
     source, destination = Path(source), Path(destination)
+    shared["licence"] = shared.get("licence") or LICENCE
     wanted = Wanted(visit_list("visits", visits), wanted_sides("sides", sides), series_pattern(series))
-    kinds = read_names("insist", insist, INSIST)
+    common = ImportOptions(**shared)
     readings, given = read_tables(source, grades)
     details = read_covariates(covariates) if covariates else Covariates()
     with locked(destination, "oai"):
         finder = SeriesFinder(source, destination, wanted)
-        finder.look(find_folders(checked_folder(source), destination, progress))
+        finder.look(find_folders(checked_folder(source), destination, common.progress))
         candidates = [knee_of(item, source, readings if given else None, details) for item in finder.chosen()]
         notes = [*finder.notes(), *readings.notes, *grade_notes(candidates, readings, given)]
-        candidates, damaged = unpack_all(candidates, destination, workers, progress)
+        candidates, damaged = unpack_all(candidates, destination, common.workers, common.progress)
         options = {
             "grades": given, "covariates": bool(covariates), "visits": wanted.visits,
-            "sides": str(wanted.sides), "series": series, "insist": kinds, "convert": convert,
-            "mirror_left": mirror_left, "n4": n4,
+            "sides": str(wanted.sides), "series": series,
         }  # fmt: skip
         result = finish_import(
             destination, candidates, [*finder.left_out, *damaged], importer="oai", source=source,
-            licence=LICENCE, options=options, workers=workers, convert=convert, progress=progress,
-            notes=notes, insist=kinds,
+            options=options, notes=notes, **shared,
         )  # fmt: skip
         remove_unused(destination, candidates)
         return result

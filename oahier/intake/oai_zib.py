@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
-from oahier.images.errors import INSIST
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.destination import locked
 from oahier.intake.oai import checked_folder, grade_notes, knee_of, read_tables
@@ -17,7 +17,7 @@ from oahier.intake.oai_packed import ARCHIVE
 from oahier.intake.oai_series import SERIES, OaiSeries, SeriesFinder, Wanted
 from oahier.intake.oai_sides import wanted_sides
 from oahier.intake.oai_tree import SeriesFolder, find_folders, look_at
-from oahier.intake.options import read_names, series_pattern
+from oahier.intake.options import ImportKeywords, ImportOptions, series_pattern
 from oahier.intake.write import finish_import
 from oahier.intake.zib_mask import ZibMask
 
@@ -37,12 +37,7 @@ def import_oai_zib(
     grades: str | Path | Sequence[str | Path] = "",
     covariates: str | Path | Sequence[str | Path] = "",
     sides: str | Sequence[str] = "both",
-    insist: str | Sequence[str] = "",
-    convert: bool = False,
-    mirror_left: bool = False,
-    n4: bool = False,
-    workers: int = 0,
-    progress: bool = True,
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     """Import knees of the OAI that have a label map ``segmentation_masks/<subject>.segmentation_masks.mhd``.
 
@@ -60,24 +55,19 @@ def import_oai_zib(
         grades: tables of KL grades as for ``oai``; those that lie in the tree when not given.
         covariates: tables with sex, age, body mass index and site, as for ``oai``.
         sides: right, left or both; or the file of a list, a subject and a side each line (``9001104,RIGHT``).
-        insist: kinds of errors in spite of which a series or label map is read, with commas between, as for
-            ``table``; each with a note and written as NIfTI.
-        convert: also write the images as NIfTI in the destination.
-        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
-        n4: correct the bias field in preprocessing.
-        workers: processes that open images, and threads that extract archives; 0 for none but this one.
-        progress: show a bar on standard error.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`.
 
     Raises:
         ValueError: no label map or no image, a damaged table, or nothing that can be used.
         OSError: source or destination cannot be read or written.
     """
     source, destination = Path(source), Path(destination)
+    shared["licence"] = shared.get("licence") or LICENCE
     tree = checked_folder(Path(images) if images else source)
     masks = find_masks(checked_folder(source))
     readings, given = read_tables(tree, grades)
     details = read_covariates(covariates) if covariates else Covariates()
-    folds, kinds = read_folds(source), read_names("insist", insist, INSIST)
+    folds, common = read_folds(source), ImportOptions(**shared)
     with locked(destination, "oai-zib"):
         wanted = Wanted(("V00",), wanted_sides("sides", sides), series_pattern(SERIES))
         finder = SeriesFinder(tree, destination, wanted)
@@ -86,22 +76,20 @@ def import_oai_zib(
         if listed:
             folders, missing = _listed(tree, listed, masks)
         else:
-            folders = find_folders(tree, destination, progress)
+            folders = find_folders(tree, destination, common.progress)
         finder.look(folders)
         found, left_out = _paired(finder.chosen(), masks, missing, source)
         candidates = [knee_of(one, tree, readings if given else None, details) for one in found]
         notes = [*finder.notes(), *readings.notes, *grade_notes(candidates, readings, given)]
-        candidates, damaged = unpack_all(candidates, destination, workers, progress)
+        candidates, damaged = unpack_all(candidates, destination, common.workers, common.progress)
         candidates = [_with_mask(item, masks[item.subject], folds) for item in candidates]
         options = {
             "images": str(tree), "grades": given, "covariates": bool(covariates),
-            "sides": str(finder.wanted.sides), "insist": kinds, "convert": convert,
-            "mirror_left": mirror_left, "n4": n4,
+            "sides": str(finder.wanted.sides),
         }  # fmt: skip
         result = finish_import(
             destination, candidates, [*finder.left_out, *left_out, *damaged], importer="oai-zib",
-            source=source, licence=LICENCE, options=options, workers=workers, convert=convert,
-            progress=progress, notes=notes, insist=kinds,
+            source=source, options=options, notes=notes, **shared,
         )  # fmt: skip
         remove_unused(destination, candidates)
         return result

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
-from oahier.images.errors import INSIST
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.destination import locked
 from oahier.intake.oaizib_cm_table import candidates_of, knee_name, read_rows
-from oahier.intake.options import read_names
+from oahier.intake.options import ImportKeywords, ImportOptions
 from oahier.intake.source_files import SourceFiles
 from oahier.intake.write import finish_import
 
@@ -28,12 +27,7 @@ _FILES = {
 def import_oaizib_cm(
     source: str | Path,
     destination: str | Path,
-    *,
-    insist: str | Sequence[str] = "",
-    mirror_left: bool = False,
-    n4: bool = False,
-    workers: int = 0,
-    progress: bool = True,
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     """Import OAIZIB-CM as downloaded: unpacked, as a zip archive, or as a folder of archives.
 
@@ -47,19 +41,15 @@ def import_oaizib_cm(
     Args:
         source: folder or archive.
         destination: folder for the manifest.
-        insist: kinds of errors in spite of which an image or label map is read, with commas between, as for
-            ``table``; each with a note and written as NIfTI.
-        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
-        n4: correct the bias field in preprocessing.
-        workers: processes that open images, 0 for none but this one.
-        progress: show a bar on standard error.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`.
 
     Raises:
         ValueError: no table or no image, unknown columns, an unsafe archive, or nothing that can be used.
         OSError: source or destination cannot be read or written.
     """
     source, destination = Path(source), Path(destination)
-    files, kinds = SourceFiles(source, destination), read_names("insist", insist, INSIST)
+    shared["licence"] = shared.get("licence") or LICENCE
+    files, common = SourceFiles(source, destination), ImportOptions(**shared)
     with locked(destination, "oaizib-cm"):
         found, left_out = _images(files)
         notes: list[str] = []
@@ -70,12 +60,11 @@ def import_oaizib_cm(
             )
         candidates, reasons = candidates_of(rows, found["mri"], notes)
         left_out += reasons
-        candidates, reasons = _with_files(candidates, found, files, notes, progress)
+        candidates, reasons = _with_files(candidates, found, files, notes, common.progress)
         left_out += reasons
         return finish_import(
-            destination, candidates, left_out, importer="oaizib-cm", source=source, licence=LICENCE,
-            options={"insist": kinds, "mirror_left": mirror_left, "n4": n4}, workers=workers,
-            progress=progress, notes=notes, insist=kinds,
+            destination, candidates, left_out, importer="oaizib-cm", source=source, notes=notes,
+            **shared,
         )  # fmt: skip
 
 

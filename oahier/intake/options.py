@@ -1,9 +1,70 @@
-"""Options of the kind ``knee=ID,subject=patient``."""
+"""Options of importers: those that all take, and those of the kind ``knee=ID,subject=patient``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from oahier.images.errors import INSIST
+
+
+class ImportKeywords(TypedDict, total=False):
+    """Keyword arguments of every importer, for type checkers; :class:`ImportOptions` has the defaults."""
+
+    insist: str | Sequence[str]
+    licence: str
+    convert: bool
+    mirror_left: bool
+    n4: bool
+    workers: int
+    progress: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """What every importer takes, as keyword arguments of its own.
+
+    Args:
+        insist: kinds of errors in spite of which an image or label map is read, with commas between, each
+            with a note and written as NIfTI: ``fields`` (a text header with unknown or repeated fields),
+            ``tail`` (bytes behind the voxels that may be voxels too); of DICOM series ``copies`` (of slices
+            that differ at one position, the first is read), ``gaps`` (of uneven distances, the mean is
+            taken), ``numbers`` (fewer slices than the header announces), ``modality`` (other than MR).
+        licence: terms of the data, for the manifest; those of a data set that has its own importer are known.
+        convert: also write the images as NIfTI in the destination.
+        mirror_left: mirror left knees in preprocessing, so that medial and lateral agree.
+        n4: correct the bias field in preprocessing.
+        workers: processes that open images and read headers, and threads that extract archives; 0 for none
+            but this one.
+        progress: show a bar on standard error.
+
+    Raises:
+        ValueError: an unknown kind of error.
+    """
+
+    insist: str | Sequence[str] = ""
+    licence: str = ""
+    convert: bool = False
+    mirror_left: bool = False
+    n4: bool = False
+    workers: int = 0
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        _ = self.kinds
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of errors that are insisted on, sorted."""
+        return read_names("insist", self.insist, INSIST)
+
+    def record(self) -> dict[str, Any]:
+        """The options that decide what the manifest holds."""
+        return {
+            "insist": self.kinds, "convert": self.convert, "mirror_left": self.mirror_left, "n4": self.n4,
+        }  # fmt: skip
 
 
 def read_pairs(option: str, given: Mapping[str, str] | str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from oahier.data.manifest.columns import LONGEST_NAME, UNFIT, file_key
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
@@ -16,6 +16,7 @@ from oahier.intake.destination import locked
 from oahier.intake.journal import Journal, Record, fingerprint
 from oahier.intake.knee_files import examine
 from oahier.intake.manifest_files import Origin, shown_source, write_outputs
+from oahier.intake.options import ImportKeywords, ImportOptions
 from oahier.processes import process_map
 from oahier.progress import announce
 from oahier.progress import progress as show
@@ -28,13 +29,9 @@ def finish_import(
     *,
     importer: str,
     source: str | Path,
-    licence: str = "",
     options: Mapping[str, Any] | None = None,
-    workers: int = 0,
-    convert: bool = False,
-    progress: bool = True,
     notes: Sequence[str] = (),
-    insist: tuple[str, ...] = (),
+    **shared: Unpack[ImportKeywords],
 ) -> ImportResult:
     """Open every image of an import, write what has to be written, then the manifest and the log.
 
@@ -50,14 +47,11 @@ def finish_import(
         left_out: entries of the source that the importer could not use.
         importer: its name, ``oaizib-cm`` for example.
         source: the folder, archive or table that was imported.
-        licence: terms that the data came under.
-        options: of the importer, for the record; ``mirror_left`` and ``n4`` are handed on to training in
-            ``data.yaml``.
-        workers: processes that open images; 0 opens them in this one.
-        convert: also write every image as NIfTI under ``destination/images``.
-        progress: show a bar on standard error.
+        options: of this importer alone, for the record.
         notes: decisions of the importer, for the record.
-        insist: kinds of errors in spite of which images are read, where the candidates do not say.
+        shared: what every importer takes, see :class:`~oahier.intake.ImportOptions`; ``insist`` holds where
+            the candidates do not say, and ``mirror_left`` and ``n4`` are handed on to training in
+            ``data.yaml``.
 
     Returns:
         the manifest, and the entries that are not in it.
@@ -68,13 +62,14 @@ def finish_import(
         ImportInterrupted: a process was killed or ran out of memory.
         OSError: the destination cannot be written, is full, or is being written by another import.
     """
-    folder, source, options = Path(destination), Path(source), dict(options or {})
+    folder, source, common = Path(destination), Path(source), ImportOptions(**shared)
+    recorded = common.record() | dict(options or {})
     with locked(folder, importer), closing(Journal(folder)) as journal:
-        asked = (replace(item, insist=item.insist or insist) for item in candidates)
+        asked = (replace(item, insist=item.insist or common.kinds) for item in candidates)
         knees, apart = _named_apart(asked, source)
         out = [*left_out, *apart]
-        _keep_sources(folder, knees, convert)
-        records = _records(journal, knees, convert, workers, progress)
+        _keep_sources(folder, knees, common.convert)
+        records = _records(journal, knees, common.convert, common.workers, common.progress)
         kept: list[tuple[Candidate, Record]] = []
         for candidate in knees:
             record = records[candidate.knee]
@@ -84,7 +79,7 @@ def finish_import(
             else:
                 kept.append((candidate, record))
         out = sorted(set(out), key=lambda item: (item.knee, item.source, item.reason))
-        origin = Origin(importer, source, licence, options, tuple(notes))
+        origin = Origin(importer, source, common.licence, recorded, tuple(notes))
         result = write_outputs(folder, kept, out, origin)
         journal.remove_others(set(records))
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from oahier.latent import (
     split_half_reliability,
 )
 from oahier.metrics import weighted_auc, weighted_spearman
-from oahier.statistics import Comparison, paired_statistic
+from oahier.statistics import Comparison
+from oahier.statistics.jackknife import LeftOut, leave_out
+from oahier.statistics.paired import paired_left_out
 from oahier.study.axis_columns import NO_COLUMNS, AxisColumns, orders, repeatability
 from oahier.study.cell_files import read_arrays, read_predictions
 from oahier.study.cells import Cell
@@ -58,6 +60,15 @@ class CellAxis:
             "probe_auc": partial(weighted_auc, scores=direction * place, positive=oa == 1),
         }
 
+    @cached_property
+    def left_out(self) -> dict[str, LeftOut]:
+        """Every such measure with and without each subject.
+
+        They do not depend on what the cell is compared with, and a cell is compared with many.
+        """
+        subjects = np.asarray(self.subject, dtype=str)[self.known]
+        return {name: leave_out([measure], subjects) for name, measure in self.statistics().items()}
+
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """Test knees with a projection and both labels."""
@@ -83,7 +94,7 @@ class Embedded:
 
 
 class AxisTables:
-    """Axes of all finished cells, of every kind.
+    """Axes of all finished cells but those that compare visits, of every kind.
 
     Args:
         study: the study.
@@ -96,12 +107,12 @@ class AxisTables:
         self.test: dict[str, Embedded] = {}
         self._axes: dict[tuple[str, str], CellAxis] = {}
         self._manifests: dict[str, Manifest | None] = {}
-        for cell in study.cells:
-            if cell.state == "finished":
-                training, self.test[cell.name] = Embedded(cell, "train"), Embedded(cell, ".")
-                self._manifests[cell.name] = columns.of(cell)
-                for kind in self.kinds:
-                    self._axes[cell.name, kind] = CellAxis(training, self.test[cell.name], kind)
+        self.cells = [cell for cell in study.cells if cell.state == "finished" and not cell.compares_visits]
+        for cell in self.cells:
+            training, self.test[cell.name] = Embedded(cell, "train"), Embedded(cell, ".")
+            self._manifests[cell.name] = columns.of(cell)
+            for kind in self.kinds:
+                self._axes[cell.name, kind] = CellAxis(training, self.test[cell.name], kind)
 
     def rows(self) -> list[dict[str, Any]]:
         """All measures of every cell and kind."""
@@ -128,42 +139,35 @@ class AxisTables:
         return dict(zip(axis.knee, axis.projection.tolist(), strict=True))
 
     def _each(self) -> Iterator[tuple[dict[str, str], str, CellAxis]]:
-        for cell in self.study.cells:
-            if cell.state == "finished":
-                for kind in self.kinds:
-                    key = {"cell": cell.name, **cell.factors, "kind": kind}
-                    yield key, cell.name, self._axes[cell.name, kind]
+        for cell in self.cells:
+            for kind in self.kinds:
+                key = {"cell": cell.name, **cell.factors, "kind": kind}
+                yield key, cell.name, self._axes[cell.name, kind]
 
     def write_projections(self) -> None:
         """Write ``axis.csv`` into every cell: where its test knees lie on each axis."""
         import pandas as pd
 
-        for cell in self.study.cells:
-            if cell.state == "finished":
-                axes = {kind: self._axes[cell.name, kind] for kind in self.kinds}
-                first = axes[self.kinds[0]]
-                columns = {"knee": first.knee, "subject": first.subject, "kl": first.kl, "oa": first.oa}
-                table = pd.DataFrame(columns | {kind: axis.projection for kind, axis in axes.items()})
-                write_atomically(cell.folder / "axis.csv", frame_csv(table, digits=9))
+        for cell in self.cells:
+            axes = {kind: self._axes[cell.name, kind] for kind in self.kinds}
+            first = axes[self.kinds[0]]
+            columns = {"knee": first.knee, "subject": first.subject, "kl": first.kl, "oa": first.oa}
+            table = pd.DataFrame(columns | {kind: axis.projection for kind, axis in axes.items()})
+            write_atomically(cell.folder / "axis.csv", frame_csv(table, digits=9))
 
     def comparisons(self) -> Iterator[tuple[Pair, Comparison]]:
         """Paired differences of the metrics that leaving out test knees can judge."""
         for pair in pairs(self.study):
+            if any(cell.name not in self.test for cell in (*pair.a, *pair.b)):
+                continue
             for kind in self.kinds:
                 sides = [[self._axes[cell.name, kind] for cell in cells] for cells in (pair.a, pair.b)]
                 first = sides[0][0]
                 if any(not np.array_equal(axis.known, first.known) for side in sides for axis in side):
                     continue  # an axis that is not defined, such as a regression without KL labels
-                a, b = ([axis.statistics() for axis in side] for side in sides)
-                subjects = [name for name, known in zip(first.subject, first.known, strict=True) if known]
+                a, b = ([axis.left_out for axis in side] for side in sides)
                 for metric in a[0]:
-                    row = paired_statistic(
-                        [one[metric] for one in a],
-                        [one[metric] for one in b],
-                        subjects,
-                        task=kind,
-                        metric=metric,
-                        largest=1.0,
-                        paired=True,
-                    )
-                    yield pair, row
+                    yield pair, paired_left_out(
+                        [one[metric] for one in a], [one[metric] for one in b], int(first.known.sum()),
+                        task=kind, metric=metric, largest=1.0, paired=True,
+                    )  # fmt: skip

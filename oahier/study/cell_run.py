@@ -34,6 +34,7 @@ from oahier.callbacks.prediction_writer import write_predictions
 from oahier.callbacks.run_folder import BEST, LAST
 from oahier.callbacks.run_log import RunLog
 from oahier.callbacks.wandb_run import keep_private
+from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
 from oahier.metrics import Decoding
 from oahier.specs import build
@@ -119,13 +120,14 @@ def _fit(cell: Cell, parts: Parts) -> Path:
     monitor = cell.settings["monitor"]
     own: list[L.Callback] = [
         OrdinalMetrics(figure_every_n_epochs=0),
-        SeverityAxis(figure_every_n_epochs=0, keep_embeddings=False),  # the test makes them
         LearningCurves(figure_every_n_epochs=0),
         RunLog(),
         ResumableRandomness(),
         BestCheckpoint(monitor, cell.settings["mode"]) if monitor else LastCheckpoint(),
         *_decoding(cell),
     ]
+    if not cell.compares_visits:  # a pair of visits is on no axis, and has no map
+        own.insert(1, SeverityAxis(figure_every_n_epochs=0, keep_embeddings=False))  # the test makes them
     trainer = _trainer(cell.folder, parts, own, reload_dataloaders_every_n_epochs=1)
     resume = last_checkpoint(cell.folder)
     trainer.fit(parts.model, datamodule=parts.data, ckpt_path=resume, weights_only=True)
@@ -146,22 +148,10 @@ def _decoding(cell: Cell) -> list[GradeDecoding]:
 
 def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
     parts.data.setup("test")
-    shown = test_knees(parts.data, cell.settings["knees"])
-    own: list[L.Callback] = [
-        OrdinalMetrics(), SeverityAxis(), PredictionWriter(), RunLog(), *_decoding(cell)
-    ]  # fmt: skip
-    for head in supervising_heads(parts.model):
-        own += [
-            CartilageSaliency(
-                head,
-                method=method,
-                randomised=True,
-                figures=min(3, len(shown)),
-                save_maps=shown,
-                name=f"saliency/{method}-{head}",
-            )
-            for method in cell.settings["saliency"]
-        ]
+    own: list[L.Callback] = [OrdinalMetrics(), PredictionWriter(), RunLog(), *_decoding(cell)]
+    if isinstance(parts.data, KneeMRIDataModule):
+        own.insert(1, SeverityAxis())
+        own += _saliency(cell, parts.model, test_knees(parts.data, cell.settings["knees"]))
     trainer = _trainer(work, parts, own, keep_logger=True)
     trainer.test(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     training = evaluated_table(trainer, parts.model, "train")  # those that the axis was fitted on
@@ -169,6 +159,22 @@ def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
         for callback in _decoding(cell):
             training = Decoded(callback.decoding)(training)
         write_predictions(work / "train", training, rule_of(trainer))
+
+
+def _saliency(cell: Cell, model: Any, shown: list[str]) -> list[L.Callback]:
+    """Every method of the study for every head that supervises the encoder."""
+    return [
+        CartilageSaliency(
+            head,
+            method=method,
+            randomised=True,
+            figures=min(3, len(shown)),
+            save_maps=shown,
+            name=f"saliency/{method}-{head}",
+        )
+        for head in supervising_heads(model)
+        for method in cell.settings["saliency"]
+    ]
 
 
 def _trainer(

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import yaml
 
 from oahier.files import hold, write_atomically
-from oahier.study.configuration import probes, resolve
+from oahier.model.section_classes import flat, nested
+from oahier.study.configuration import compares_visits, probes, resolve
 from oahier.study.overrides import PlanError, with_named_probes
 
 State = Literal["finished", "failed", "running", "waiting"]
@@ -63,9 +64,13 @@ class Cell:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, read when it is first asked for."""
-        content: dict[str, Any] = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
-        return content
+        """The resolved configuration in its flat form, read when it is first asked for."""
+        return flat(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
+
+    @property
+    def compares_visits(self) -> bool:
+        """Whether the cell learns from pairs of visits: then there are no axis and no saliency."""
+        return compares_visits(self.config)
 
     @property
     def probes(self) -> list[str]:
@@ -117,7 +122,7 @@ def write_cell(
                 f"another output folder. The difference (- there, + now):\n{difference}"
             )
         return cell
-    write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+    write_atomically(folder / "config.yaml", yaml.safe_dump(nested(config), sort_keys=False))
     content = {key: value for key, value in new.items() if key != "config"}
     content["probes"] = probes(config)
     write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")

@@ -77,7 +77,7 @@ class ChangeTables:
         self._found: dict[str, dict[str, CellChange]] = {}
         manifests: dict[Path, Manifest | None] = {}
         for cell in study.cells:
-            if cell.state != "finished":
+            if cell.state != "finished" or cell.compares_visits:
                 continue
             path = Path(cell.config["data"]["manifest"])
             if path not in manifests:

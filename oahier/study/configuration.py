@@ -13,20 +13,27 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from oahier.data import KneeMRIDataModule
+from oahier.data import KneeMRIDataModule, PairedVisits
 from oahier.model import HierarchicalClassifier
+from oahier.model.section_classes import SECTIONS, section_class
 from oahier.specs import current_paths, import_class, nearest
+from oahier.specs.class_paths import path_of
 from oahier.specs.recorded import constructor_signature
 from oahier.specs.trust import in_words, restrict_parsers
 from oahier.study.overrides import PlanError, arguments_of
 
 
-def instantiate_data(section: Mapping[str, Any]) -> KneeMRIDataModule:
-    """Make only the data module, from its section of a resolved configuration."""
-    parser = _parser("data")
-    made = parser.instantiate_classes(_parsed(parser, {"data": section}))
-    data: KneeMRIDataModule = made.data
+def instantiate_data(config: Mapping[str, Any]) -> KneeMRIDataModule | PairedVisits:
+    """Make only the data module of a resolved configuration."""
+    parser = _parser(("data",), _classes(config))
+    made = parser.instantiate_classes(_parsed(parser, {"data": config["data"]}))
+    data: KneeMRIDataModule | PairedVisits = made.data
     return data
+
+
+def compares_visits(config: Mapping[str, Any]) -> bool:
+    """Whether a cell learns from pairs of visits, so that it has no knees to explain or to order."""
+    return issubclass(section_class("data", (config.get("classes") or {}).get("data")), PairedVisits)
 
 
 _SECTIONS = ("seed_everything", "trainer", "model", "data")
@@ -37,7 +44,7 @@ class Parts:
     """What a configuration describes."""
 
     model: HierarchicalClassifier
-    data: KneeMRIDataModule
+    data: KneeMRIDataModule | PairedVisits
     trainer: dict[str, Any]
 
 
@@ -49,14 +56,15 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
     """Check a configuration and fill in every default, without making anything.
 
     Args:
-        config: sections ``seed_everything``, ``trainer``, ``model``, ``data``.
+        config: sections ``seed_everything``, ``trainer``, ``model``, ``data``, and ``classes`` where model or
+            data are of another class than usual (:func:`~oahier.model.section_classes.flat`).
         name: what to call it in an error.
         known: sections that were resolved before; new ones are added. A section is parsed in about 0.1 s.
 
     Raises:
         PlanError: an unknown key, a class that is not found, or a value of another type.
     """
-    unknown = sorted(set(config) - set(_SECTIONS))
+    unknown = sorted(set(config) - {*_SECTIONS, "classes"})
     if unknown:
         raise PlanError(
             f"{name}: unknown section {unknown[0]!r}; expected {', '.join(_SECTIONS)}."
@@ -64,24 +72,28 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
         )
     known = {} if known is None else known
     content: dict[str, Any] = {}
+    try:
+        classes = _classes(config)
+    except ValueError as error:
+        raise PlanError(f"{name}: {error}") from error
     for section in _SECTIONS:
         given = {section: config[section]} if section in config else {}
-        key = section + json.dumps(given, default=str)
+        key = section + json.dumps([given, classes], default=str)
         try:
             if key not in known:
-                parser = _parser(section)
+                parser = _parser((section,), classes)
                 known[key] = json.dumps(yaml.safe_load(parser.dump(_parsed(parser, given), skip_none=False)))
             content |= json.loads(known[key])
             _import_classes(content[section])
         except (ArgumentError, ValueError, TypeError, KeyError) as error:
             raise PlanError(f"{name}: {str(error).strip()}") from error
-    return content
+    return content | ({"classes": dict(classes)} if classes else {})
 
 
 def instantiate(config: Mapping[str, Any]) -> Parts:
     """Make the model and the data module, and the arguments of the trainer with their objects."""
-    parser = _parser(*_SECTIONS)
-    parsed = _parsed(parser, config)
+    parser = _parser(_SECTIONS, _classes(config))
+    parsed = _parsed(parser, {name: part for name, part in config.items() if name != "classes"})
     specification = parsed.model.clone().as_dict()
     made = parser.instantiate_classes(parsed)
     made.model.remember(specification)
@@ -130,16 +142,25 @@ def _parsed(parser: LightningArgumentParser, config: Mapping[str, Any]) -> Names
     return parsed
 
 
+def _classes(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Sections whose class is not the usual one, with its path.
+
+    Raises:
+        SpecError: no such class, or one of another kind.
+    """
+    named = {name: section_class(name, path) for name, path in (config.get("classes") or {}).items()}
+    return tuple((name, path_of(one)) for name, one in sorted(named.items()) if one is not SECTIONS[name][0])
+
+
 @functools.cache
-def _parser(*sections: str) -> LightningArgumentParser:
+def _parser(sections: tuple[str, ...], classes: tuple[tuple[str, str], ...]) -> LightningArgumentParser:
     """A parser of these sections; none of them refers to another."""
-    parser = LightningArgumentParser(exit_on_error=False)
+    parser, named = LightningArgumentParser(exit_on_error=False), dict(classes)
     if "seed_everything" in sections:
         parser.add_argument("--seed_everything", type=int, default=0)
     if "trainer" in sections:
         parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
-    if "model" in sections:
-        parser.add_lightning_class_args(HierarchicalClassifier, "model")
-    if "data" in sections:
-        parser.add_lightning_class_args(KneeMRIDataModule, "data")
+    for section in SECTIONS:
+        if section in sections:
+            parser.add_lightning_class_args(section_class(section, named.get(section)), section)
     return parser

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from oahier.hierarchy import FINE
+from oahier.model.section_classes import flat, flat_overrides
 from oahier.specs import nearest
 from oahier.study import definitive
 from oahier.study.methods import with_methods
@@ -106,7 +107,7 @@ class Plan:
             if any(all(factors[axis] == level for axis, level in left.items()) for left in self.without):
                 continue
             where = f"{self.name}: cell {'_'.join(factors.values())!r}"
-            config = merged(PRESETS.get(self.preset or "", {}), self.base)
+            config = merged(PRESETS.get(self.preset or "", {}), flat(self.base))
             overrides = {axis: self.grid[axis][level] for axis, level in factors.items()}
             config = overridden(with_named_probes(config), overrides, where)
             supervision = self._fill_in_heads(config, factors, where)
@@ -216,7 +217,10 @@ def _base(path: Path, base: Any) -> dict[str, Any]:
         raise PlanError(
             f"{path}: base: expected a configuration or the path of one, got {type(base).__name__}"
         )
-    made: dict[str, Any] = copy.deepcopy(base)
+    try:
+        made = flat(copy.deepcopy(base))
+    except ValueError as error:
+        raise PlanError(f"{path}: base: {error}") from None
     for section, key in _FILE_PATHS:
         values = made.get(section) or {}
         if key in values:
@@ -257,7 +261,10 @@ def _levels(path: Path, axis: str, levels: Any, preset: str | None) -> dict[str,
                     f"{where}.{level}: expected dotted names with their values, for example "
                     f"{{model.encoder: resnet3d}}, or {{}} for the base as it is; got {value!r}"
                 )
-            made[name] = {str(key): _absolute(path.parent, str(key), item) for key, item in value.items()}
+            given = [flat_overrides(str(key), item) for key, item in value.items()]
+            made[name] = {
+                key: _absolute(path.parent, key, item) for one in given for key, item in one.items()
+            }
             continue
         try:
             made[name] = level_overrides(axis, name, level, preset, len(levels))

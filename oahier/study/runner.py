@@ -8,11 +8,13 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
+from oahier.hierarchy import FINE
 from oahier.study import definitive
 from oahier.study.cell_run import Outcome
 from oahier.study.cells import Cell, config_without_places, write_cell
-from oahier.study.configuration import Resolved, instantiate_data, probes, resolve
+from oahier.study.configuration import Resolved, compares_visits, instantiate_data, probes, resolve
 from oahier.study.example_volumes import write_knees
 from oahier.study.executors import Executor
 from oahier.study.method_checks import check_methods
@@ -30,8 +32,15 @@ def resolved_cells(plan: Plan) -> list[tuple[CellPlan, dict[str, Any]]]:
     sections: Resolved = {}
     cells = [(cell, resolve(cell.config, f"cell {cell.name!r}", sections)) for cell in plan.cells()]
     known: dict[str, str] = {}
+    kinds = {compares_visits(config): cell.name for cell, config in reversed(cells)}
+    if len(kinds) > 1:
+        raise PlanError(
+            f"{plan.name}: cell {kinds[True]!r} learns from pairs of visits and {kinds[False]!r} from single "
+            "knees, which nothing compares; make two studies of them"
+        )
     for cell, config in cells:
         _check_supervision(cell, config)
+        _check_monitor(plan.monitor or "", config, f"cell {cell.name!r}")
         named = None if cell.supervision is None else cell.factors[CONTRAST]
         check_methods(config, f"cell {cell.name!r}", named)
         twin = known.setdefault(json.dumps(with_named_probes(config), sort_keys=True), cell.name)
@@ -54,6 +63,16 @@ def _check_supervision(cell: CellPlan, config: Mapping[str, Any]) -> None:
             f"cell {cell.name!r} is named for {cell.factors[CONTRAST]!r}, so the encoder is to be supervised "
             f"by {', '.join(expected)}; its configuration has {', '.join(found) or 'none'}. "
             "Set model.probes and model.heads so that they agree, or give the level another name"
+        )
+
+
+def _check_monitor(monitor: str, config: Mapping[str, Any], where: str) -> None:
+    heads = config["model"].get("heads") or {}
+    if monitor.startswith(f"val/{FINE}/") and FINE not in heads:
+        head = next(iter(heads), "<head>")
+        raise PlanError(
+            f"{where}: monitor: {monitor} is never logged, as there is no head {FINE!r}; write a value that "
+            f"is, such as `monitor: val/{head}/qwk`, or `monitor: null` for the last epoch"
         )
 
 
@@ -154,13 +173,14 @@ def prepare_data(cells: list[Cell], folder: Path) -> dict[str, str]:
     known: dict[str, str] = {}
     errors: dict[str, str] = {}
     for cell in cells:
-        section = cell.config["data"]
-        key = json.dumps(section, sort_keys=True)
+        config = cell.config
+        key = json.dumps([config["data"], config.get("classes")], sort_keys=True)
         if key not in known:
             try:
-                data = instantiate_data(section)
+                data = instantiate_data(config)
                 data.setup("test")
-                write_knees(data, folder / "knees", cell.settings["knees"])
+                if isinstance(data, KneeMRIDataModule):
+                    write_knees(data, folder / "knees", cell.settings["knees"])
                 known[key] = ""
             except (ValueError, OSError) as error:
                 known[key] = str(error)

@@ -36,7 +36,8 @@ def similarity_rows(study: Study, embedded: Mapping[str, Embedded]) -> list[dict
     return [
         {**levels, "between": between, "a": a, "b": b, **_row(embedded, products, compared)}
         for levels, between, a, b, compared in _pairs(study)
-        if len({tuple(embedded[name].knee) for pair in compared for name in pair}) == 1
+        if all(name in embedded for pair in compared for name in pair)
+        and len({tuple(embedded[name].knee) for pair in compared for name in pair}) == 1
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,12 @@ class SquaredHead(oh.Head):
 
 def test_fit_then_test_then_predict(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    assert main(["fit", f"--config={config}", "--model.encoder.init_args.width=16"]) == 0
+    words = ["fit", f"--config={config}", "--model.encoder.init_args.width=16"]
+    assert main([*words, "--trainer.enable_model_summary=true"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"encoder +│ ResNet3D +│ +902 K", printed)
+    assert re.search(r"903 K parameters; 3\.\d+ MB", printed)
+    assert "FLOPs" not in printed, "which Lightning calls 0"
     resolved = yaml.safe_load((run / "config.yaml").read_text())
     assert resolved["model"]["encoder"]["init_args"] == {
         "depth": 10, "width": 16, "norm": "group", "shortcut": "projection"

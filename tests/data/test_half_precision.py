@@ -13,7 +13,6 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 
 import oahier.data.datamodule as module
-import oahier.data.visit_pairs as pairs
 from oahier.data import KneeMRIDataModule, Manifest, PairedVisits, TorchIOAugmentation, read_manifest
 from oahier.data.transfer import in_single_precision, sends_half
 from oahier.types import Batch
@@ -59,7 +58,7 @@ def batches(
         model.moved.append(batch["mri"].dtype)
         return in_single_precision(batch, trainer)
 
-    monkeypatch.setattr(pairs if isinstance(data, PairedVisits) else module, "in_single_precision", arrive)
+    monkeypatch.setattr(module, "in_single_precision", arrive)
     trainer = L.Trainer(
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
@@ -130,6 +129,7 @@ def test_pairs_of_visits_are_the_same(make: Make, knees: Path, monkeypatch: pyte
     ]
     assert_same(*found)
     assert set(found[1].moved) == {torch.float16}
+    assert [len(one.moved) for one in found] == [len(one.given) for one in found], "converted once"
 
 
 def test_only_a_running_trainer_on_another_device_is_sent_half(make: Make) -> None:

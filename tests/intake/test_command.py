@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import pytest
 from miniature.oaizib_cm import make_oaizib_cm, zipped
@@ -12,6 +13,7 @@ from miniature.oaizib_cm import make_oaizib_cm, zipped
 from oahier.cli import main
 from oahier.cli.data import import_command
 from oahier.cli.data.import_command import import_parser
+from oahier.intake import ImportKeywords, ImportOptions
 from oahier.intake.candidate import LeftOut
 
 
@@ -42,7 +44,7 @@ def test_what_is_said_of_an_import(
     assert "terms: CC BY-NC 4.0" in out
     assert "next: oahier data check knees/manifest.csv --html knees/audit.html" in out
     options = json.loads(Path("knees/import.json").read_text())["options"]
-    assert options == {"insist": [], "mirror_left": True, "n4": False}
+    assert options == {"insist": [], "convert": False, "mirror_left": True, "n4": False}
     assert "mirror_left: true" in Path("knees/data.yaml").read_text()
     assert (
         main(["data", "import", "oaizib-cm", "OAIZIB-CM.zip", "unpacked", "--workers=0", "--no-progress"])
@@ -109,7 +111,7 @@ def test_options_follow_the_signature() -> None:
         pairs: Mapping[str, str] | str = "",
         flag: bool = False,
         shown: bool = True,
-        workers: int = 0,
+        **shared: Unpack[ImportKeywords],
     ) -> None:
         """Import it.
 
@@ -123,7 +125,8 @@ def test_options_follow_the_signature() -> None:
     given = ["a", "b", "--needed=x", "--visits=[V00,V01]", "--pairs=a=1,b=2", "--flag", "--no-shown"]
     assert parser.parse_args(given).as_dict() == {
         "source": "a", "destination": "b", "needed": "x", "visits": ["V00", "V01"], "kind": "a",
-        "pairs": "a=1,b=2", "flag": True, "shown": False, "workers": min(os.cpu_count() or 1, 8),
+        "pairs": "a=1,b=2", "flag": True, "shown": False,
+        **asdict(ImportOptions(workers=min(os.cpu_count() or 1, 8))),
     }  # fmt: skip
     assert "must be given" in parser.format_help()
 

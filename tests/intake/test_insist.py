@@ -15,7 +15,14 @@ from miniature.oaizib_cm import make_oaizib_cm, write_knee
 import oahier.intake
 from oahier.cli.data.import_command import IMPORTERS
 from oahier.images import read_image
-from oahier.intake import ImportResult, import_oai, import_oai_zib, import_oaizib_cm, import_table
+from oahier.intake import (
+    ImportOptions,
+    ImportResult,
+    import_oai,
+    import_oai_zib,
+    import_oaizib_cm,
+    import_table,
+)
 
 SERIES = "00m/0.C.2/9001104/20041111/10000001"
 
@@ -23,7 +30,8 @@ SERIES = "00m/0.C.2/9001104/20041111/10000001"
 @pytest.mark.parametrize("name", [module for module, _ in IMPORTERS.values()])
 def test_every_importer_has_the_same_kinds(name: str, tmp_path: Path) -> None:
     function = getattr(oahier.intake, f"import_{name}")
-    assert inspect.signature(function).parameters["insist"].default == ""
+    assert inspect.signature(function).parameters["shared"].annotation == "Unpack[ImportKeywords]"
+    assert ImportOptions().insist == ""
 
 
 def reasons(result: ImportResult) -> str:

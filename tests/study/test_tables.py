@@ -17,10 +17,13 @@ from oahier.cli.main import main
 from oahier.data import ManifestError
 from oahier.latent.similarity import linear_cka
 from oahier.prediction import predict_scans
-from oahier.study import read_plan, read_study, run_study
+from oahier.statistics import paired_statistic
+from oahier.statistics.jackknife import leave_out
+from oahier.study import axis_tables, read_plan, read_study, run_study
 from oahier.study.axis_columns import AxisColumns
 from oahier.study.axis_tables import AxisTables
 from oahier.study.executors import InProcess
+from oahier.study.pairs import pairs
 from oahier.study.report.axis_evidence import order_view, similarity_view
 from oahier.study.report.contents import Contents
 from oahier.study.report.evidence import axis_view
@@ -140,6 +143,29 @@ def test_similarity_is_between_seeds_and_between_supervisions(study: Path) -> No
     assert row["cka"] == pytest.approx(linear_cka(x, y))
     assert row["ci_low"] < row["cka"] < row["ci_high"] <= 1
     assert (row["knees"], row["subjects"]) == (10, 5)
+
+
+def test_an_axis_is_evaluated_once_however_often_it_is_compared(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, calls = read_study(study), []
+    monkeypatch.setattr(axis_tables, "leave_out", lambda *given: calls.append(given) or leave_out(*given))
+    (once,) = pairs(found)
+    monkeypatch.setattr(axis_tables, "pairs", lambda _: [once] * 3)
+    made = AxisTables(found)
+    rows = [row for _, row in made.comparisons()]
+    kinds = {row.task for row in rows}
+    assert repr(rows[: len(rows) // 3] * 3) == repr(rows)
+    assert len(calls) == len(rows) // 3 * 4, "four cells"
+    assert len(rows) == 3 * 3 * len(kinds) >= 9
+    for row in rows[: len(rows) // 3]:
+        sides = [[made._axes[cell.name, row.task] for cell in cells] for cells in (once.a, once.b)]
+        axis = sides[0][0]
+        expected = paired_statistic(
+            *([one.statistics()[row.metric] for one in side] for side in sides),
+            np.array(axis.subject)[axis.known], task=row.task, metric=row.metric, largest=1.0, paired=True,
+        )  # fmt: skip
+        assert repr(row) == repr(expected), "to the bit"
 
 
 def test_columns_of_a_manifest_are_compared_with_every_axis(

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from oahier.cli.classes import Classes, without_class, without_classes
+from oahier.cli.classes import Classes, without_classes
 from oahier.cli.lightning_parser import LightningParser
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.data import CacheError, KneeMRIDataModule, PairedVisits
+from oahier.model.section_classes import without_class
 
 
 def cache_parser(module: type[Any] = KneeMRIDataModule) -> LightningParser:

@@ -19,6 +19,7 @@ from oahier.cli.parser import ArgumentParser, function_parser
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE, head_label
 from oahier.intake.archives import size_words
 from oahier.intake.candidate import ImportResult, LeftOut
+from oahier.intake.options import ImportOptions
 
 IMPORTERS = {
     "oaizib-cm": ("oaizib_cm", "OAIZIB-CM: 507 knees with label maps, unpacked or zipped"),
@@ -76,9 +77,8 @@ def importer(name: str) -> Callable[..., ImportResult]:
 
 def import_parser(name: str, function: Callable[..., Any]) -> ArgumentParser:
     """A parser with the options of an importer."""
-    parser = function_parser(
-        f"oahier data import {name}", function, {"source": "SOURCE", "destination": "DEST"}
-    )
+    words = {"source": "SOURCE", "destination": "DEST"}
+    parser = function_parser(f"oahier data import {name}", function, words, ImportOptions)
     parser.set_defaults(workers=min(os.cpu_count() or 1, _WORKERS))
     return parser
 

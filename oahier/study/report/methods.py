@@ -92,7 +92,7 @@ def _protocol(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _cohort(trained: Sequence[Trained]) -> list[str]:
-    splits = trained[0].facts.get("split_knees", {})
+    splits, pairs = trained[0].facts.get("split_knees", {}), trained[0].cell.compares_visits
     tables = {
         "training": _first_table(trained, "train"),
         "test": _first_table(trained, ""),
@@ -100,15 +100,18 @@ def _cohort(trained: Sequence[Trained]) -> list[str]:
     amounts = {
         "training": splits.get("train", _length(tables["training"])),
         "validation": splits.get("val", 0),
-        "test": _length(tables["test"]) or splits.get("test", 0),
+        "test": (0 if pairs else _length(tables["test"])) or splits.get("test", 0),
     }
-    parts = [count(int(amount), f"{split} knee") for split, amount in amounts.items() if amount]
+    noun = "scan" if pairs else "knee"
+    parts = [count(int(amount), f"{split} {noun}") for split, amount in amounts.items() if amount]
     sentences = [f"There were {listed(parts)}, split by subject."] if parts else []
     test = tables["test"]
+    if pairs:
+        sentences.append(f"Models compared two visits of a knee, in the test {count(_length(test), 'pair')}.")
     if test is not None and test.subject_given:
         sentences.append(
-            f"The test knees came from {count(len(set(test.subject.tolist())), 'subject')}, who had no part "
-            "in training or model selection."
+            f"The test {noun}s came from {count(len(set(test.subject.tolist())), 'subject')}, who had no "
+            "part in training or model selection."
         )
     classes = range(DEFAULT_HIERARCHY.num_classes(FINE))
     grades = {

@@ -135,6 +135,7 @@ def _context(material: Material) -> dict[str, Any]:
         "saliency_all": saliency_view(contents),
         "saliency_forest": material.drawn("saliency_comparisons"),
         "saliency_comparisons": comparison_view(contents, "saliency_comparisons"),
+        "of_visits": _OF_VISITS if any(cell.compares_visits for cell in study.cells) else "",
         "browser": material.browser,
         "viewer": bool(material.viewer),
         "no_saliency": _why_no_saliency(contents),
@@ -189,6 +190,12 @@ def _matrix(panel: PredictionPanel, task: str) -> dict[str, Any]:
         ]
         rows.append({"name": name, "total": total, "cells": cells})
     return {"title": panel.marked(task), "cells": panel.cells, "rows": rows}
+
+
+_OF_VISITS = (
+    "The cells compare two visits of a knee: rows are pairs of visits. Severity axes, saliency maps and "
+    "slices are of single knees, so there are none."
+)
 
 
 def _why_no_saliency(contents: Contents) -> str:
