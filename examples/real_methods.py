@@ -27,13 +27,13 @@ import numpy as np
 import pandas as pd
 import yaml
 from cross_validate import GRADES, run_fold, without_splits
-from real_knees import averaged, ordinal_regression
+from real_knees import STRETCHED, averaged, ordinal_regression
 from rich.console import Console
 from rich.table import Table
 
 from oahier.data import read_manifest
 from oahier.files import write_atomically
-from oahier.metrics import Decoding, QuadraticCost
+from oahier.metrics import Decoding
 from oahier.specs import build
 from oahier.statistics import (
     Comparison,
@@ -45,7 +45,6 @@ from oahier.statistics import (
 
 METHODS = Path(__file__).with_name("real_methods.yaml")
 METRICS = {"qwk": "QWK", "macro_auc": "macro AUC", "severe_auc": "AUC of KL >= 3", "mae": "MAE"}
-STRETCHED = QuadraticCost(0.6, [1.0] * 5)
 
 
 @dataclass(frozen=True)
@@ -183,8 +182,7 @@ def main(words: list[str] | None = None) -> list[Comparison]:
     for seeds in range(1, known.seeds + 1):
         found = held_out(methods, seeds, known, options)
         number = pd.to_numeric(column, errors="coerce")
-        covariate = decided(ordinal_regression(found[methods[0].name], number), STRETCHED)
-        tables = {known.covariate: covariate, **found}
+        tables = {known.covariate: ordinal_regression(found[methods[0].name], number), **found}
         rows = compare(tables, known.folder)
         Console().print(report(rows, tables, seeds))
     return rows

@@ -308,6 +308,16 @@ def test_seeds_of_real_knees_are_averaged_by_knee() -> None:
     assert [path.name for path in script.seed_folders(Path("runs"), 2)] == ["seed-0", "seed-1"]
 
 
+def test_the_covariate_decides_on_grades_as_the_network_does() -> None:
+    script, table = load("real_knees"), graded_knees(0, 1.0).assign(fold=np.arange(40) % 4)
+    number = pd.Series(table["label_kl"] + np.random.default_rng(0).normal(0, 1, 40))
+    made = script.ordinal_regression(table, number.set_axis(table["knee"]))
+    p = made[[f"prob_kl_{grade}" for grade in range(5)]].to_numpy(float)
+    assert p.sum(axis=1) == pytest.approx(1)
+    assert made["pred_kl"].tolist() == script.STRETCHED.decide(p).tolist()
+    assert made["pred_kl"].tolist() != p.argmax(axis=1).tolist(), "the rules differ on these"
+
+
 def graded_knees(seed: int, certainty: float) -> pd.DataFrame:
     """Predictions of forty knees whose probabilities lean to the true grade."""
     generator = np.random.default_rng(seed)
