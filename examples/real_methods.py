@@ -1,6 +1,6 @@
 """Several methods and a measured joint gap on the same knees and folds: one table.
 
-    python examples/real_methods.py knees.csv --covariate gap_mm --seeds 1 --folder runs/methods \
+    python examples/real_methods.py knees.csv --covariate gap_mm --seeds 1 --folder runs/real-methods \
         --config examples/real_knees.yaml --data.split.val 0
 
 The methods are those of ``real_methods.yaml`` (``--methods`` takes another file), each laid over the options
@@ -168,7 +168,7 @@ def parsed(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--covariate", required=True, help="column of the manifest to compare with")
     parser.add_argument("--methods", type=Path, default=METHODS)
-    parser.add_argument("--folder", type=Path, default=Path("runs/methods"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/real-methods"))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1, help="trainings of every fold, averaged")
     return parser.parse_known_args(words)
