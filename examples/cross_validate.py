@@ -48,21 +48,24 @@ def without_splits(manifest: Path, folder: Path) -> Path:
 
 def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> pd.DataFrame:
     """Fit and test every fold that has not been; returns all test predictions, with their fold."""
-    manifest, tables = without_splits(manifest, folder), []
-    for fold in range(folds):
-        run = folder / f"fold-{fold}"
-        if not (run / "metrics.json").is_file():
-            split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
-            arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
-            if main(["fit", f"--config={CONFIG}", *arguments, "--ckpt_path=last"]):
-                raise SystemExit(f"fold {fold}: `oahier fit` failed")
-            best = (run / "checkpoints" / "best.ckpt").is_file()
-            epoch = "best" if best else "last"
-            if main(["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={epoch}"]):
-                raise SystemExit(f"fold {fold}: `oahier test` failed")
-        predicted = pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str})
-        tables.append(predicted.assign(fold=fold))
+    manifest = without_splits(manifest, folder)
+    tables = [run_fold(manifest, folder, fold, folds, options) for fold in range(folds)]
     return pd.concat(tables, ignore_index=True)
+
+
+def run_fold(manifest: Path, folder: Path, fold: int, folds: int, options: list[str]) -> pd.DataFrame:
+    """Fit and test one fold of a manifest without splits, unless that was done; its test predictions."""
+    run = folder / f"fold-{fold}"
+    if not (run / "metrics.json").is_file():
+        split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
+        arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
+        if main(["fit", f"--config={CONFIG}", *arguments, "--ckpt_path=last"]):
+            raise SystemExit(f"fold {fold}: `oahier fit` failed")
+        best = (run / "checkpoints" / "best.ckpt").is_file()
+        epoch = "best" if best else "last"
+        if main(["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={epoch}"]):
+            raise SystemExit(f"fold {fold}: `oahier test` failed")
+    return pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str}).assign(fold=fold)
 
 
 def report(predictions: pd.DataFrame, covariate: pd.Series | None) -> Table:

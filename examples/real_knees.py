@@ -33,11 +33,16 @@ from oahier.statistics import (
     read_predictions,
 )
 
+STRETCHED = QuadraticCost(0.6, [1.0] * 5)
+"""What grades are decided by: the expected grade, stretched, as in ``own_data.yaml``."""
 METRICS = ["qwk", "macro_auc", "severe_auc", "spearman", "mae", "accuracy"]
 
 
 def ordinal_regression(held_out: pd.DataFrame, covariate: pd.Series) -> pd.DataFrame:
-    """Held-out probabilities of proportional odds on the covariate, fitted on the other folds' knees."""
+    """Held-out probabilities of proportional odds on the covariate, fitted on the other folds' knees.
+
+    Grades are decided on as the network's are.
+    """
     made = held_out[["knee", "subject", "label_oa", "label_kl", "fold"]].copy()
     number = covariate.reindex(made["knee"]).to_numpy(float)
     scaled = (number - np.nanmean(number)) / np.nanstd(number)
@@ -48,7 +53,7 @@ def ordinal_regression(held_out: pd.DataFrame, covariate: pd.Series) -> pd.DataF
             method="bfgs", disp=False
         )
         made.loc[test, GRADES] = np.asarray(fitted.model.predict(fitted.params, exog=scaled[test, None]))
-    return made
+    return made.assign(pred_kl=STRETCHED.decide(made[GRADES].to_numpy(float)))
 
 
 def seed_folders(folder: Path, seeds: int) -> list[Path]:
@@ -65,7 +70,7 @@ def averaged(tables: list[pd.DataFrame]) -> pd.DataFrame:
     others = [table.set_index("knee").loc[first["knee"], columns].to_numpy() for table in tables]
     first[columns] = np.mean(others, axis=0)
     first["severity_kl"] = first[GRADES].to_numpy() @ np.arange(5)
-    first["pred_kl"] = QuadraticCost(0.6, [1.0] * 5).decide(first[GRADES].to_numpy())
+    first["pred_kl"] = STRETCHED.decide(first[GRADES].to_numpy())
     first["pred_oa"] = (first["prob_oa"] >= 0.5).astype(int)
     return first
 
@@ -101,7 +106,7 @@ def report(rows: list[Comparison], network: pd.DataFrame, baseline: pd.DataFrame
         )
         table.add_row(f"{row.task} {row.metric}", *numbers)
     table.add_section()
-    rules = (MostProbable(), WeightedMedian(), QuadraticCost(), QuadraticCost(0.6, [1.0] * 5))
+    rules = (MostProbable(), WeightedMedian(), QuadraticCost(), STRETCHED)
     for rule in rules:
         (a, first), (b, second) = (decided(one, rule) for one in (baseline, network))
         table.add_row(f"QWK, {rule.name}", f"{a:.3f}", f"{b:.3f}", "", f"{first} {second}", "")

@@ -1,15 +1,17 @@
-"""Progress bar on standard error."""
+"""Progress bar on standard error, and shares of a longer piece of work for whoever shows them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
+_told: ContextVar[Callable[[float], object] | None] = ContextVar("told", default=None)
 
 
 @contextmanager
@@ -67,3 +69,47 @@ def announce(message: str, *, show: bool) -> None:
     logger.info("%s", message)
     if show:
         Console(stderr=True).print(message, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def telling(listener: Callable[[float], object]) -> Iterator[None]:
+    """Whoever counts :func:`steps` inside tells this listener the share of them that is done, up to 1."""
+    token = _told.set(listener)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+@contextmanager
+def portion(first: int | float, last: int | float) -> Iterator[None]:
+    """What is done inside is this portion of the piece of work around it.
+
+    >>> shares = []
+    >>> with telling(shares.append), portion(0.5, 1.0):
+    ...     done = [step for step in steps(["a", "b"])]
+    >>> shares
+    [0.75, 1.0]
+    """
+    outer = _told.get()
+    if outer is None:
+        yield
+        return
+    with telling(lambda share: outer(first + share * (last - first))):
+        yield
+
+
+def steps(items: Iterable[Item], total: int | None = None) -> Iterator[Item]:
+    """The items of a loop; after each the share that is done is told to who is :func:`telling`, if anybody.
+
+    Args:
+        items: gone through once.
+        total: how many there are; by default their length. Nothing is told of items without one.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    for number, item in enumerate(items, start=1):
+        yield item
+        listener = _told.get()
+        if listener is not None and total:
+            listener(number / total)

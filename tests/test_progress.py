@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oahier.progress import bar, progress
+from oahier.progress import bar, portion, progress, steps, telling
 
 
 @pytest.mark.parametrize(("total", "end"), [(10, "10/10"), (None, "10/?")])
@@ -39,3 +39,18 @@ def test_no_bar_where_nobody_looks(
         monkeypatch.setenv("FORCE_COLOR", "1")
     assert list(progress(range(total), total, "Reading", show=show)) == list(range(total))
     assert capsys.readouterr() == ("", "")
+
+
+def test_shares_of_loops_inside_portions_are_told() -> None:
+    told: list[float] = []
+    assert list(steps("ab")) == ["a", "b"], "nobody listens"
+    with telling(told.append):
+        with portion(0.0, 0.5):
+            for _ in steps(range(2)):
+                pass
+        with portion(0.5, 1.0), portion(0.5, 1.0):
+            list(steps(iter("xy"), 2))
+        list(steps(iter("xy")))
+    assert told == [0.25, 0.5, 0.875, 1.0]
+    list(steps("ab"))
+    assert len(told) == 4

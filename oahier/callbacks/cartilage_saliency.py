@@ -27,6 +27,7 @@ from oahier.callbacks.saliency_columns import SaliencyColumns, summary, verdict,
 from oahier.callbacks.saliency_figure import KneePicture, cut_planes, for_display, saliency_picture
 from oahier.callbacks.step_recorder import StepRecorder
 from oahier.gathering import EpochTable, gathering_of
+from oahier.progress import portion
 from oahier.saliency import SaliencyMethod, as_method, default_methods, random_weights
 from oahier.saliency.tail import Explained, TailExplainer, head_to_explain
 from oahier.types import CARTILAGE_LABELS, MISSING, StepOutput
@@ -129,14 +130,17 @@ class CartilageSaliency(StepRecorder):
         if method.needs_grid and not self._has_grid(output["features"], trainer):
             return {}
         testing = trainer.state.fn != TrainerFn.FITTING
+        twice = trainer.testing if self.randomised is None else self.randomised
         with torch.no_grad(), torch.autocast(output["embedding"].device.type, enabled=False):
-            maps, shape = self._explain(pl_module, output, batch, method), batch["mri"].shape[2:]
+            with portion(0, 0.5 if twice else 1):
+                maps, shape = self._explain(pl_module, output, batch, method), batch["mri"].shape[2:]
             grid = maps.shape[1:]
             regions = self._regions(batch, output["knee"], grid, self._columns.control_grid(grid))
             volume, columns = self._columns.measure(maps, regions, shape)
             drawn = None
-            if trainer.testing if self.randomised is None else self.randomised:
-                drawn = self._explain(pl_module, output, batch, method, random=True)
+            if twice:
+                with portion(0.5, 1):
+                    drawn = self._explain(pl_module, output, batch, method, random=True)
             if testing or drawn is not None:
                 columns |= self._columns.floors(batch["mri"][:, 0].float(), drawn, regions, shape)
             if testing:
@@ -204,7 +208,8 @@ class CartilageSaliency(StepRecorder):
         *,
         random: bool = False,
     ) -> Tensor:
-        name, encoder = head_to_explain(_heads(pl_module), self.head), _encoder(pl_module)
+        name = head_to_explain(_heads(pl_module), self.head)
+        encoder: Any = pl_module.encoder
         heads: Any = pl_module.heads
         explainer = TailExplainer(pl_module, name, score=self.score, method=method)
         generator = torch.Generator().manual_seed(_SEED)
@@ -293,8 +298,3 @@ def _caption(knee: str, row: int, output: StepOutput, columns: Mapping[str, Tens
     if float(columns["peak"][row]) == 0:
         parts.append("no saliency")
     return "    ".join(parts)
-
-
-def _encoder(pl_module: L.LightningModule) -> Any:
-    _heads(pl_module)
-    return pl_module.encoder

@@ -9,11 +9,13 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from oahier.gathering import EpochRecords, EpochTable, as_step_output, common_columns, gathering_of
 from oahier.modes import evaluating
+from oahier.progress import steps
 from oahier.types import Split
 
 
@@ -41,7 +43,7 @@ def evaluated_table(trainer: L.Trainer, pl_module: L.LightningModule, split: Spl
         turns = trainer.world_size if shared else 1
         records = EpochRecords()
         with _undisturbed(trainer, pl_module, loader), torch.inference_mode():
-            for index, batch in enumerate(loader):
+            for index, batch in enumerate(steps(loader, sized_len(loader) or 0)):
                 if index % turns == trainer.global_rank % turns:
                     _add(records, trainer, pl_module, batch, index)
         kept[split] = records.gather(trainer)

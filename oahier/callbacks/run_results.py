@@ -19,7 +19,7 @@ from oahier.callbacks.grade_decoding import rule_of
 from oahier.callbacks.keys import Stage, stage_directory
 from oahier.callbacks.learning_curves import LearningCurves
 from oahier.callbacks.run_folder import BEST
-from oahier.callbacks.step_recorder import StepRecorder
+from oahier.callbacks.step_recorder import recorders_of
 from oahier.data import PairedVisits
 from oahier.gathering import gathering_of
 from oahier.hierarchy import head_label
@@ -161,8 +161,7 @@ def _instruments(trainer: L.Trainer) -> list[str]:
     """What the instruments of a test say in a sentence, and how long those took that took a second."""
     if trainer.state.fn != TrainerFn.TESTING:
         return []
-    everyone: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    recorders = [callback for callback in everyone if isinstance(callback, StepRecorder)]
+    recorders = recorders_of(trainer)
     told = [recorder.told for recorder in recorders if recorder.told]
     slow = [one for one in recorders if one.seconds >= 1]
     if slow:

@@ -32,6 +32,7 @@ from oahier.latent import (
 )
 from oahier.latent.reference_file import read_reference, write_reference
 from oahier.model.checkpoints import checkpoint_hash
+from oahier.progress import portion
 from oahier.types import MISSING
 
 _log = logging.getLogger("oahier.severity_axis")
@@ -172,10 +173,12 @@ class SeverityAxis(StepRecorder):
         if kept is not None and kept.origin == "evaluation":
             self.fit = fit_severity_axis(kept.embeddings, kept.kl, kept.oa, kind=self.kind)
             return
-        train = evaluated_table(trainer, pl_module, "train")
+        with portion(0, 0.8):
+            train = evaluated_table(trainer, pl_module, "train")
         self.fit = None if train is None else self._fitted(train)
         if train is not None and checkpoint is not None and self.keep_embeddings:
-            held_out = held_out or evaluated_table(trainer, pl_module, "val")
+            with portion(0.8, 1):
+                held_out = held_out or evaluated_table(trainer, pl_module, "val")
             if held_out is not None:
                 self._keep(trainer, checkpoint, train, held_out)
 

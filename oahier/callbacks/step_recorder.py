@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
+from oahier.callbacks.instrument_bar import instrument_bar_of
 from oahier.callbacks.keys import Stage, metric_key, stage_of
 from oahier.gathering import EpochTable, as_step_output, gathering_of
 from oahier.types import StepOutput
@@ -97,9 +98,9 @@ class StepRecorder(L.Callback, ABC):
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuse names that two writers would share."""
-        everyone: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        everyone = recorders_of(trainer)
         for other in everyone:
-            if other is not self and isinstance(other, StepRecorder) and other.name == self.name:
+            if other is not self and other.name == self.name:
                 kinds = [type(callback).__name__ for callback in everyone if callback in (self, other)]
                 raise ValueError(
                     f"Trainer(callbacks=...): {kinds[0]} and {kinds[1]} share the name {self.name!r}, so one "
@@ -114,6 +115,7 @@ class StepRecorder(L.Callback, ABC):
     @override
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         gathering_of(trainer).start(trainer, type(self).__name__)
+        instrument_bar_of(trainer).start()
         self.told, self.seconds = "", 0.0
 
     @override
@@ -130,8 +132,11 @@ class StepRecorder(L.Callback, ABC):
             return
         output, gathering = as_step_output(outputs, type(self).__name__), gathering_of(trainer)
         gathering.add(batch_idx, output, batch)
-        with self._timed():
-            columns = self.collect(trainer, pl_module, output, batch)
+        columns: Mapping[str, Tensor] = {}
+        if self._looks_at_batches:
+            looking = [one for one in recorders_of(trainer) if one._looks_at_batches]
+            with instrument_bar_of(trainer).batch(trainer, looking, self, batch_idx), self._timed():
+                columns = self.collect(trainer, pl_module, output, batch)
         if columns:
             gathering.add_columns(self.name, output, columns)
 
@@ -139,8 +144,12 @@ class StepRecorder(L.Callback, ABC):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking:
             table = gathering_of(trainer).table(trainer, self.name)
-            with self._timed():
+            with instrument_bar_of(trainer).end(trainer, recorders_of(trainer), self), self._timed():
                 self.finish(trainer, pl_module, stage_of(trainer), table)
+
+    @property
+    def _looks_at_batches(self) -> bool:
+        return type(self).collect is not StepRecorder.collect
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -159,3 +168,9 @@ class StepRecorder(L.Callback, ABC):
         if self._waiting is not None:
             self._waiting()
         self._waiting = None
+
+
+def recorders_of(trainer: L.Trainer) -> list[StepRecorder]:
+    """Those among the callbacks, in the order in which they work."""
+    everyone: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in everyone if isinstance(callback, StepRecorder)]

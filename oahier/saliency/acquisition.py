@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from oahier.progress import steps
+
 Axis = Literal[0, 1, 2]
 _AXES = ("right", "anterior", "superior")
 
@@ -137,4 +139,4 @@ def score_shifts(
     {'mark right posterior inferior': True}
     """
     before = score(volumes)
-    return {change.name: score(change(volumes)) - before for change in changes}
+    return {change.name: score(change(volumes)) - before for change in steps(changes)}

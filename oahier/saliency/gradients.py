@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from oahier.progress import steps
 from oahier.saliency.blur import local_mean
 from oahier.saliency.method import ExplainedKnees, SaliencyMethod
 
@@ -70,7 +71,7 @@ class IntegratedGradients(SaliencyMethod):
             start = local_mean(volume, self.smoothing) if self.smoothing > 0 else torch.zeros_like(volume)
             path = volume - start
             total = torch.zeros_like(volume)
-            for step in range(self.steps):
+            for step in steps(range(self.steps)):
                 total += _gradient(score, start + (step + 0.5) / self.steps * path)
             total /= self.steps
             return (total * path if self.times_input else total)[:, 0]
@@ -130,7 +131,7 @@ def _smoothgrad(
         raise ValueError(f"generator: expected one, or {len(volume)} (one a knee), got {len(generators)}")
     total = torch.zeros_like(volume)
     with torch.inference_mode(False):
-        for _ in range(draws):
+        for _ in steps(range(draws)):
             total = total + _gradient(score, volume.clone() + sigma * _noise(volume, generators))
     return (total / draws)[:, 0].detach()
 

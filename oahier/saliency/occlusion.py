@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from typing_extensions import override
 
+from oahier.progress import portion, steps
 from oahier.saliency.blur import local_mean
 from oahier.saliency.method import ExplainedKnees, SaliencyMethod
 
@@ -37,7 +38,11 @@ class Occlusion(SaliencyMethod):
     def __call__(self, knees: ExplainedKnees) -> Tensor:
         with torch.inference_mode(False):
             volume = knees.volume.clone()
-            return torch.stack([self._of_knee(knees, one) for one in volume.split(1)])
+            maps = []
+            for number, one in enumerate(volume.split(1)):
+                with portion(number / len(volume), (number + 1) / len(volume)):
+                    maps.append(self._of_knee(knees, one))
+            return torch.stack(maps)
 
     def _of_knee(self, knees: ExplainedKnees, volume: Tensor) -> Tensor:
         """The map of one knee: the blocks in the order of its flattened cells."""
@@ -46,7 +51,7 @@ class Occlusion(SaliencyMethod):
         owner = interpolate(cells.double(), size=volume.shape[2:], mode="nearest")
         plain, whole = local_mean(volume), knees.of_volume(volume)
         changes = []
-        for some in cells.flatten().split(self.at_once):
+        for some in steps(cells.flatten().split(self.at_once)):
             occluded = torch.where(owner == some.view(-1, 1, 1, 1, 1), plain, volume)
             changes.append(whole - knees.of_volume(occluded))
         change = torch.cat(changes).view(*grid)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +18,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 import oahier as oh
 from oahier.cli import main
 from oahier.encoders import load_pretrained
+from oahier.metrics import weighted_qwk
 from oahier.phantom import make_phantoms
+from oahier.statistics import adjust_p_values
 from oahier.study import read_plan
 from oahier.study.configuration import resolve
 
@@ -301,6 +306,107 @@ def test_seeds_of_real_knees_are_averaged_by_knee() -> None:
     assert made["pred_oa"].tolist() == [0, 1]
     assert script.averaged([table]) is table
     assert [path.name for path in script.seed_folders(Path("runs"), 2)] == ["seed-0", "seed-1"]
+
+
+def test_the_covariate_decides_on_grades_as_the_network_does() -> None:
+    script, table = load("real_knees"), graded_knees(0, 1.0).assign(fold=np.arange(40) % 4)
+    number = pd.Series(table["label_kl"] + np.random.default_rng(0).normal(0, 1, 40))
+    made = script.ordinal_regression(table, number.set_axis(table["knee"]))
+    p = made[[f"prob_kl_{grade}" for grade in range(5)]].to_numpy(float)
+    assert p.sum(axis=1) == pytest.approx(1)
+    assert made["pred_kl"].tolist() == script.STRETCHED.decide(p).tolist()
+    assert made["pred_kl"].tolist() != p.argmax(axis=1).tolist(), "the rules differ on these"
+
+
+def graded_knees(seed: int, certainty: float) -> pd.DataFrame:
+    """Predictions of forty knees whose probabilities lean to the true grade."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(40) % 5
+    p = generator.dirichlet(np.ones(5), 40) + certainty * np.eye(5)[labels]
+    table = pd.DataFrame({"knee": [f"k{n:02d}" for n in range(40)], "subject": [f"s{n}" for n in range(40)]})
+    table[[f"prob_kl_{grade}" for grade in range(5)]] = p / p.sum(axis=1, keepdims=True)
+    return table.assign(label_kl=labels, label_oa=(labels >= 2).astype(int))
+
+
+def test_methods_on_real_knees_are_held_against_the_covariate_and_the_first(tmp_path: Path) -> None:
+    script = load("real_methods")
+    made = {name: graded_knees(n, c) for n, (name, c) in enumerate({"gap": 0.1, "a": 0.4, "b": 3.0}.items())}
+    tables = {name: script.decided(table, script.STRETCHED) for name, table in made.items()}
+    found = script.compare(tables, tmp_path)
+    pairs = [("gap", "a"), ("gap", "b"), ("a", "b")]
+    assert [(row.model_a, row.model_b) for row in found] == [pair for pair in pairs for _ in script.METRICS]
+    assert {row.task for row in found} == {"KL"}
+    decided = tables["b"]["pred_kl"].to_numpy()
+    qwk = next(row for row in found if row.model_b == "b" and row.metric == "qwk")
+    ones = np.ones((1, 40))
+    assert qwk.b == pytest.approx(float(weighted_qwk(ones, decided, tables["b"]["label_kl"].to_numpy())[0]))
+    raw = np.array([row.p_value for row in found])
+    assert [row.p_adjusted for row in found] == pytest.approx(adjust_p_values(raw).tolist())
+    assert len(rows(tmp_path / "table.csv")) == len(found)
+    assert script.difference(qwk).endswith(" *")
+    assert not script.difference(replace(qwk, p_adjusted=math.nan)).endswith("*")
+    text = io.StringIO()
+    Console(file=text, width=200).print(script.report(found, tables, 1))
+    shown = text.getvalue()
+    assert "40 held-out knees of 40 subjects, 1 training a fold" in shown
+    assert f"{qwk.difference:+.3f} [{qwk.ci_low:+.3f}, {qwk.ci_high:+.3f}] *" in shown
+    assert script.omitted(pd.DataFrame({"pred_kl": [0, 2, 4, 4]})) == "1, 3"
+    assert script.omitted(pd.DataFrame({"pred_kl": [0, 1, 2, 3, 4]})) == "none"
+
+
+def test_methods_of_real_knees_have_heads_of_five_grades() -> None:
+    script = load("real_methods")
+    methods = script.read_methods(script.METHODS)
+    assert methods[0].name == "default"
+    assert not methods[0].config
+    heads = [oh.specs.build(one.config["model"]["heads"]["kl"], oh.Head) for one in methods[1:]]
+    assert all(head.num_classes == 5 for head in heads)
+    assert len({one.folder for one in methods}) == len(methods)
+
+
+@pytest.mark.slow
+def test_methods_on_real_knees_go_on_where_they_stopped(
+    small: Path, phantoms: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, copy, chosen = load("real_methods"), small / "knees.csv", small / "methods.yaml"
+    table = phantoms.table.drop(columns=["split", "cartilage"])
+    table["mri"] = [str(phantoms.root / cell) for cell in table["mri"]]
+    table.to_csv(copy, index=False)
+    every = yaml.safe_load(script.METHODS.read_text())
+    chosen.write_text(
+        yaml.safe_dump({name: every[name] for name in ("default", "beta labels")}, sort_keys=False)
+    )
+    words = [str(copy), "--covariate=severity", "--folds=2", f"--folder={small / 'real'}", *SMALL]
+    words += [f"--methods={chosen}", f"--config={EXAMPLES / 'real_knees.yaml'}", "--data.split.val=0"]
+    run_fold, done = script.run_fold, []
+
+    def interrupted(manifest: Path, folder: Path, fold: int, *further: Any) -> pd.DataFrame:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append((folder.name, fold))
+        return run_fold(manifest, folder, fold, *further)
+
+    monkeypatch.setattr(script, "run_fold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(words)
+    assert done == [("default", 0), ("beta-labels", 0), ("default", 1)], (
+        "all methods of a fold, then the next"
+    )
+    finished = small / "real" / "seed-0" / "default" / "fold-0" / "metrics.json"
+    kept = finished.stat().st_mtime_ns
+    monkeypatch.setattr(script, "run_fold", run_fold)
+    found = script.main(words)
+    assert finished.stat().st_mtime_ns == kept
+    assert [(row.model_a, row.model_b) for row in found[::4]] == [
+        ("severity", "default"), ("severity", "beta labels"), ("default", "beta labels"),
+    ]  # fmt: skip
+    assert next(row for row in found if row.metric == "qwk").a > 0.8, "severity is the truth"
+    config = yaml.safe_load(
+        (small / "real" / "seed-0" / "beta-labels" / "fold-1" / "config.yaml").read_text()
+    )
+    assert (
+        config["model"]["heads"]["kl"]["init_args"]["criterion"]["class_path"] == "oahier.losses.BetaLabels"
+    )
 
 
 @pytest.mark.slow
