@@ -2,27 +2,18 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from miniature.training import in_processes
 
-
-def _run(folder: Path, processes: int) -> Path:
-    script = Path(__file__).with_name("two_processes_axis_saliency.py")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, str(script), str(folder), str(processes)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+SCRIPT = Path(__file__).with_name("two_processes_axis_saliency.py")
 
 
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path):
-    one, two = _run(tmp_path / "one", 1), _run(tmp_path / "two", 2)
+    one, two = in_processes(SCRIPT, tmp_path / "one", 1), in_processes(SCRIPT, tmp_path / "two", 2)
     for folder, knees in ((".", 9), ("validation", 5)):
         for name in ("saliency.csv", "severity_axis.csv"):
             alone, together = (pd.read_csv(run / folder / name) for run in (one, two))

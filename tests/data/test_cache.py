@@ -11,22 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from miniature.entries import SMALL, content, files
 
 from oahier.data import KneeCache, read_manifest
 from oahier.data.cache.entry import read_entry, verify_entry
 from oahier.data.cache.fingerprints import Sources, file_signature
 from oahier.data.preprocessing import Preprocessing
-
-SMALL = Preprocessing((8, 10, 12), (2.0, 1.5, 1.0))
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def content(entry: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    read = read_entry(entry)
-    return np.array(read.mri), None if read.cartilage is None else np.array(read.cartilage)
 
 
 def test_entries_are_made_once_and_read_back(knees: Path, tmp_path: Path) -> None:

@@ -16,22 +16,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from miniature.entries import SMALL, content, files
 
 from oahier.data import CacheError, KneeCache, ManifestError, read_manifest
-from oahier.data.cache.entry import HEADER_BYTES, DamagedEntry, read_entry, verify_entry
-from oahier.data.preprocessing import Preprocessing
+from oahier.data.cache.entry import HEADER_BYTES, DamagedEntry, verify_entry
 from oahier.files import write_atomically
-
-SMALL = Preprocessing((8, 10, 12), (2.0, 1.5, 1.0))
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def content(entry: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    read = read_entry(entry)
-    return np.array(read.mri), None if read.cartilage is None else np.array(read.cartilage)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "voxel", "header", "magic"])

@@ -1,32 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import lightning as L
 import pytest
+from miniature.training import Misleading, fit, step
 from torch import Tensor, nn
 
 import oahier as oh
-from oahier.testing import tiny_batch, tiny_batches, tiny_dataloader, tiny_trainer
-from oahier.types import Batch
+from oahier.testing import tiny_batch, tiny_batches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _step(model: oh.HierarchicalClassifier, batch: Batch) -> Any:
-    """A step without a trainer: nothing is logged."""
-    return model._step(batch, None)
-
-
-def _fit(
-    folder: Path, model: oh.HierarchicalClassifier, batches: Sequence[Batch], **options: Any
-) -> L.Trainer:
-    data = tiny_dataloader(batches)
-    trainer = tiny_trainer(folder, **options)
-    trainer.fit(model, data, data)
-    return trainer
 
 
 class Several(nn.Module):
@@ -37,17 +20,6 @@ class Several(nn.Module):
     def forward(self, volume: Tensor) -> list[Tensor]:
         first = self.first(volume)
         return [first, self.second(first)]
-
-
-class Misleading(nn.Module):
-    num_features = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv3d(1, 4, 3)
-
-    def forward(self, volume: Tensor) -> Tensor:
-        return self.convolution(volume)
 
 
 PLAIN = {
@@ -66,10 +38,10 @@ def test_any_module_is_an_encoder(kind: str, tmp_path: Path) -> None:
     make, width, maps = PLAIN[kind]
     model = oh.HierarchicalClassifier(make(), {"oa": oh.BinaryHead(), "kl": oh.SoftmaxHead()})
     assert model.encoder.num_features == width
-    output = _step(model, tiny_batch())
+    output = step(model, tiny_batch())
     assert output["embedding"].shape == (2, width)
     assert len(output["features"]) == maps
-    _fit(tmp_path, model, tiny_batches(1))
+    fit(tmp_path, model, tiny_batches(1))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_manifest_log_and_provenance(tmp_path: Path, knees: list[Candidate]) -> 
     report = json.loads((tmp_path / "dest/import.json").read_text())
     assert report == result.report
     assert report["counts"]["kl"] == {"0": 1, "1": 1, "2": 1, "unknown": 1}
-    assert report["options"] == {"n4": True, "path": "a"}
+    shared = {"insist": [], "convert": False, "mirror_left": False}
+    assert report["options"] == {**shared, "n4": True, "path": "a"}
     assert report["written"] == {"files": 0, "bytes": 0}
     assert (tmp_path / "dest/data.yaml").read_text().splitlines()[1:] == [
         "data:",

@@ -1,36 +1,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
+from miniature.training import fit, step
 from torch import nn
 
 import oahier as oh
 from oahier.losses import FixedWeights
 from oahier.model.assembly import as_factory, as_heads, as_weighting
-from oahier.testing import TinyEncoder, tiny_batch, tiny_batches, tiny_dataloader, tiny_model, tiny_trainer
-from oahier.types import Batch
+from oahier.testing import TinyEncoder, tiny_batch, tiny_batches, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _step(model: oh.HierarchicalClassifier, batch: Batch) -> Any:
-    """A step without a trainer: nothing is logged."""
-    return model._step(batch, None)
-
-
-def _fit(
-    folder: Path, model: oh.HierarchicalClassifier, batches: Sequence[Batch], **options: Any
-) -> L.Trainer:
-    data = tiny_dataloader(batches)
-    trainer = tiny_trainer(folder, **options)
-    trainer.fit(model, data, data)
-    return trainer
 
 
 @pytest.mark.parametrize(
@@ -51,7 +35,7 @@ def test_target_of_another_name() -> None:
     model = oh.HierarchicalClassifier(TinyEncoder(), {"grade": oh.SoftmaxHead(5, target="kl")})
     batch = tiny_batch((2, 3))
     assert model.target_of("grade") == "kl"
-    assert torch.equal(_step(model, batch)["targets"]["grade"], batch["targets"]["kl"])
+    assert torch.equal(step(model, batch)["targets"]["grade"], batch["targets"]["kl"])
 
 
 def test_head_belongs_to_one_model() -> None:
@@ -117,7 +101,7 @@ def test_weighting_may_be_a_spec() -> None:
 
 def test_learned_weights_are_optimised(tmp_path: Path) -> None:
     model = tiny_model(loss_weights=oh.UncertaintyWeights())
-    _fit(tmp_path, model, tiny_batches(3))
+    fit(tmp_path, model, tiny_batches(3))
     assert all(value.item() != 0 for value in model.weighting.parameters())
 
 
@@ -126,7 +110,7 @@ def test_optimizer_and_scheduler(tmp_path: Path) -> None:
         optimizer=functools.partial(torch.optim.SGD, lr=0.5, momentum=0.9),
         lr_scheduler=functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1),
     )
-    trainer = _fit(tmp_path, model, tiny_batches(2), max_epochs=2)
+    trainer = fit(tmp_path, model, tiny_batches(2), max_epochs=2)
     (optimizer,) = trainer.optimizers
     assert isinstance(optimizer, torch.optim.SGD)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
@@ -139,5 +123,5 @@ def test_optimizer_and_scheduler(tmp_path: Path) -> None:
 def test_scheduler_that_watches_the_validation_loss(tmp_path: Path) -> None:
     plateau = functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0)
     model = tiny_model(lr_scheduler=plateau)
-    trainer = _fit(tmp_path, model, tiny_batches(2), max_epochs=2)
+    trainer = fit(tmp_path, model, tiny_batches(2), max_epochs=2)
     assert trainer.lr_scheduler_configs[0].monitor == "val/loss"

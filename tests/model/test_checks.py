@@ -1,33 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from miniature.training import Misleading, step
+from torch import nn
 
 import oahier as oh
 from oahier.model.checks import check_against_data
 from oahier.testing import tiny_batch, tiny_model
-from oahier.types import Batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _step(model: oh.HierarchicalClassifier, batch: Batch) -> Any:
-    return model._step(batch, None)
-
-
-class Misleading(nn.Module):
-    num_features = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv3d(1, 4, 3)
-
-    def forward(self, volume: Tensor) -> Tensor:
-        return self.convolution(volume)
 
 
 class Data:
@@ -79,7 +63,7 @@ def test_volumes_must_be_volumes(shape: tuple[int, ...]) -> None:
     batch = tiny_batch()
     batch["mri"] = torch.zeros(shape)
     with pytest.raises(ValueError, match=r"mri: expected a batch of volumes \(batch, 1, i, j, k\)"):
-        _step(tiny_model(), batch)
+        step(tiny_model(), batch)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8, 8), (8, 8, 8), (2, 3, 8, 8, 8), (0, 1, 8, 8, 8)])
@@ -100,8 +84,8 @@ def test_one_knee_and_batch_normalisation() -> None:
     model = oh.HierarchicalClassifier("timm3d/resnet18", {"oa": oh.BinaryHead()})
     batch = tiny_batch((1,), (32, 32, 32))
     with pytest.raises(ValueError, match=r"encoder .* cannot train on one knee of 32x32x32 .* batch_size"):
-        _step(model, batch)
-    _step(model.eval(), batch)
+        step(model, batch)
+    step(model.eval(), batch)
 
 
 @pytest.mark.parametrize("label", [5, -2, 2.5, float("inf")])
@@ -109,7 +93,7 @@ def test_labels_out_of_range(label: int) -> None:
     batch = tiny_batch((0, 1))
     batch["targets"]["kl"] = torch.tensor([0, label])
     with pytest.raises(ValueError, match=rf"head 'kl': expected whole labels 0..4 .* got \[.*{label}.*\]"):
-        _step(tiny_model(), batch)
+        step(tiny_model(), batch)
 
 
 def test_batch_without_the_target() -> None:

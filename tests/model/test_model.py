@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
+from miniature.training import fit, step
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,20 +16,6 @@ from oahier.testing import TinyEncoder, tiny_batch, tiny_batches, tiny_dataloade
 from oahier.types import MISSING, Batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _step(model: oh.HierarchicalClassifier, batch: Batch) -> Any:
-    """A step without a trainer: nothing is logged."""
-    return model._step(batch, None)
-
-
-def _fit(
-    folder: Path, model: oh.HierarchicalClassifier, batches: Sequence[Batch], **options: Any
-) -> L.Trainer:
-    data = tiny_dataloader(batches)
-    trainer = tiny_trainer(folder, **options)
-    trainer.fit(model, data, data)
-    return trainer
 
 
 def _gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor | None]:
@@ -42,7 +27,7 @@ def _gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize("heads", [("oa",), ("kl",), ("oa", "kl")])
 def test_single_and_dual(heads: tuple[str, ...]) -> None:
     model = tiny_model(heads)
-    output = _step(model, tiny_batch((0, 1, 4)))
+    output = step(model, tiny_batch((0, 1, 4)))
     assert set(output["logits"]) == set(output["losses"]) == set(output["targets"]) == set(heads)
     for name in heads:
         classes = 2 if name == "oa" else 5
@@ -55,7 +40,7 @@ def test_single_and_dual(heads: tuple[str, ...]) -> None:
 def test_losses_are_those_of_torch() -> None:
     model = tiny_model().eval()
     batch = tiny_batch((0, 2, 4))
-    output, logits = _step(model, batch), model(batch["mri"])
+    output, logits = step(model, batch), model(batch["mri"])
     expected_oa = F.binary_cross_entropy_with_logits(logits["oa"][:, 0], torch.tensor([0.0, 1.0, 1.0]))
     expected_kl = F.cross_entropy(logits["kl"], torch.tensor([0, 2, 4]))
     torch.testing.assert_close(output["losses"]["oa"], expected_oa.detach())
@@ -65,7 +50,7 @@ def test_losses_are_those_of_torch() -> None:
 def test_step_output_is_detached_and_complete() -> None:
     model = tiny_model()
     batch = tiny_batch()
-    output = _step(model, batch)
+    output = step(model, batch)
     assert output["loss"].requires_grad
     for key in ("losses", "logits", "probabilities", "severity"):
         assert not any(value.requires_grad for value in output[key].values())
@@ -86,13 +71,13 @@ def test_training_keeps_no_features(tmp_path: Path) -> None:
             return output
 
     model = Recorder(TinyEncoder(), {"kl": oh.SoftmaxHead()})
-    _fit(tmp_path, model, tiny_batches(2))
+    fit(tmp_path, model, tiny_batches(2))
     assert kept == [(), ()]
 
 
 def test_loss_weights_multiply() -> None:
     model = tiny_model(loss_weights={"oa": 0.25, "kl": 2.0})
-    output = _step(model, tiny_batch())
+    output = step(model, tiny_batch())
     expected = 0.25 * output["losses"]["oa"] + 2.0 * output["losses"]["kl"]
     torch.testing.assert_close(output["loss"].detach(), expected)
 
@@ -106,7 +91,7 @@ def test_missing_labels_are_left_out_exactly() -> None:
     labelled["mri"] = batch["mri"][[0, 2]]
     labelled["targets"] = {name: value[[0, 2]] for name, value in batch["targets"].items()}
     labelled["knee"], labelled["subject"] = ["a", "b"], ["a", "b"]
-    with_missing, without = _step(model, batch), _step(model, labelled)
+    with_missing, without = step(model, batch), step(model, labelled)
     assert with_missing["loss"].item() == pytest.approx(without["loss"].item(), rel=1e-6)
     ours, expected = _gradients(model, with_missing["loss"]), _gradients(model, without["loss"])
     for name, gradient in expected.items():
@@ -117,7 +102,7 @@ def test_one_level_may_be_missing() -> None:
     model = tiny_model()
     batch = tiny_batch((1, 3))
     batch["targets"]["kl"] = torch.full((2,), MISSING)
-    output = _step(model, batch)
+    output = step(model, batch)
     assert set(output["losses"]) == {"oa"}
     torch.testing.assert_close(output["loss"].detach(), output["losses"]["oa"])
 
@@ -130,7 +115,7 @@ def test_every_parameter_has_a_gradient_whatever_is_missing(weighting: Any, miss
     batch = tiny_batch((1, 3))
     for name in missing:
         batch["targets"][name] = torch.full((2,), MISSING)
-    output = _step(model, batch)
+    output = step(model, batch)
     gradients = _gradients(model, output["loss"])
     assert all(gradient is not None for gradient in gradients.values())
     for name in missing:
@@ -144,7 +129,7 @@ def test_training_goes_on_after_a_batch_without_labels(tmp_path: Path) -> None:
     model = tiny_model(optimizer=functools.partial(torch.optim.SGD, lr=0.1))
     before = copy.deepcopy(model.state_dict())
     batches = [tiny_batch((-1, -1)), tiny_batch((0, 4), first=2)]
-    trainer = _fit(tmp_path, model, batches)
+    trainer = fit(tmp_path, model, batches)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert not torch.equal(before["heads.kl.projection.weight"], model.heads["kl"].projection.weight)
     assert trainer.callback_metrics["train/loss"].isfinite()
@@ -155,7 +140,7 @@ def test_logged_losses_are_means_over_labelled_knees(tmp_path: Path) -> None:
     batches = [tiny_batch((0, 4, -1)), tiny_batch((-1, -1), first=3), tiny_batch((2,), first=5)]
     trainer = tiny_trainer(tmp_path)
     trainer.test(model, tiny_dataloader(batches), verbose=False)
-    rows = [_step(model, batch)["losses"] for batch in batches]
+    rows = [step(model, batch)["losses"] for batch in batches]
     for name in ("oa", "kl"):
         expected = (2 * rows[0][name] + rows[2][name]) / 3
         assert trainer.callback_metrics[f"test/{name}/loss"].item() == pytest.approx(
@@ -190,8 +175,8 @@ def test_probe_teaches_the_encoder_nothing() -> None:
         TinyEncoder(), {"oa": oh.BinaryHead(), "kl": oh.SoftmaxHead(5, probe=True)}
     ).eval()
     batch = tiny_batch((0, 2, 4))
-    output = _step(model, batch)
-    alone = _step(_without(model, "kl"), batch)
+    output = step(model, batch)
+    alone = step(_without(model, "kl"), batch)
     torch.testing.assert_close(output["loss"].detach(), alone["loss"].detach() + output["losses"]["kl"])
     gradients = _gradients(model, output["loss"])
     expected = _gradients(model, F.binary_cross_entropy_with_logits(
@@ -212,7 +197,7 @@ def _without(model: oh.HierarchicalClassifier, name: str) -> oh.HierarchicalClas
 
 def test_probes_only_leave_the_encoder_as_it_is() -> None:
     model = oh.HierarchicalClassifier(TinyEncoder(), {"kl": oh.SoftmaxHead(5, probe=True)})
-    gradients = _gradients(model, _step(model, tiny_batch())["loss"])
+    gradients = _gradients(model, step(model, tiny_batch())["loss"])
     for name, gradient in gradients.items():
         assert gradient is not None
         assert gradient.any() == name.startswith("heads.")
@@ -247,7 +232,7 @@ def test_reading_in_a_chain() -> None:
     model = oh.HierarchicalClassifier(TinyEncoder(), {**heads, "a": oh.SoftmaxHead(4, target="oa")})
     assert model.heads["c"].projection.in_features == 3
     assert model.heads["b"].projection.in_features == 4
-    assert set(_step(model, tiny_batch())["losses"]) == {"a", "b", "c"}
+    assert set(step(model, tiny_batch())["losses"]) == {"a", "b", "c"}
 
 
 def test_overfits_eight_volumes(tmp_path: Path) -> None:
@@ -257,9 +242,9 @@ def test_overfits_eight_volumes(tmp_path: Path) -> None:
         {"oa": oh.BinaryHead(), "kl": oh.SoftmaxHead()},
         optimizer=functools.partial(torch.optim.Adam, lr=0.01),
     )
-    trainer = _fit(tmp_path, model, [batch], max_epochs=150, limit_val_batches=0)
+    trainer = fit(tmp_path, model, [batch], max_epochs=150, limit_val_batches=0)
     assert trainer.callback_metrics["train/loss"] < 0.2
-    output = _step(model.eval(), batch)
+    output = step(model.eval(), batch)
     assert torch.equal(output["probabilities"]["kl"].argmax(dim=1), batch["targets"]["kl"])
     assert torch.equal(output["probabilities"]["oa"].argmax(dim=1), batch["targets"]["oa"])
 
@@ -278,7 +263,7 @@ def test_heads_stay_in_full_precision_under_autocast() -> None:
 
 def test_half_precision_training(tmp_path: Path) -> None:
     model = tiny_model()
-    trainer = _fit(tmp_path, model, tiny_batches(1, shape=(8, 8, 8)), precision="bf16-mixed")
+    trainer = fit(tmp_path, model, tiny_batches(1, shape=(8, 8, 8)), precision="bf16-mixed")
     assert trainer.callback_metrics["val/loss"].isfinite()
 
 

@@ -10,6 +10,10 @@ import yaml
 
 import oahier as oh
 from oahier.cli import main
+from oahier.cli.classes import Classes
+from oahier.data import VisitPairsDataModule
+from oahier.model import ChangeModel
+from oahier.model.section_classes import flat
 from oahier.statistics import read_predictions
 from oahier.study import PlanError, read_plan, read_study, run_study
 from oahier.study.executors import InProcess
@@ -58,47 +62,47 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_cells_are_trained_tested_and_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def study(folder: Path) -> Path:
     ended = [one for _, one in run_study(read_plan(plan_of(folder)), folder / "out", InProcess())]
     assert ended == ["finished"] * 2, [cell.error for cell in read_study(folder / "out").cells]
-    assert main(["study", "report", str(folder / "out")]) == 0
-    cell = folder / "out" / "cells" / "three_0"
+    return folder / "out"
+
+
+def test_cells_are_trained_tested_and_reported(study: Path) -> None:
+    assert main(["study", "report", str(study)]) == 0
+    cell = study / "cells" / "three_0"
     found = read_predictions(cell / "predictions.csv")
     assert all("-to-" in name for name in found.knee.tolist())
     assert set(found.heads) == {"change"}
-    tables = folder / "out" / "tables"
+    tables = study / "tables"
     assert set(pd.read_csv(tables / "headline.csv")["supervision"]) == {"three", "plain"}
     assert len(pd.read_csv(tables / "comparisons.csv"))
     for name in ("axis", "axis_comparisons", "similarity", "change", "saliency"):
         assert not (tables / f"{name}.csv").exists(), name
-    page = (folder / "out" / "report" / "index.html").read_text()
+    page = (study / "report" / "index.html").read_text()
     assert "The cells compare two visits of a knee: rows are pairs of visits" in page
-    told = (folder / "out" / "report" / "methods.txt").read_text()
+    told = (study / "report" / "methods.txt").read_text()
     assert "There were 42 training scans, 12 validation scans and 18 test scans" in told
     assert f"Models compared two visits of a knee, in the test {len(found)} pairs." in told
 
 
-def test_a_cell_is_what_the_training_command_takes(folder: Path) -> None:
+def test_a_cell_is_what_the_training_command_takes(folder: Path, study: Path) -> None:
     cells = {cell.name: config for cell, config in resolved_cells(read_plan(plan_of(folder)))}
     assert cells["plain_0"]["model"]["encoder"]["init_args"]["width"] == 16
     assert cells["three_0"]["classes"] == {
         "data": "oahier.data.VisitPairsDataModule", "model": "oahier.model.ChangeModel",
     }  # fmt: skip
-    written = yaml.safe_load((folder / "out" / "cells" / "three_0" / "config.yaml").read_text())
+    written = yaml.safe_load((study / "cells" / "three_0" / "config.yaml").read_text())
     assert written["model"]["class_path"] == "oahier.model.ChangeModel"
-    assert main(["test", f"--config={folder / 'out' / 'cells' / 'three_0' / 'config.yaml'}",
-                 f"--ckpt_path={folder / 'out' / 'cells' / 'three_0' / 'checkpoints' / 'best.ckpt'}",
-                 f"--trainer.default_root_dir={folder / 'again'}"]) == 0  # fmt: skip
-    with pytest.raises(
-        PlanError, match=r"model\.class_path: expected .*HierarchicalClassifier.*, got torch.nn.Linear"
-    ):
-        resolved_cells(read_plan(plan_of(folder, base={"model": {"class_path": "torch.nn.Linear"}})))
-    with pytest.raises(
-        PlanError, match="base: model: expected class_path and init_args alone, got 'encoder'"
-    ):
-        read_plan(
-            plan_of(folder, base={"model": {"class_path": "oahier.model.ChangeModel", "encoder": "m3t"}})
-        )
+    named = Classes.named_by([f"--config={study / 'cells' / 'three_0' / 'config.yaml'}"])
+    assert (named.model, named.data) == (ChangeModel, VisitPairsDataModule)
+    assert flat(written) == read_study(study).cells[0].config == cells["three_0"]
+    other = {"class_path": "torch.nn.Linear"}
+    with pytest.raises(PlanError, match=r"model\.class_path: expected .*HierarchicalClassifier.*, got torch"):
+        resolved_cells(read_plan(plan_of(folder, base={"model": other})))
+    with pytest.raises(PlanError, match="model: expected class_path and init_args alone, got 'encoder'"):
+        read_plan(plan_of(folder, base={"model": {**other, "encoder": "m3t"}}))
 
 
 def test_a_monitor_that_no_head_logs_is_refused_before_training(folder: Path) -> None:
