@@ -90,7 +90,8 @@ class KneeMRIDataModule(SplitDataModule):
         self._spacing = None if spacing is None else tuple(float(length) for length in spacing)
         self._targets = tuple(targets)
         self.manifest, self._unsplit = checks.with_given_splits(self.manifest, split, seed)
-        self.manifest = relabelled(self.manifest, relabel, seed)
+        if relabel:
+            self.manifest = relabelled(self.manifest, relabel, seed)
         self._labels = {name: self.manifest.labels(name) for name in self._targets}
         self._mirror_left, self._bias_correction = mirror_left, bias_correction
         self._transform = checks.recorded(preprocessing)

@@ -29,7 +29,7 @@ class Relabelling(ABC):
         """
 
 
-def relabelled(manifest: Manifest, changes: Mapping[str, Relabelling] | None, seed: int) -> Manifest:
+def relabelled(manifest: Manifest, changes: Mapping[str, Relabelling], seed: int) -> Manifest:
     """A manifest whose training and validation knees have other labels.
 
     Args:
@@ -38,7 +38,7 @@ def relabelled(manifest: Manifest, changes: Mapping[str, Relabelling] | None, se
         seed: the same gives the same labels.
     """
     table = manifest.table
-    for name, change in sorted((changes or {}).items()):
+    for name, change in sorted(changes.items()):
         made = change.apply(table, np.random.default_rng([seed, zlib.crc32(name.encode())]))
         held_out = ~table["split"].isin(["train", "val"])
         table = made.where(~held_out, table).astype(table.dtypes)
