@@ -44,7 +44,7 @@ from oahier.statistics import (
 )
 
 METHODS = Path(__file__).with_name("real_methods.yaml")
-METRICS = {"qwk": "QWK", "macro_auc": "macro AUC", "severe_auc": "AUC of KL >= 3", "mae": "MAE"}
+METRICS = {"qwk": "QWK", "macro_auc": "macro AUC", "severe_auc": "AUC (KL >= 3)", "mae": "MAE"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,9 @@ def report(rows: Sequence[Comparison], tables: Mapping[str, pd.DataFrame], seeds
     covariate, first, *_ = tables
     one = next(iter(rows))
     title = f"{one.n} held-out knees of {one.subjects} subjects, {seeds} training{'s' * (seeds > 1)} a fold"
-    shown = Table("method", *METRICS.values(), "grades omitted", title=title, title_justify="left")
+    shown = Table("method", title=title, title_justify="left")
+    for name in (*METRICS.values(), "omitted"):
+        shown.add_column(name, no_wrap=True)
     for name in tables:
         pair = [found[covariate, first if name == covariate else name, metric] for metric in METRICS]
         values = [row.a if name == covariate else row.b for row in pair]
@@ -155,9 +157,9 @@ def report(rows: Sequence[Comparison], tables: Mapping[str, pd.DataFrame], seeds
 
 
 def difference(row: Comparison) -> str:
-    """Difference, interval, and a star where it holds after correction."""
-    told = f"{row.difference:+.3f} \\[{row.ci_low:+.3f}, {row.ci_high:+.3f}]"
-    return told + " *" * bool(np.less(row.p_adjusted, 0.05))
+    """Difference, a star where it holds after correction, and below them the interval."""
+    star = " *" * bool(np.less(row.p_adjusted, 0.05))
+    return f"{row.difference:+.3f}{star}\n\\[{row.ci_low:+.3f}, {row.ci_high:+.3f}]"
 
 
 def parsed(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -184,7 +186,7 @@ def main(words: list[str] | None = None) -> list[Comparison]:
         number = pd.to_numeric(column, errors="coerce")
         tables = {known.covariate: ordinal_regression(found[methods[0].name], number), **found}
         rows = compare(tables, known.folder)
-        Console().print(report(rows, tables, seeds))
+        Console(width=max(100, Console().width)).print(report(rows, tables, seeds))
     return rows
 
 
