@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -39,6 +39,8 @@ from oahier.files import write_atomically
 from oahier.specs import MissingClassError, import_class
 from oahier.specs.errors import SpecError
 from oahier.specs.trust import in_words, restrict_parsers
+from oahier.speed import Speed, SpeedSetting
+from oahier.speed.setting import tried_speed
 
 _NOTHING_TO_DO = (
     ".*isinstance.treespec, LeafSpec.*",  # Lightning 2.6 calls a deprecated function of torch for every batch
@@ -95,6 +97,7 @@ class RunConfig(SaveConfigCallback):
         fitting = trainer.state.fn == TrainerFn.FITTING
         path = run_directory(trainer) / ("config.yaml" if fitting else f"{stage_of(trainer)}.yaml")
         config = self.config.clone()
+        config["speed"] = tried_speed(trainer) or config["speed"]
         data: Any = getattr(trainer, "datamodule", None)
         if "spacing" in config["data"]:  # other knees are later seen at the spacing of these
             config["data"]["spacing"] = [float(length) for length in data.spacing]
@@ -141,6 +144,12 @@ class OahierCLI(LightningCLI):
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults({"trainer.default_root_dir": "runs/default"})
+        parser.add_argument(
+            "--speed",
+            type=Literal["none", "auto"] | Speed,
+            default="none",
+            help="precision, channels_last and compile; auto: what a trial of 20 steps finds fastest",
+        )
 
     @override
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
@@ -215,12 +224,17 @@ class OahierCLI(LightningCLI):
             ("enable_checkpointing", Checkpoint, LastCheckpoint),
             ("enable_model_summary", ModelSummary, ParameterSummary),
         )
-        added = [
+        added: list[L.Callback] = [
             made()
             for option, kind, made in ours
             if options.get(option) is not False and not any(isinstance(one, kind) for one in given)
         ]
-        if added and not options.get("barebones"):
+        if options.get("barebones"):
+            added = []
+        speed = self._get(self.config_init, "speed")
+        if speed != "none":
+            added.append(SpeedSetting(speed))
+        if added:
             self.trainer_defaults = {**self.trainer_defaults, "callbacks": added}
         return super().instantiate_trainer(**kwargs)
 

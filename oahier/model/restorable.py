@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning as L
+from torch import Tensor
 
 from oahier.model.assembly import build_parts
 from oahier.model.checkpoints import CLASS_KEY, load_checkpoint_safely
@@ -51,6 +52,10 @@ class Restorable(Specified, L.LightningModule):
             checkpoint[CLASS_KEY]["max_epochs"] = self._trainer.max_epochs
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.specification
         checkpoint.pop(self.CHECKPOINT_HYPER_PARAMS_NAME, None)
+        weights = checkpoint.get("state_dict", {})
+        for name, value in weights.items():
+            if isinstance(value, Tensor):
+                weights[name] = value.contiguous()  # safetensors takes no other layout
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._planned_epochs = (checkpoint.get(CLASS_KEY) or {}).get("max_epochs")

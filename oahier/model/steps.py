@@ -13,6 +13,7 @@ from oahier.hierarchy import DEFAULT_HIERARCHY, Hierarchy
 from oahier.losses import LossWeighting, Term
 from oahier.model.checks import check_volume, checked_labels, explain_single_value
 from oahier.model.epoch_losses import LossLogging
+from oahier.model.execution import Execution
 from oahier.model.objective import head_losses
 from oahier.types import MISSING, Batch, Step, StepOutput
 
@@ -23,6 +24,8 @@ class SteppingModule(LossLogging):
     encoder: Encoder
     weighting: LossWeighting
     _probes: frozenset[str]
+    execution = Execution()
+    """How feature maps are computed; :class:`oahier.speed.SpeedSetting` sets it while it trains."""
 
     def logits_from_embedding(self, embedding: Tensor) -> dict[str, Tensor]:
         """Logits of each head."""
@@ -36,7 +39,7 @@ class SteppingModule(LossLogging):
         """
         check_volume(mri, self.encoder)
         with explain_single_value(self.encoder, mri):
-            return self.encoder.features(mri)
+            return self.execution.features(self.encoder, mri)
 
     def embed(self, features: tuple[Tensor, ...]) -> Tensor:
         """Embeddings ``(rows, num_features)`` of feature maps."""

@@ -38,6 +38,8 @@ from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically
 from oahier.metrics import Decoding
 from oahier.specs import build
+from oahier.speed import SpeedSetting
+from oahier.speed.setting import tried_before
 from oahier.study.cells import Cell, lock
 from oahier.study.configuration import Parts, instantiate
 from oahier.study.example_volumes import test_knees
@@ -128,6 +130,7 @@ def _fit(cell: Cell, parts: Parts) -> Path:
     ]
     if not cell.compares_visits:  # a pair of visits is on no axis, and has no map
         own.insert(1, SeverityAxis(figure_every_n_epochs=0, keep_embeddings=False))  # the test makes them
+    own += _speed(cell, parts)
     trainer = _trainer(cell.folder, parts, own, reload_dataloaders_every_n_epochs=1)
     resume = last_checkpoint(cell.folder)
     trainer.fit(parts.model, datamodule=parts.data, ckpt_path=resume, weights_only=True)
@@ -140,6 +143,12 @@ def _fit(cell: Cell, parts: Parts) -> Path:
     return checkpoint
 
 
+def _speed(cell: Cell, parts: Parts) -> list[SpeedSetting]:
+    """The callback of the cell's speed; what was tried before stays, that a resumed cell be the same."""
+    tried = tried_before(cell.folder) if parts.speed == "auto" else None
+    return [] if parts.speed == "none" else [SpeedSetting(tried or parts.speed)]
+
+
 def _decoding(cell: Cell) -> list[GradeDecoding]:
     """The callback of the study's rule of decision, where it has one."""
     rule = cell.settings.get("decoding")
@@ -149,6 +158,7 @@ def _decoding(cell: Cell) -> list[GradeDecoding]:
 def _test(cell: Cell, parts: Parts, checkpoint: Path, work: Path) -> None:
     parts.data.setup("test")
     own: list[L.Callback] = [OrdinalMetrics(), PredictionWriter(), RunLog(), *_decoding(cell)]
+    own += _speed(cell, parts)
     if isinstance(parts.data, KneeMRIDataModule):
         own.insert(1, SeverityAxis())
         own += _saliency(cell, parts.model, test_knees(parts.data, cell.settings["knees"]))

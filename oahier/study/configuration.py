@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import yaml
@@ -20,6 +20,7 @@ from oahier.specs import current_paths, import_class, nearest
 from oahier.specs.class_paths import path_of
 from oahier.specs.recorded import constructor_signature
 from oahier.specs.trust import in_words, restrict_parsers
+from oahier.speed import Speed
 from oahier.study.overrides import PlanError, arguments_of
 
 
@@ -36,7 +37,9 @@ def compares_visits(config: Mapping[str, Any]) -> bool:
     return issubclass(section_class("data", (config.get("classes") or {}).get("data")), PairedVisits)
 
 
-_SECTIONS = ("seed_everything", "trainer", "model", "data")
+_SECTIONS = ("seed_everything", "trainer", "model", "data", "speed")
+_OPTIONAL = ("speed",)
+"""Sections without a default: cells of earlier versions do not have them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Parts:
     model: HierarchicalClassifier
     data: KneeMRIDataModule | PairedVisits
     trainer: dict[str, Any]
+    speed: Speed | Literal["none", "auto"] = "none"
 
 
 Resolved = dict[str, str]
@@ -56,8 +60,9 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
     """Check a configuration and fill in every default, without making anything.
 
     Args:
-        config: sections ``seed_everything``, ``trainer``, ``model``, ``data``, and ``classes`` where model or
-            data are of another class than usual (:func:`~oahier.model.section_classes.flat`).
+        config: sections ``seed_everything``, ``trainer``, ``model``, ``data``, perhaps ``speed``, and
+            ``classes`` where model or data are of another class than usual
+            (:func:`~oahier.model.section_classes.flat`).
         name: what to call it in an error.
         known: sections that were resolved before; new ones are added. A section is parsed in about 0.1 s.
 
@@ -78,6 +83,8 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
         raise PlanError(f"{name}: {error}") from error
     for section in _SECTIONS:
         given = {section: config[section]} if section in config else {}
+        if section in _OPTIONAL and not given:
+            continue
         key = section + json.dumps([given, classes], default=str)
         try:
             if key not in known:
@@ -97,7 +104,7 @@ def instantiate(config: Mapping[str, Any]) -> Parts:
     specification = parsed.model.clone().as_dict()
     made = parser.instantiate_classes(parsed)
     made.model.remember(specification)
-    return Parts(made.model, made.data, made.trainer.as_dict())
+    return Parts(made.model, made.data, made.trainer.as_dict(), made.speed)
 
 
 def probes(config: Mapping[str, Any]) -> list[str]:
@@ -163,4 +170,6 @@ def _parser(sections: tuple[str, ...], classes: tuple[tuple[str, str], ...]) -> 
     for section in SECTIONS:
         if section in sections:
             parser.add_lightning_class_args(section_class(section, named.get(section)), section)
+    if "speed" in sections:
+        parser.add_argument("--speed", type=Literal["none", "auto"] | Speed, default="none")
     return parser

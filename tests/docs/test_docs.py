@@ -155,7 +155,7 @@ def check_configuration(block: Block, path: Path, parser: Any) -> None:
     if "grid" in content:
         assert resolved_cells(read_plan(path))
         return
-    assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path"}, block
+    assert set(content) <= {"trainer", "model", "data", "seed_everything", "ckpt_path", "speed"}, block
     parser.parse_args(["fit", "--config=runs/mine/config.yaml", f"--config={path}"])
 
 
