@@ -80,7 +80,8 @@ class LossLogging(L.LightningModule):
             if first:  # Lightning keeps the mean itself, computes it at the end of the epoch and resets it
                 label = metric_key("train", *filter(None, [key]), "loss")
                 self.log(label, mean, on_step=False, on_epoch=True)
-        self.log("loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
+        if self._trainer is not None and self._trainer.progress_bar_callback is not None:
+            self.log("loss", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
 
     def on_validation_epoch_start(self) -> None:
         """Begin a table of the epoch; several dataloaders are refused here."""

@@ -132,3 +132,13 @@ def test_several_dataloaders_are_refused_with_what_to_do(tmp_path):
         tiny_trainer(tmp_path).validate(tiny_model(), two, verbose=False)
     with pytest.raises(ValueError, match="expected one val dataloader, got 2; evaluate them one after"):
         tiny_trainer(tmp_path).fit(tiny_model(), two[0], two)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_the_loss_of_a_step_is_logged_only_where_a_bar_shows_it(tmp_path, shown):
+    """Lightning needs about a millisecond for it in every step."""
+    trainer = tiny_trainer(tmp_path, enable_progress_bar=shown)
+    loader = tiny_dataloader(batches()[:-1])
+    trainer.fit(tiny_model(), loader, loader)
+    assert ("loss" in trainer.progress_bar_metrics) == shown
+    assert "train/loss" in trainer.callback_metrics
