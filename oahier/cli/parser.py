@@ -102,7 +102,7 @@ def fail(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     """The options of a parser and of its commands, as they are typed."""
-    found = []
+    found: list[str] = []
     for action in parser._actions:
         found += action.option_strings
         if isinstance(action, argparse._SubParsersAction):
