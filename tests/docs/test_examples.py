@@ -7,8 +7,8 @@ import importlib
 import io
 import json
 import math
-from dataclasses import replace
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
