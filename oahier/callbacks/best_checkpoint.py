@@ -7,7 +7,7 @@ import math
 from typing import Any, Literal
 
 import lightning as L
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from typing_extensions import override
 

@@ -35,10 +35,10 @@ class LightningParser(LightningArgumentParser):
         return text
 
     @override
-    def format_help(self) -> str:
+    def format_help(self, *arguments: Any, **options: Any) -> str:
         for action in self._actions:  # help of arguments comes from docstrings, which are marked up
             action.help = plain(action.help) if action.help else action.help
-        text: str = super().format_help()
+        text: str = super().format_help(*arguments, **options)
         return text
 
     @override

@@ -18,11 +18,7 @@ from oahier.study.report.methods_analysis import geometry, saliency, statistics
 from oahier.study.report.names import level_name, metric_name
 from oahier.types import MISSING
 
-_SCHEDULES = {
-    "CosineSchedule": "a cosine schedule", "CosineAnnealingLR": "a cosine schedule",
-    "OneCycleLR": "a one-cycle schedule", "ExponentialLR": "an exponential schedule",
-}  # fmt: skip
-"""Learning-rate schedules in words, by the name of their class; others are called by that name."""
+_SCHEDULES = {"CosineSchedule": "a cosine schedule", "CosineAnnealingLR": "a cosine schedule"}
 
 
 @dataclass(frozen=True)
@@ -211,10 +207,11 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
         + "."
     ]
     schedule = told(lambda item: _class_name(item.config["model"].get("lr_scheduler")))
-    schedule = _SCHEDULES.get(schedule, schedule)
     augmentation = told(lambda item: _augmentation(item.config["data"].get("augmentation")))
     sentences += [
-        f"The learning rate followed {schedule}." if schedule else "The learning rate was constant.",
+        f"The learning rate followed {_SCHEDULES.get(schedule, schedule)}."
+        if schedule
+        else "The learning rate was constant.",
         f"Training volumes were augmented ({augmentation})."
         if augmentation
         else "Training volumes were not augmented.",
