@@ -178,8 +178,9 @@ def _looked_note(prediction: KneePrediction, options: Mapping[str, object]) -> s
         return "No location in the scan speaks for a higher grade: the map is zero everywhere."
     head = _title(str(options["head"]))
     r, a, s = (float(str(row[f"peak_{name}_mm"])) for name in ("right", "anterior", "superior"))
+    method = str(options["method"]).replace("_", " ")
     return (
-        f"What speaks for a higher {head} severity ({str(options['method']).replace('_', ' ')}), strongest at "
+        f"What speaks for a higher {head} severity ({method}), strongest at "
         f"{r:.1f} mm right, {a:.1f} anterior, {s:.1f} superior in the scanner's "
         "coordinates. A map of what this model uses, not of disease."
     )

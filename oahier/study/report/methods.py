@@ -209,9 +209,7 @@ def _training(contents: Contents, trained: Sequence[Trained]) -> list[str]:
     schedule = told(lambda item: _class_name(item.config["model"].get("lr_scheduler")))
     augmentation = told(lambda item: _augmentation(item.config["data"].get("augmentation")))
     sentences += [
-        f"The learning rate followed {_SCHEDULES.get(schedule, schedule)}."
-        if schedule
-        else "The learning rate was constant.",
+        f"The learning rate followed {schedule}." if schedule else "The learning rate was constant.",
         f"Training volumes were augmented ({augmentation})."
         if augmentation
         else "Training volumes were not augmented.",
@@ -265,8 +263,8 @@ def _epochs(value: Any) -> str:
 
 
 def _class_name(spec: Any) -> str:
-    name = spec.get("class_path", "") if isinstance(spec, Mapping) else str(spec or "")
-    return str(name).rpartition(".")[2]
+    path = str(spec.get("class_path", "") if isinstance(spec, Mapping) else spec or "")
+    return _SCHEDULES.get(path.rpartition(".")[2], path.rpartition(".")[2])
 
 
 def _augmentation(spec: Any) -> str:
