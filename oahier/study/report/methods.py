@@ -269,9 +269,8 @@ def _class_name(spec: Any) -> str:
 
 def _augmentation(spec: Any) -> str:
     """Its name, with TorchIO cited where that draws it."""
-    name = _class_name(spec)
     path = spec.get("class_path", "") if isinstance(spec, Mapping) else ""
-    return f"{name} [@torchio]" if "torchio" in path.lower() else name
+    return _class_name(spec) + " [@torchio]" * ("torchio" in path.lower())
 
 
 def _times(values: Any) -> str:
