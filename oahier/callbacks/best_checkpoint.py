@@ -7,11 +7,13 @@ import math
 from typing import Any, Literal
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from typing_extensions import override
 
 from oahier.callbacks.epoch_checkpoint import LastCheckpoint
 from oahier.keys import metric_key
+from oahier.specs.errors import nearest
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ class BestCheckpoint(LastCheckpoint):
         mode: whether a larger (``"max"``) or a smaller (``"min"``) value is better.
 
     Raises:
-        ValueError: at the end of a fit in which the value was NaN in every epoch.
+        ValueError: after the first validation, if it logs no such value; at the end of a fit in which the
+            value was NaN in every epoch.
     """
 
     def __init__(self, monitor: str = "val/kl/qwk", mode: Literal["min", "max"] = "max") -> None:
@@ -51,6 +54,19 @@ class BestCheckpoint(LastCheckpoint):
             self._loss_of_best = loss
             self._before_saving(trainer)
         return better
+
+    @override
+    def _save_topk_checkpoint(self, trainer: L.Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        try:
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+        except MisconfigurationException as error:
+            if self.monitor is None or self.monitor in monitor_candidates:
+                raise
+            logged = sorted(name for name in monitor_candidates if name.startswith("val/"))
+            raise ValueError(
+                f"BestCheckpoint: monitor: validation logs no {self.monitor!r}."
+                f"{nearest(self.monitor, logged)} It logs {', '.join(logged)}"
+            ) from error
 
     @override
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

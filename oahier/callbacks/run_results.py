@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     import lightning as L
     from rich.console import Group
 
+_CASES = {
+    "oa": "OA", "kl": "KL", "auc": "AUC", "auroc": "AUROC", "auprc": "AUPRC", "iou": "IoU", "dice": "Dice",
+    "spearman": "Spearman", "pointing": "pointing game",
+}  # fmt: skip
+"""Words of names of metrics that are not written in small letters."""
 HEADLINE = ("qwk", "auc", "accuracy", "mae")
 """Metrics of the first table, in this order."""
 COUNTS = ("knees", "subjects")
@@ -69,6 +74,11 @@ class Results:
                 ranks[index] = HEADLINE.index(name)
         return self.table.loc[sorted(ranks, key=lambda index: ranks[index])]
 
+    @property
+    def _columns(self) -> list[str]:
+        """Columns as they are shown; that of the intervals only where there are some."""
+        return ["head", "metric", "value", *(["95 % interval"] if self.table["interval"].any() else [])]
+
     def rendered(self) -> Group:
         """Both tables for rich's console."""
         from rich.console import Group
@@ -78,10 +88,16 @@ class Results:
         tables = []
         for title, rows in (("Headline", self.headline), ("All metrics", self.table)):
             shown = Table(title=title, title_justify="left")
-            for column in ("head", "metric", "value", "95 % interval"):
+            columns = [
+                "head",
+                "metric",
+                "value",
+                *(["95 % interval"] if self.table["interval"].any() else []),
+            ]
+            for column in columns:
                 shown.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
             previous = None
-            for head, *cells in _cells(rows):
+            for head, *cells in _cells(rows, len(self._columns)):
                 if rows is self.table and previous is not None and head != previous:
                     shown.add_section()
                 shown.add_row("" if head == previous else Text(head), *map(Text, cells))
@@ -98,8 +114,15 @@ class Results:
 
     def _repr_html_(self) -> str:
         def table(rows: pd.DataFrame) -> str:
-            columns = ["head", "metric", "value", "95 % interval"]
-            return str(pd.DataFrame(_cells(rows), columns=columns).to_html(index=False, border=0))
+            columns = [
+                "head",
+                "metric",
+                "value",
+                *(["95 % interval"] if self.table["interval"].any() else []),
+            ]
+            return str(
+                pd.DataFrame(_cells(rows, len(columns)), columns=columns).to_html(index=False, border=0)
+            )
 
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return (
@@ -201,9 +224,10 @@ def _rank(ranks: Mapping[str, int], key: Sequence[str]) -> tuple[bool, list[str]
     return bool(group), group, ranks.get(metric, len(ranks)), metric
 
 
-def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
+def _cells(rows: pd.DataFrame, columns: int) -> Iterator[tuple[str, ...]]:
     for head, metric, value, low, high, known in rows[COLUMNS].itertuples(index=False):
-        yield head, _title(metric), _number(metric, value), from_to(low, high) if known else ""
+        cells = head, _title(metric), _number(metric, value), from_to(low, high) if known else ""
+        yield cells[:columns]
 
 
 def _number(metric: str, value: float) -> str:
@@ -222,8 +246,8 @@ def _number(metric: str, value: float) -> str:
 def _title(metric: str) -> str:
     """The label of a metric; of a coarser level that the grades imply, with its name before it.
 
-    >>> _title("qwk"), _title("oa_auc"), _title("stage_macro_auc"), _title("explained_variance")
-    ('QWK', 'OA AUC', 'stage macro AUC', 'explained variance')
+    >>> _title("qwk"), _title("oa_auc"), _title("stage_macro_auc"), _title("oa_kl_cosine_chance")
+    ('QWK', 'OA AUC', 'stage macro AUC', 'OA KL cosine chance')
     """
     known = find_metrics(metric)
     if known:
@@ -233,7 +257,7 @@ def _title(metric: str) -> str:
         implied = find_metrics("_".join(words[count:]))
         if implied:
             return f"{head_label('_'.join(words[:count]))} {implied[0].title}"
-    return metric.replace("_", " ")
+    return " ".join(_CASES.get(word, word) for word in words)
 
 
 def _after(checkpoint: Path) -> str:

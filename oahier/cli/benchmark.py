@@ -24,6 +24,7 @@ from oahier.cli.options import checked
 from oahier.cli.parser import PlainParser
 from oahier.files import write_atomically
 from oahier.hierarchy import COARSE, FINE
+from oahier.specs.errors import yaml_reason
 
 _DESCRIPTION = """Measure training, saliency and statistics on this machine.
 
@@ -164,7 +165,7 @@ def _configured(paths: list[str], folder: Path) -> dict[str, Any]:
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"--config {path}: cannot be read: {error}") from error
+            raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
         if not isinstance(content, dict):
             raise ValueError(f"--config {path}: expected the sections that `oahier fit` takes")
         config = merged(config, flat(content))

@@ -12,6 +12,7 @@ import yaml
 from oahier.model import HierarchicalClassifier
 from oahier.model.section_classes import SECTIONS, named_classes, section_class
 from oahier.specs.class_paths import path_of
+from oahier.specs.errors import SpecError, yaml_reason
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Classes:
             if option == "--config":
                 named |= _named_in_file(value)
             for section in SECTIONS:
-                plain = option == f"--{section}" and _is_dotted(value)
+                plain = option == f"--{section}" and is_class_path(value)
                 if option == f"--{section}.class_path" or plain:
                     named[section] = value
         return cls(*(section_class(section, named.get(section)) for section in SECTIONS))
@@ -76,7 +77,7 @@ def without_classes(words: Sequence[str]) -> list[str]:
                 continue
             if option == f"--{section}":
                 value = value if equals else next(remaining, "")
-                kept += [] if _is_dotted(value) else [option, value]
+                kept += [] if is_class_path(value) else [option, value]
                 continue
             word = word.replace(f"--{section}.init_args.", f"--{section}.", 1)
         kept.append(word)
@@ -102,13 +103,24 @@ def with_class(text: str, section: str, path: str) -> str:
 
 
 def _named_in_file(path: str) -> dict[str, str]:
-    """Class paths of a configuration; what cannot be read is for the parser to refuse."""
+    """Class paths of a configuration; a file that is missing or no text is for the parser to refuse.
+
+    Raises:
+        SpecError: it is no YAML; names file, line and column.
+    """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except yaml.YAMLError as error:
+        raise SpecError(f"--config {path}: expected YAML: {yaml_reason(error)}") from error
+    except (OSError, UnicodeDecodeError):
         return {}
     return named_classes(content) if isinstance(content, dict) else {}
 
 
-def _is_dotted(value: str) -> bool:
+def is_class_path(value: str) -> bool:
+    """True where an option's value reads as the path of a class, and is no file.
+
+    >>> is_class_path("oahier.model.ChangeModel"), is_class_path("resnet3d"), is_class_path("{depth: 10}")
+    (True, False, False)
+    """
     return "." in value and all(part.isidentifier() for part in value.split(".")) and not Path(value).exists()

@@ -91,14 +91,20 @@ def clinical_parser() -> PlainParser:
     )
     parser.add_argument("--decisions", type=Path, help="a decisions.json to apply instead of fitting one")
     parser.add_argument(
-        "--calibrator", choices=("temperature", "isotonic"), default="temperature", help="(%(default)s)"
+        "--calibrator",
+        choices=("temperature", "isotonic"),
+        default="temperature",
+        help="how probabilities are recalibrated (%(default)s)",
     )
     parser.add_argument(
         "--threshold", choices=("youden", "accuracy", "specificity"), default="youden",
         help="how the threshold of two classes is chosen (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--specificity", type=float, default=0.9, help="at which sensitivity is told (%(default)s)"
+        "--specificity",
+        type=float,
+        default=0.9,
+        help="specificity at which sensitivity is given (%(default)s)",
     )
     parser.add_argument("--config", type=Path, help="config.yaml of the run, for the checklists")
     parser.add_argument(
@@ -141,8 +147,12 @@ def _facts(path: Path | None) -> Mapping[str, str]:
     import yaml
 
     from oahier.reporting.checklist import facts_of_config
+    from oahier.specs.errors import yaml_reason
 
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"--config {path}: expected a run's configuration, got {type(content).__name__}")
     return facts_of_config(content)

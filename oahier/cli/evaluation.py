@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from oahier.callbacks.run_folder import BEST, last_checkpoint
+from oahier.cli.classes import is_class_path, options_of
 from oahier.cli.starting_point import LOOKED_UP, require_whole
 from oahier.data import KneeMRIDataModule, PairedVisits
 from oahier.data.provenance import compare, record_in
@@ -54,6 +55,26 @@ def take_from(content: Mapping[str, Any], options: Any) -> dict[str, Any]:
         options.data.spacing = tuple(spacing)
     model: dict[str, Any] = current_paths(content.get("hyper_parameters") or {})
     return model
+
+
+def refuse_model_options(command: str, words: Sequence[str]) -> None:
+    """Refuse options of the model, which an evaluation takes from the checkpoint and would not follow.
+
+    Raises:
+        ValueError: names the option.
+
+    >>> refuse_model_options("test", ["--config", "run/config.yaml", "--model.probes=[kl]"])
+    Traceback (most recent call last):
+    ...
+    ValueError: oahier test: --model.probes: the model is that of the checkpoint; oahier fit changes it
+    """
+    for option, value in options_of(words):
+        plain = option == "--model" and is_class_path(value)
+        named = plain or option == "--model.class_path" or option.endswith(".help")
+        if option.partition(".")[0] == "--model" and not named:
+            raise ValueError(
+                f"oahier {command}: {option}: the model is that of the checkpoint; oahier fit changes it"
+            )
 
 
 def content_of(checkpoint: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from oahier.cli.next_steps import say_next
 from oahier.cli.parser import ArgumentParser
 from oahier.export import FORMATS, Format, export_checkpoint
+from oahier.export.programs import missing_packages
 
 
 def export_parser() -> ArgumentParser:
@@ -19,7 +20,10 @@ def export_parser() -> ArgumentParser:
     parser.add_argument("checkpoint", type=str, help="a checkpoint of oahier, e.g. run/checkpoints/best.ckpt")
     parser.add_argument("folder", type=str, help="folder to write to")
     parser.add_argument(
-        "--formats", type=list[Format], default=list(FORMATS), help="some of " + ", ".join(FORMATS)
+        "--formats",
+        type=list[Format] | None,
+        default=None,
+        help="some of " + ", ".join(FORMATS) + " (all for which packages are installed)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export and its card")
     return parser
@@ -28,9 +32,9 @@ def export_parser() -> ArgumentParser:
 def run_export_command(words: list[str]) -> int:
     """Export and print what was written."""
     options = export_parser().parse_args(words)
-    exported = export_checkpoint(
-        options.checkpoint, options.folder, options.formats, overwrite=options.overwrite
-    )
+    missing = missing_packages() if options.formats is None else []
+    formats = options.formats or [name for name in FORMATS if name != "onnx" or not missing]
+    exported = export_checkpoint(options.checkpoint, options.folder, formats, overwrite=options.overwrite)
     table = Table("file", "size", "largest difference", title=f"Exported to {exported.folder}")
     table.title_justify = "left"
     for name, agreement in exported.agreements.items():
@@ -38,6 +42,11 @@ def run_export_command(words: list[str]) -> int:
         table.add_row(name, f"{size:.1f} MB", f"{agreement.largest:.1e}")
     console = Console()
     console.print(table)
+    if missing:
+        console.print(
+            f"No ONNX file: {' and '.join(missing)} not installed (pip install 'oahier[export]').",
+            soft_wrap=True, markup=False, highlight=False,
+        )  # fmt: skip
     console.print(
         f"Model card: {exported.folder / 'README.md'}; complete it before you publish.", soft_wrap=True
     )

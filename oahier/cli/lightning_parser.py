@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 from oahier.cli.classes import with_class
-from oahier.cli.parser import fail
+from oahier.cli.parser import fail, plain
 from oahier.model.section_classes import SECTIONS, without_class
 from oahier.specs import current_paths
 
@@ -32,6 +32,13 @@ class LightningParser(LightningArgumentParser):
         text: str = super().dump(*arguments, **options)
         for section, path in LightningParser.named.items():
             text = with_class(text, section, path)
+        return text
+
+    @override
+    def format_help(self, *arguments: Any, **options: Any) -> str:
+        for action in self._actions:  # help of arguments comes from docstrings, which are marked up
+            action.help = plain(action.help) if action.help else action.help
+        text: str = super().format_help(*arguments, **options)
         return text
 
     @override

@@ -24,14 +24,15 @@ _USAGE = """usage: oahier COMMAND [options]
   data split                     assign subjects to training, validation and test
   data plan                      propose volume size, batch, network and epochs
   data cache                     preprocess knees ahead of training
+  data cartilage                 measure the cartilage in the label maps, as columns
   data readings                  compare readers, estimate how they err, write the consensus
   data doubt                     find doubtful training labels
   compare                        compare two models from their prediction files
   change                         how a score changes over visits, and what follows
   clinical                       calibration, net benefit and subgroups of a prediction file
   study run, status, report      run a grid of configurations and report it
-  benchmark                      what an epoch takes here, and whether data bound it
   study size                     knees and seeds that a difference needs
+  benchmark                      what an epoch takes here, and whether data bound it
   completion bash, zsh           a script by which a shell completes commands and options
 
 Every command takes --trust PACKAGE (more than once if need be): a package of yours that a configuration or
@@ -78,11 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] in _COMMANDS:
         module, function = _COMMANDS[words[0]]
         return _reported(getattr(importlib.import_module(module), function), words[1:])
+    if words[0].startswith("-"):
+        print(
+            f"oahier: error: expected a command before {words[0]}, such as fit (commands: oahier --help)",
+            file=sys.stderr,
+        )
+        return 2
     if words[0] not in TRAINING:
         return no_command(words[0], (*_COMMANDS, *TRAINING), "oahier")
     if len(words) == 1:
+        file = "FILE (oahier init writes one)" if words[0] == "fit" else "RUN/config.yaml"
         print(
-            f"oahier {words[0]}: error: expected --config FILE (options: oahier {words[0]} --help)",
+            f"oahier {words[0]}: error: expected --config {file} (options: oahier {words[0]} --help)",
             file=sys.stderr,
         )
         return 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+_LONGEST = 68
+"""Characters of a command beside which a comment still fits into a terminal."""
 Step = tuple[Sequence[object], str]
 """Words after ``oahier``, and what they do."""
 
 
 def next_steps(*steps: Step) -> str:
-    """Commands to type next, with comments that start in one column.
+    """Commands to type next, with comments in one column, or above the commands where one is long.
 
     >>> print(next_steps((["data", "check", "my knees.csv"], "look for errors"), (["--help"], "others")))
     next:
@@ -19,6 +21,10 @@ def next_steps(*steps: Step) -> str:
     """
     commands = [f"oahier {shlex.join(map(str, words))}" for words, _ in steps]
     width = max(map(len, commands))
+    if width > _LONGEST:
+        above = [line for command, (_, why) in zip(commands, steps, strict=True)
+                 for line in (f"  # {why}", f"  {command}")]  # fmt: skip
+        return "\n".join(["next:", *above])
     shown = (f"  {command:<{width}}  # {why}" for command, (_, why) in zip(commands, steps, strict=True))
     return "\n".join(["next:", *shown])
 

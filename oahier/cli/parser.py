@@ -15,7 +15,7 @@ from docstring_parser import parse
 from jsonargparse import ActionYesNo
 from typing_extensions import override
 
-from oahier.cli.wording import one_line
+from oahier.cli.wording import one_line, with_suggestion
 
 
 class ArgumentParser(jsonargparse.ArgumentParser):
@@ -50,7 +50,7 @@ def function_parser(
         positional: parameters that are words without an option, and how the help names them.
         shared: function or class with the options that ``function`` takes as further keyword arguments.
     """
-    parser = ArgumentParser(prog=prog, description=_plain(parse(function.__doc__ or "").description or ""))
+    parser = ArgumentParser(prog=prog, description=plain(parse(function.__doc__ or "").description or ""))
     for one in (function, *([shared] if shared else [])):
         _add_options(parser, one, positional)
     return parser
@@ -65,7 +65,7 @@ def _add_options(parser: ArgumentParser, function: Callable[..., Any], positiona
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
-        text = _plain(texts.get(parameter.name, "")).replace("%", "%%")
+        text = plain(texts.get(parameter.name, "")).replace("%", "%%")
         if parameter.name in positional:
             parser.add_argument(
                 parameter.name, metavar=positional[parameter.name], type=hints[parameter.name], help=text
@@ -80,8 +80,12 @@ def _add_options(parser: ArgumentParser, function: Callable[..., Any], positiona
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", help=text, **extra, **needed)
 
 
-def _plain(text: str) -> str:
-    """A docstring's text without its marks."""
+def plain(text: str) -> str:
+    """A docstring's text without its marks.
+
+    >>> plain("a :class:`~oahier.Manifest`, see ``shape``")
+    'a oahier.Manifest, see shape'
+    """
     return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("`", "")
 
 
@@ -92,7 +96,18 @@ def fail(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     before, told, names = message.partition("the following arguments are required: ")
     if told:
         message = before + told + ", ".join(_option(parser, name) for name in names.split(", "))
-    parser.exit(2, f"{command}: error: {one_line(message)} (options: {command} --help)\n")
+    said = with_suggestion(one_line(message), _options(parser))
+    parser.exit(2, f"{command}: error: {said} (options: {command} --help)\n")
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a parser and of its commands, as they are typed."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            found += [name for other in action.choices.values() for name in _options(other)]
+    return found
 
 
 def _option(parser: argparse.ArgumentParser, name: str) -> str:

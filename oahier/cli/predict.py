@@ -95,7 +95,10 @@ def run_predict_command(words: list[str]) -> int:
         return 2
     if options.pages:
         print(f"next: open {result.folder / 'index.html'}")
-    if "label_kl" in result.table or any(str(name).startswith("label_") for name in result.table):
+    import pandas as pd
+
+    labels = [name for name in result.table if str(name).startswith("label_")]
+    if (result.table[labels].apply(pd.to_numeric, errors="coerce") >= 0).any(axis=None):
         say_next((["clinical", result.folder / "predictions.csv"], "calibration, net benefit, subgroups"))
     return 1 if failed else 0
 

@@ -73,10 +73,15 @@ def size_parser() -> PlainParser:
     parser.add_argument("--metric", default="qwk", help="name of the metric (%(default)s)")
     parser.add_argument("--head", help="head of the metric; the first that has it")
     parser.add_argument("--difference", type=float, required=True, help="wanted difference of the arms")
-    parser.add_argument("--power", type=float, default=0.8, help="(%(default)s)")
+    parser.add_argument("--power", type=float, default=0.8, help="power of the test (%(default)s)")
     parser.add_argument("--level", type=float, default=0.05, help="level of the two-sided test (%(default)s)")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[1, 3, 5, 10], help="an arm (1 3 5 10)", metavar="N"
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[1, 3, 5, 10],
+        help="seeds of each arm (1 3 5 10)",
+        metavar="N",
     )
     parser.add_argument(
         "--paired-seeds", action="store_true", help="seed j of both arms share initialisation and order"

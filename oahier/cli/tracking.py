@@ -22,6 +22,8 @@ def continue_tracking(trainer: L.Trainer, *, resumed: bool) -> None:
     logger, :class:`~oahier.callbacks.WandbRun` completes its run.
     """
     trackers = _trackers(trainer)
+    if trackers:  # its history and summary of every value would push our table off the screen
+        os.environ.setdefault("WANDB_QUIET", "true")
     keep_private(trackers)
     for logger in trackers[:1]:
         if logger.version is None:

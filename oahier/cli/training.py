@@ -23,6 +23,7 @@ from oahier.cli.classes import Classes, without_classes
 from oahier.cli.evaluation import (
     content_of,
     evaluated_checkpoint,
+    refuse_model_options,
     require_its_class,
     require_its_data,
     take_from,
@@ -62,6 +63,8 @@ def run_training_command(words: list[str]) -> int:
     restrict_parsers()
     understand_earlier_paths()
     words = [current_word(word) for word in words]
+    if words[0] != "fit":
+        refuse_model_options(words[0], words)
     classes = Classes.named_by(words)
     LightningParser.named = classes.others()
     OahierCLI.classes = classes

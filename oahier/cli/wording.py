@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from oahier.specs.errors import nearest
 from oahier.specs.trust import in_words
 
 _KEY = re.compile(r'^Parser key "([^"]+)":\s*')
@@ -16,6 +17,7 @@ _TYPES = {
     "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "NoneType": "null",
     "dict": "a mapping", "list": "a list", "tuple": "a list",
 }  # fmt: skip
+_UNKNOWN = re.compile(r"(?:does not accept option|Option) '([^']+)'(?: is not accepted)?$")
 _LONGEST = 200
 """Characters of a given value that a message repeats."""
 
@@ -45,6 +47,35 @@ def one_line(message: str) -> str:
         return f"{option}expected {_type(single[1])}, got {_short(single[2])}"
     types = dict.fromkeys(_type(re.sub(r"^Expected an? |:.*$", "", item)) for item in found)
     return f"{option}expected {_either(types)}{value}"
+
+
+def with_suggestion(message: str, options: Iterable[str]) -> str:
+    """A message of an option that there is not, with the nearest of those that there are.
+
+    >>> with_suggestion("Subcommand 'fit' does not accept option 'data.batchsize'", ["--data.batch_size"])
+    "there is no option 'data.batchsize'. Did you mean 'data.batch_size'?"
+    >>> with_suggestion("unrecognized arguments: --manfest x", ["--manifest", "--plan"])
+    "there is no option '--manfest'. Did you mean '--manifest'?"
+    >>> with_suggestion("unrecognized arguments: own_data.yaml", [])
+    'unrecognized arguments: own_data.yaml; a configuration is given as --config own_data.yaml'
+    """
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        known = [option.removeprefix("--") for option in options]
+        return f"there is no option {unknown[1]!r}.{nearest(unknown[1], known)}"
+    words = message.removeprefix("unrecognized arguments: ")
+    first = words.split()[0].partition("=")[0]
+    if words != message and first.startswith("--"):
+        return f"there is no option {first!r}.{_nearest_option(first, options)}"
+    if words != message and first.endswith((".yaml", ".yml")):
+        return f"{message}; a configuration is given as --config {first}"
+    return message
+
+
+def _nearest_option(option: str, known: Iterable[str]) -> str:
+    """As :func:`nearest`, without counting the hyphens that every option begins with."""
+    near = nearest(option.removeprefix("--"), [name.removeprefix("--") for name in known])
+    return re.sub(r"'([^']+)'", r"'--\1'", near)
 
 
 def is_ours(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import warnings
@@ -46,6 +47,11 @@ def packed_program(program: Any, inference: Inference, trials: list[Tensor]) -> 
         loaded = torch.export.load(content).module()
     agreement = check_agreement("torch.export program", inference, loaded, trials)
     return Packed({PROGRAM: content.getvalue()}, agreement)
+
+
+def missing_packages() -> list[str]:
+    """Packages that ONNX files need and that are not installed."""
+    return [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
 
 
 def packed_onnx(program: Any, inference: Inference, trials: list[Tensor]) -> Packed:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from oahier.data.manifest.columns import COLUMNS
+from oahier.data.manifest.columns import COLUMNS, PROVENANCE
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.files import csv_text, frame_csv, write_atomically
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY
@@ -21,9 +21,6 @@ from oahier.images import image_files
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut
 from oahier.intake.journal import Record, size_of
 from oahier.types import MISSING
-
-PROVENANCE = ("source", "source_hash", "licence", "image_notes")
-"""Last columns of an imported manifest; the notes only where there are any."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from oahier.data.manifest.columns import BLANK, COLUMNS, SPLITS
+from oahier.data.manifest.columns import BLANK, COLUMNS, PROVENANCE, SPLITS
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
-from oahier.intake.manifest_files import PROVENANCE
 from oahier.intake.spreadsheets import LabelTable, parse_grade
 
 _COARSE_OF_GRADE = DEFAULT_HIERARCHY.parents(FINE, COARSE)

@@ -87,7 +87,7 @@ def index_page(
     rules = {str(record.row.get(f"decoding_{name}", "")) for record in records for name in graded} - {""}
     lead = f"Model {trained.path.name} ({type(trained.model.encoder).__name__})."
     if rules:
-        lead += f" Grade: {', '.join(sorted(rules))}; severity: the mean of the probabilities."
+        lead += f" Grade: {', '.join(sorted(rules))}; severity: the mean grade, weighted by probability."
     text = render(
         _TEMPLATES, "index.html", rows=rows, columns=columns, outputs=[name != _UNLIKE for name in columns],
         left_out=left_out, lead=lead,
@@ -152,8 +152,8 @@ def _head(name: str, row: Row) -> dict[str, Any]:
     severity = float(str(row[f"severity_{name}"]))
     if not note and abs(severity - chosen) >= 1:
         note = (
-            f"Grade {chosen} and severity {severity:.2f} are two summaries of the probabilities beside them: "
-            "the grade follows the rule above, the severity is their mean, and they are spread out."
+            f"Grade {chosen} follows the rule above, severity {severity:.2f} is the mean grade, weighted by "
+            "probability. They differ because the probabilities are spread over several grades."
         )
     return {
         "title": title, "grade": chosen, "severity": severity, "top": len(grades) - 1, "bars": bars,
@@ -178,8 +178,9 @@ def _looked_note(prediction: KneePrediction, options: Mapping[str, object]) -> s
         return "No location in the scan speaks for a higher grade: the map is zero everywhere."
     head = _title(str(options["head"]))
     r, a, s = (float(str(row[f"peak_{name}_mm"])) for name in ("right", "anterior", "superior"))
+    method = str(options["method"]).replace("_", " ")
     return (
-        f"What speaks for a higher {head} severity ({options['method']}), strongest at "
+        f"What speaks for a higher {head} severity ({method}), strongest at "
         f"{r:.1f} mm right, {a:.1f} anterior, {s:.1f} superior in the scanner's "
         "coordinates. A map of what this model uses, not of disease."
     )

@@ -23,7 +23,7 @@ from oahier.clinical import (
     sensitivity_at,
     subgroups,
 )
-from oahier.data.manifest.columns import COLUMNS, LEVELS
+from oahier.data.manifest.columns import COLUMNS, LEVELS, PROVENANCE
 from oahier.files import write_atomically
 from oahier.metrics import Rows, find_metrics
 from oahier.reporting.checklist import checklist
@@ -170,13 +170,16 @@ def _covariates(
     order = [rows[knee] for knee in predictions.knee.tolist()]
     found, left_out = {}, []
     further = re.compile(f"({'|'.join(map(re.escape, (*LEVELS, *predictions.heads)))})(_[0-9]+)?")
-    usual = [name for name in names if name not in _TRUTH and not further.fullmatch(name)]
+    usual = [name for name in names if name not in {*_TRUTH, *PROVENANCE} and not further.fullmatch(name)]
     for name in wanted or usual:
         values = [manifest[name].iloc[row] for row in order]
-        texts = {str(value) for value in values if value == value and str(value)}
+        known = [str(value) for value in values if value == value and str(value)]
+        texts = set(known)
         numeric = manifest[name].dtype.kind in "fi"
         if len(texts) < 2:
             left_out.append(f"{name} (one value)")
+        elif not numeric and len(texts) > 2 and len(texts) == len(known):
+            left_out.append(f"{name} (another text for every knee)")
         elif len(texts) > _MOST_GROUPS and not numeric:
             left_out.append(f"{name} ({len(texts)} different texts)")
         else:

@@ -37,7 +37,7 @@ def clinical_page(report: ClinicalReport) -> str:
         subgroups=[
             [
                 line.covariate, line.group, line.metric.upper(), str(line.knees), str(line.subjects),
-                line.note or told(line.estimate), p_value(line.p_value), p_value(line.p_adjusted),
+                line.note or _whole(line.estimate), p_value(line.p_value), p_value(line.p_adjusted),
             ]
             for line in report.subgroups
         ],
@@ -57,12 +57,17 @@ def told(estimate: Estimate, digits: int = 2) -> str:
     return f"{number(estimate.value, digits)} {interval(estimate.low, estimate.high, digits)}".strip()
 
 
+def _whole(estimate: Estimate, digits: int = 2) -> str:
+    """As :func:`told`, with an interval that no line breaks."""
+    return told(estimate, digits).replace(", ", ",\N{NO-BREAK SPACE}")
+
+
 def _calibration_line(one: EventResult) -> list[str]:
     found = one.calibration
     return [
         one.event.name, one.variant, f"{int(one.event.happened.sum())} of {len(one.event)}",
-        number(found.expected), told(found.observed), told(found.intercept), told(found.slope),
-        told(found.index, 3), told(one.auc), told(one.point.sensitivity),
+        number(found.expected), _whole(found.observed), _whole(found.intercept), _whole(found.slope),
+        _whole(found.index, 3), _whole(one.auc), _whole(one.point.sensitivity),
     ]  # fmt: skip
 
 

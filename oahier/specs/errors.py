@@ -1,4 +1,4 @@
-"""Errors of the serial form, and the nearest names for a misspelt one."""
+"""Errors of the serial form, the nearest names for a misspelt one, and YAML errors in one line."""
 
 from __future__ import annotations
 
@@ -23,3 +23,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lowered = {item.lower(): item for item in known if not item.startswith("_")}
     close = [lowered[item] for item in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)]
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def yaml_reason(error: Exception) -> str:
+    """Line, column and reason of a YAML error in one line; of another error its own words.
+
+    >>> import yaml
+    >>> try:
+    ...     _ = yaml.safe_load("trainer: {max_epochs: 3")
+    ... except yaml.YAMLError as error:
+    ...     print(yaml_reason(error))
+    line 1, column 24: expected ',' or '}', but got '<stream end>'
+    """
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or not problem:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -15,6 +15,7 @@ import yaml
 from oahier.hierarchy import FINE
 from oahier.model.section_classes import flat, flat_overrides
 from oahier.specs import nearest
+from oahier.specs.errors import yaml_reason
 from oahier.study import definitive
 from oahier.study.methods import with_methods
 from oahier.study.overrides import Overrides, PlanError, merged, overridden, with_named_probes
@@ -202,7 +203,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise PlanError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: expected YAML: {error}") from error
+        raise PlanError(f"{path}: expected YAML: {yaml_reason(error)}") from error
     if not isinstance(content, dict):
         raise PlanError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
     return content

@@ -78,3 +78,12 @@ def test_ties_are_broken_by_the_loss(losses: list[float], epoch: int, tmp_path: 
     fresh.dirpath = best.dirpath
     fresh.load_state_dict(best.state_dict())
     assert fresh._loss_of_best == losses[epoch]
+
+
+def test_a_monitor_that_is_not_logged_is_named_with_the_nearest(tmp_path: Path) -> None:
+    best, data = BestCheckpoint("val/scor", "max"), tiny_dataloader(tiny_batches(1))
+    trainer = tiny_trainer(tmp_path, max_epochs=1, callbacks=[Scores([0.5]), best], enable_checkpointing=True)
+    with pytest.raises(
+        ValueError, match=r"validation logs no 'val/scor'\. Did you mean 'val/score'.* It logs "
+    ):
+        trainer.fit(tiny_model(), data, data)

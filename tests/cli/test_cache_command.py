@@ -140,6 +140,11 @@ def test_bad_input(
     assert "no.yaml: cannot be read" in error("--config", str(tmp_path / "no.yaml"))
     (tmp_path / "empty.yaml").write_text("model: {}\n")
     assert "expected a section `data`" in error("--config", str(tmp_path / "empty.yaml"))
+    (tmp_path / "typo.yaml").write_text("data: {batchsize: 4}\n")
+    typo = error("--config", str(tmp_path / "typo.yaml"))
+    assert "typo.yaml: there is no option 'data.batchsize'. Did you mean 'batch_size'" in typo
+    (tmp_path / "broken.yaml").write_text("data: [1, 2\n\n")
+    assert "broken.yaml: expected YAML: line 3" in error("--config", str(tmp_path / "broken.yaml"))
     assert "--workers: expected 0 or more, got -1" in error(f"--config={configuration}", "--workers", "-1")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     assert "are needed, 0.0 MB are free" in error(f"--config={configuration}")

@@ -26,6 +26,11 @@ def test_results_of_a_run_are_of_its_model_and_its_data(
     assert kept["model"]["heads"]["kl"]["class_path"] == "oahier.CornHead", "the model is the checkpoint's"
     assert len(kept["data"]["spacing"]) == 3, "the spacing too"
     results = (run / "predictions.csv").read_text()
+    for option in ("--model.encoder.init_args.width=16", "--model.heads.kl=oahier.CoralHead"):
+        capsys.readouterr()
+        assert main(["test", f"--config={config}", option]) == 2
+        name = option.partition("=")[0]
+        assert f"oahier test: {name}: the model is that of the checkpoint" in capsys.readouterr().err
     capsys.readouterr()
     assert main(["test", f"--config={config}", "--data.shape=[12,12,14]"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

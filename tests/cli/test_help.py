@@ -37,6 +37,11 @@ def test_help_texts_are_those_of_the_parsers(current: dict[str, str]) -> None:
     assert {path.name for path in FOLDER.iterdir()} == known
 
 
+def test_no_help_shows_the_marks_of_a_docstring(current: dict[str, str]) -> None:
+    marked = [name for name, text in current.items() if "`" in text or re.search(r":\w+:~?oahier", text)]
+    assert not marked
+
+
 def test_help_of_an_option_is_read_on_its_own() -> None:
     """Not "of the resampling", to be joined to the name of the option."""
     texts = [file.read_text() for file in FOLDER.glob("*.txt")]
@@ -76,7 +81,9 @@ def test_help_of_training_names_real_options(command: str, capsys: pytest.Captur
     [
         (["train"], "no command 'train'"),
         (["valdate"], "Did you mean 'validate'?"),
-        (["fit"], "expected --config FILE"),
+        (["fit"], "expected --config FILE (oahier init writes one)"),
+        (["test"], "expected --config RUN/config.yaml"),
+        (["--config", "own.yaml"], "expected a command before --config"),
         (["data", "splt"], "'splt'"),
         (["study", "runn"], "'runn'"),
     ],
@@ -149,7 +156,11 @@ trainer: {logger: false, accelerator: cpu}
     ("options", "said"),
     [
         ("--model.encoder.init_args.width 4", "width must be a positive multiple of 8, got 4"),
-        ("--model.encoder.init_args.wdth 8", "'wdth' is not accepted (options: oahier fit --help)"),
+        ("--model.encoder.init_args.wdth 8", "there is no option 'wdth'. Did you mean 'width'"),
+        ("--data.batchsize 3", "there is no option '--data.batchsize'. Did you mean '--data.batch_size'"),
+        ("--config typo.yaml", "there is no option 'trainer.max_epoch'. Did you mean 'trainer.max_epochs'"),
+        ("--config broken.yaml", "broken.yaml: expected YAML: line 3, column 1: expected"),
+        ("own.yaml", "a configuration is given as --config own.yaml"),
         ("--model.encoder.class_path oahier.ResNet4D", "ResNet3D"),
         ("--model.heads.kl.init_args.num_classes 1", "num_classes must be at least 2, got 1"),
         ("--trainer.max_epochs two", "--trainer.max_epochs: expected a whole number or null, got 'two'"),
@@ -168,6 +179,8 @@ def test_wrong_options_of_training_end_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text(CONFIG)
+    (tmp_path / "typo.yaml").write_text("trainer: {max_epoch: 3}\n")
+    (tmp_path / "broken.yaml").write_text("trainer: [1, 2\n\n")
     (tmp_path / "knees.csv").write_text("knee,subject,mri,kl\n1,1,1.nii.gz,2\n")
     nib.save(nib.Nifti1Image(np.arange(512, dtype=np.float32).reshape(8, 8, 8), np.eye(4)), "1.nii.gz")
     try:

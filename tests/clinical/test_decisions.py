@@ -121,7 +121,8 @@ def test_one_class_is_left_with_a_note():
     few, some = (Rows.of(np.linspace(0.1, 0.9, knees), np.arange(knees) % 2) for knees in (9, 30))
     few, some = Decisions.fit({"oa": few}), Decisions.fit({"oa": some})
     assert few.heads["oa"].calibrator is None
-    assert "fitted on 9 knees; too few knees, 10 are needed" in few.describe()[0]
+    said = few.describe()[0]
+    assert "probabilities as they are, nothing fitted on 9 knees; too few knees, 10 are needed" in said
     assert "fitted on 30 knees; few knees: expect other values on others" in some.describe()[0]
 
 

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -477,6 +478,17 @@ def test_demo(small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "Results on the test split" in printed
     assert "predictions.csv" in printed
+    last = printed[printed.index("WHAT WAS TRAINED") :]
+    assert len(last.splitlines()) <= 24, "one screen"
+    assert "on 16 phantom knees" in last
+    qwk = json.loads((run / "metrics.json").read_text())["metrics"]["test/kl/qwk"]
+    assert f"KL grade, quadratic weighted kappa   {qwk:.2f}  (" in last
+    for name in ("kl_confusion_matrix.png", "severity_axis.png", "saliency.png", "learning_curves.png"):
+        assert name in last
+        assert (run / "pictures" / name).is_file()
+    scan = re.search(r"oahier predict \S+best.ckpt (\S+) --output", last)
+    assert scan
+    assert Path(scan[1]).is_file()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

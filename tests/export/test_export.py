@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -78,6 +79,20 @@ def test_every_format_says_what_the_checkpoint_says(run: Path, exported: Path) -
             found["probability_oa"][:, 1], wanted["probability_oa_yes"], atol=1e-5, rtol=0
         )
     assert (exported / "model.safetensors").read_bytes()[:1] != b"\x80"  # no pickle
+
+
+def test_an_export_without_the_packages_of_onnx_says_so(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "onnxruntime" else find(name, *rest)
+    )
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["export", best, str(tmp_path / "plain")]) == 0
+    assert {path.name for path in (tmp_path / "plain").iterdir()} >= {"model.safetensors", "model.pt2"}
+    assert not (tmp_path / "plain" / "model.onnx").exists()
+    assert "No ONNX file: onnxruntime not installed (pip install 'oahier[export]')" in capsys.readouterr().out
 
 
 def test_the_card_says_what_was_measured(run: Path, exported: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +13,7 @@ from oahier.cli import main
 from oahier.clinical import Decisions
 from oahier.reporting import evaluate_clinically
 from oahier.reporting.checklist import checklist, facts_of_config
+from oahier.reporting.clinical_page import clinical_page
 from oahier.statistics import parse_predictions, read_predictions
 from tests.made_predictions import columns
 
@@ -47,6 +49,7 @@ def folder(tmp_path):
         "age": list(range(40, 100)), "vendor": ["one"] * 60,
         "severity": [knee / 60 for knee in range(60)], "true_kl": content["label_kl"],
         "kl_2": content["label_kl"],
+        "source": ["one.zip", "two.zip", "three.zip"] * 20, "source_hash": ["0a1b", "2c3d"] * 30,
     }  # fmt: skip
     write(tmp_path / "knees.csv", manifest)
     return tmp_path
@@ -175,3 +178,21 @@ def test_size_command(tmp_path, capsys):
     assert "--difference: expected a number above 0 and below 1" in capsys.readouterr().err
     assert main([*words, "--metric", "nonsense"]) == 2
     assert json.dumps("no labelled head of both arms has it")[1:-1] in capsys.readouterr().err
+
+
+def test_names_of_single_knees_are_no_covariates(folder):
+    content = table(9)
+    manifest = pd.DataFrame({
+        "knee": content["knee"], "side": ["left", "right", "left"] * 3, "scan_code": list("abcdefghi"),
+    })  # fmt: skip
+    write(folder / "few.csv", content)
+    report = evaluate_clinically(read_predictions(folder / "few.csv"), manifest=manifest, resamples=0)
+    assert {line.covariate for line in report.subgroups} == {"side"}
+    assert report.left_out == ["scan_code (another text for every knee)"]
+
+
+def test_no_line_of_the_page_breaks_inside_an_interval(folder):
+    report = evaluate_clinically(read_predictions(folder / "test.csv"), resamples=20)
+    page = clinical_page(report)
+    assert re.search(r"<td>0\.\d\d \[0\.\d\d,\u00a00\.\d\d\]</td>", page)
+    assert not re.search(r"<td>[^<]*\[[^<]*, [^<]*\]</td>", page)

@@ -17,8 +17,13 @@ _COMMANDS = {
     "readings": "compare readers, estimate how they err, write the consensus",
     "doubt": "find doubtful training labels from out-of-fold predictions",
 }
+_WIDTH = max(map(len, _COMMANDS)) + 2
 USAGE = "\n".join(
-    ["usage: oahier data COMMAND [options]", "", *(f"  {name:<9} {text}" for name, text in _COMMANDS.items())]
+    [
+        "usage: oahier data COMMAND [options]",
+        "",
+        *(f"  {name:<{_WIDTH}}{text}" for name, text in _COMMANDS.items()),
+    ]
 )
 
 

@@ -16,14 +16,15 @@ from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.data import CacheError, KneeMRIDataModule, PairedVisits
 from oahier.model.section_classes import without_class
+from oahier.specs.errors import nearest, yaml_reason
 
 
 def cache_parser(module: type[Any] = KneeMRIDataModule) -> LightningParser:
     """The parser of the command; ``--data.*`` are the options of ``oahier fit``."""
     parser = LightningParser(
         prog="oahier data cache",
-        description="Preprocess the knees of a configuration, as `oahier fit` with it would do first. "
-        "--config FILE is what `oahier fit` is given (several merge); --data.* replaces its values, and a "
+        description="Preprocess the knees of a configuration, as oahier fit with it would do first. "
+        "--config FILE is what oahier fit is given (several merge); --data.* replaces its values, and a "
         "first word without dashes is --data.manifest.",
     )
     parser.add_lightning_class_args(module, "data")
@@ -92,6 +93,10 @@ def parse(words: list[str]) -> Any:
     parser = cache_parser(Classes.named_by(words).data)
     for path in files:
         section = _data_section(path)
+        known = [action.dest.removeprefix("data.") for action in parser._actions]
+        for name in section:
+            if name not in known:
+                raise ValueError(f"--config {path}: there is no option 'data.{name}'.{nearest(name, known)}")
         parser.set_defaults({f"data.{name}": value for name, value in section.items()})
     return parser.instantiate_classes(parser.parse_args(without_classes(rest)))
 
@@ -100,7 +105,7 @@ def _data_section(path: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"--config {path}: cannot be read: {error}") from error
+        raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
     section = without_class("data", content.get("data")) if isinstance(content, dict) else None
     if not isinstance(section, dict):
         raise ValueError(f"--config {path}: expected a section `data`, as `oahier fit` takes it")

@@ -30,7 +30,7 @@ def split_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="oahier data split",
         description="Assign subjects to training, validation and test, or to folds, balanced by grade; "
-        "prints the balance reached. Refuses to leave a grade out of a part.",
+        "prints the balance reached. Refuses to leave a grade out of a split.",
     )
     parser.add_argument("manifest", type=str, help="the manifest's CSV file")
     parser.add_argument("out", type=str, help="CSV file to write; with --folds the folder of the folds")
@@ -40,7 +40,7 @@ def split_parser() -> ArgumentParser:
     parser.add_argument("--stratify", type=str, default="kl", help="columns to balance, such as kl,sex")
     parser.add_argument("--seed", type=int, default=0, help="the same gives the same splits")
     parser.add_argument("--keep-test", action="store_true", help="leave the test knees that there are")
-    parser.add_argument("--allow-missing-class", action="store_true", help="let a part go without a grade")
+    parser.add_argument("--allow-missing-class", action="store_true", help="let a split go without a grade")
     parser.add_argument("--overwrite", action="store_true", help="replace what OUT holds")
     return parser
 
@@ -128,7 +128,7 @@ def _folds(manifest: Manifest, options: Any, stratify: Sequence[str]) -> tuple[d
 
 
 def _table(balance: Balance) -> Table:
-    """Counts of every category in every part; with few parts also their shares."""
+    """Counts of every category in every split; with few splits also their shares."""
     with_shares = len(balance.parts) <= _WITH_SHARES
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("")

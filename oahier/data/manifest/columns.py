@@ -20,6 +20,8 @@ LEVELS = {name: DEFAULT_HIERARCHY.num_classes(name) for name in reversed(DEFAULT
 """Columns of the label hierarchy, coarse to fine, and their numbers of classes."""
 REQUIRED = ("knee", "subject", "mri")
 COLUMNS = ("knee", "subject", "side", "visit", "mri", "cartilage", "kl", "oa", "split")
+PROVENANCE = ("source", "source_hash", "licence", "image_notes")
+"""Last columns of an imported manifest: where each file came from; the notes only where there are any."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 SIDES = ("left", "right")
 UNFIT = frozenset('/\\:*?"<>|')

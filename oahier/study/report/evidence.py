@@ -50,8 +50,9 @@ def comparison_view(contents: Contents, name: str) -> View | None:
         "change_comparisons": "Paired differences of change over visits",
         "saliency_comparisons": "Paired differences of saliency",
     }[name]
+    names = ["method", "metric"] if swapped else names
     columns = [
-        *contents.group_axes, *(reversed(names) if swapped else names), "b − a", "a", "b", "difference", "p",
+        *contents.group_axes, *names, "b − a", "a", "b", "difference", "p",
         "p adjusted", "b not better", "verdict", "seen at 80 %", "test",
     ]  # fmt: skip
     return View(name, title, _comparison_note(table), columns, rows, alignment(words, 6) + "lrl")

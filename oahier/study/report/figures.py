@@ -43,7 +43,7 @@ def forest_figure(panels: Sequence[ForestPanel], styles: Mapping[str, Style], co
             plain(axes, panel.title, across=unit, rows=[line.label for line in panel.rows])
             axes.axvline(0, color=GREY, linewidth=1)
             axes.set_xlim(-reach, reach)
-            axes.locator_params(axis="x", nbins=5)
+            axes.locator_params(axis="x", nbins=4)  # numbers with signs would run into one another
             for place, line in enumerate(panel.rows):
                 _draw_difference(made, axes, place, line, styles.get(line.favoured or "", NEUTRAL))
             told = "; ".join(f"{line.label} {line.note}" for line in panel.rows)

@@ -18,6 +18,8 @@ from oahier.study.report.methods_analysis import geometry, saliency, statistics
 from oahier.study.report.names import level_name, metric_name
 from oahier.types import MISSING
 
+_SCHEDULES = {"CosineSchedule": "a cosine schedule", "CosineAnnealingLR": "a cosine schedule"}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -261,15 +263,14 @@ def _epochs(value: Any) -> str:
 
 
 def _class_name(spec: Any) -> str:
-    name = spec.get("class_path", "") if isinstance(spec, Mapping) else str(spec or "")
-    return str(name).rpartition(".")[2]
+    path = str(spec.get("class_path", "") if isinstance(spec, Mapping) else spec or "")
+    return _SCHEDULES.get(path.rpartition(".")[2], path.rpartition(".")[2])
 
 
 def _augmentation(spec: Any) -> str:
     """Its name, with TorchIO cited where that draws it."""
-    name = _class_name(spec)
     path = spec.get("class_path", "") if isinstance(spec, Mapping) else ""
-    return f"{name} [@torchio]" if "torchio" in path.lower() else name
+    return _class_name(spec) + " [@torchio]" * ("torchio" in path.lower())
 
 
 def _times(values: Any) -> str:

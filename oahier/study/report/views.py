@@ -193,7 +193,7 @@ def _headline_note(table: pd.DataFrame, grouped: bool) -> str:
 
 SCOPES = {
     "recipe": "for new knees and new runs of the recipe (seeds as readers, Obuchowski and Rockette)",
-    "trained models": "for new knees, and the trained models as they are",
+    "trained models": "for new knees and the trained models as they are",
     "one run": "for new knees, conditional on the one run of each model",
 }
 
@@ -202,7 +202,8 @@ def scope_words(table: pd.DataFrame) -> str:
     """What the intervals hold for, as a sentence."""
     found = list(dict.fromkeys(table["scope"].dropna().astype(str))) if "scope" in table else []
     said = [SCOPES[scope] for scope in found if scope in SCOPES]
-    return f"Intervals hold {'; others '.join(said)}." if said else ""
+    which = "; the column scope of the CSV file says which" if len(said) > 1 else ""
+    return f"Intervals hold {', or '.join(said)}{which}." if said else ""
 
 
 def margin_words(table: pd.DataFrame) -> str:
