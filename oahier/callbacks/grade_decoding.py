@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning as L
 import torch
 from typing_extensions import override
 
 from oahier.gathering import EpochTable, gathering_of
 from oahier.metrics import Decoding, MostProbable
-from oahier.specs import Specified
+from oahier.specs import Specified, describe
 
 
 class GradeDecoding(Specified, L.Callback):
@@ -16,7 +18,8 @@ class GradeDecoding(Specified, L.Callback):
 
     Validation, test and prediction: ``kl/accuracy``, ``kl/mae`` and ``kl/qwk``, ``pred_kl`` and the confusion
     matrix have these grades; probabilities, severity, losses and weights stay. ``predictions.csv``,
-    ``metrics.json`` and the final table name the rule.
+    ``metrics.json`` and the final table name the rule. Checkpoints keep it for predictions of new scans; in
+    validation and test the rule of the callback counts.
 
     Args:
         decoding: the rule, for example :class:`~oahier.metrics.WeightedMedian`.
@@ -39,6 +42,10 @@ class GradeDecoding(Specified, L.Callback):
         gathering_of(trainer).decoded = Decoded(self.decoding)
 
     on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"decoding": describe(self.decoding)}
 
 
 class Decoded:

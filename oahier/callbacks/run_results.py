@@ -88,13 +88,7 @@ class Results:
         tables = []
         for title, rows in (("Headline", self.headline), ("All metrics", self.table)):
             shown = Table(title=title, title_justify="left")
-            columns = [
-                "head",
-                "metric",
-                "value",
-                *(["95 % interval"] if self.table["interval"].any() else []),
-            ]
-            for column in columns:
+            for column in self._columns:
                 shown.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
             previous = None
             for head, *cells in _cells(rows, len(self._columns)):
@@ -114,15 +108,8 @@ class Results:
 
     def _repr_html_(self) -> str:
         def table(rows: pd.DataFrame) -> str:
-            columns = [
-                "head",
-                "metric",
-                "value",
-                *(["95 % interval"] if self.table["interval"].any() else []),
-            ]
-            return str(
-                pd.DataFrame(_cells(rows, len(columns)), columns=columns).to_html(index=False, border=0)
-            )
+            cells = _cells(rows, len(self._columns))
+            return str(pd.DataFrame(cells, columns=self._columns).to_html(index=False, border=0))
 
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return (

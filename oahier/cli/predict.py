@@ -212,7 +212,7 @@ def predict_parser() -> PlainParser:
     parser.add_argument(
         "--grade-for", choices=("accuracy", "mae", "qwk"),
         help="metric whose expected cost the grade minimises: the most probable one, the median, or the "
-        "rounded expected one (accuracy)",
+        "rounded expected one (the rule of the training, else accuracy)",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead (%(default)s)")
     parser.add_argument(

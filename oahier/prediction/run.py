@@ -107,7 +107,8 @@ def predict_scans(
         decisions: calibration and thresholds to apply: ``"checkpoint"`` for those that
             :class:`~oahier.callbacks.DecisionCalibration` left in it, a JSON file, or the object; none by
             default.
-        decoding: rule of the grade (:mod:`oahier.metrics.decoding`); the most probable one when not given.
+        decoding: rule of the grade (:mod:`oahier.metrics.decoding`); by default that of the training
+            (:class:`~oahier.callbacks.GradeDecoding`), and the most probable one where it had none.
         workers: processes that read and preprocess scans ahead; 0 for none.
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``.
         progress: show a bar.
@@ -134,7 +135,7 @@ def predict_scans(
         options,
         head=head_to_explain(dict(trained.model.heads.items()), head),
         decisions=chosen_decisions(trained, decisions),
-        decoding=decoding,
+        decoding=decoding or trained.decoding,
     )
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     needed = trained.preprocessing.mirror_left

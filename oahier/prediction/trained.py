@@ -15,8 +15,11 @@ from oahier.data.preprocessing import Preprocessing
 from oahier.files import feed_file
 from oahier.latent.reference_file import read_reference, reference_path
 from oahier.latent.training_knees import EmbeddingReference
+from oahier.metrics import Decoding
 from oahier.model import ChangeModel, HierarchicalClassifier
 from oahier.model.checkpoints import CheckpointError, checkpoint_hash
+from oahier.specs import build
+from oahier.specs.errors import SpecError
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class TrainedModel:
     """Counts of the data of the training, see :func:`oahier.data.summary.summary_of`."""
     decisions: Decisions | None = None
     """Calibration and thresholds that :class:`oahier.callbacks.DecisionCalibration` left in it."""
+    decoding: Decoding | None = None
+    """Rule of the grade that :class:`oahier.callbacks.GradeDecoding` left in it."""
     without_reference: str = ""
     """Why there is no reference."""
 
@@ -83,6 +88,7 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
         splits={name: list(knees) for name, knees in data.get("splits", {}).items()},
         summary=data.get("summary", {}),
         decisions=_kept_decisions(content.get("callbacks", {}), path),
+        decoding=_kept_decoding(content.get("callbacks", {}), path),
         without_reference=why,
     )
 
@@ -115,6 +121,15 @@ def _kept_decisions(callbacks: Mapping[str, Any], path: Path) -> Decisions | Non
     states = [state for name, state in callbacks.items() if str(name).startswith("DecisionCalibration")]
     kept = [state["decisions"] for state in states if "decisions" in state]
     return Decisions.from_dict(kept[0], f"checkpoint {path}") if kept else None
+
+
+def _kept_decoding(callbacks: Mapping[str, Any], path: Path) -> Decoding | None:
+    states = [state for name, state in callbacks.items() if str(name).startswith("GradeDecoding")]
+    kept = [state["decoding"] for state in states if "decoding" in state]
+    try:
+        return build(kept[0], Decoding) if kept else None
+    except SpecError as error:
+        raise CheckpointError(f"checkpoint {path}: rule of the grade: {error}") from error
 
 
 def file_hash(paths: list[Path] | tuple[Path, ...]) -> str:

@@ -5,10 +5,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 from oahier.callbacks import DecisionCalibration, GradeDecoding, OrdinalMetrics, PredictionWriter
-from oahier.metrics import MostProbable, QuadraticCost, WeightedMedian
+from oahier.metrics import Decoding, MostProbable, QuadraticCost, WeightedMedian
+from oahier.specs import build
 from oahier.testing import check_callback
 from tests.callbacks.conftest import TinyKnees, TinyModel
 
@@ -38,6 +40,14 @@ def test_every_table_has_the_grades_of_the_rule(tmp_path, trainer, rule):
     assert facts["metrics"]["test/kl/mae"] == pytest.approx(np.abs(decided - truth).mean())
     half = [int(float(row["prob_oa"]) >= 0.5) for row in rows]
     assert [int(row["pred_oa"]) for row in rows] == half
+
+
+def test_checkpoints_keep_the_rule(tmp_path, trainer):
+    fit = trainer(GradeDecoding(WeightedMedian()), enable_checkpointing=False)
+    fit.fit(TinyModel(), DataLoader(TinyKnees(20, "r"), 10), DataLoader(TinyKnees(30, "v"), 10))
+    fit.save_checkpoint(tmp_path / "one.ckpt")
+    kept = torch.load(tmp_path / "one.ckpt", weights_only=True)["callbacks"]["GradeDecoding"]["decoding"]
+    assert isinstance(build(kept, Decoding), WeightedMedian)
 
 
 def test_rules_differ_on_these_knees(tmp_path, trainer):

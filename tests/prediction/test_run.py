@@ -15,9 +15,11 @@ import torch
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 
 import oahier as oh
+from oahier.callbacks import GradeDecoding
 from oahier.cli import main
 from oahier.data import ManifestError
 from oahier.latent.training_knees import EmbeddingReference
+from oahier.metrics import MostProbable, QuadraticCost
 from oahier.model.checkpoints import CheckpointError
 from oahier.prediction import load_trained, predict_scans
 from oahier.prediction.trained import reference_path
@@ -71,6 +73,30 @@ def test_files_and_columns(checkpoint: Path, tmp_path: Path) -> None:
         *(f"{folder}/{knee}.{end}" for knee in ("one", "two") for folder, end in (
             ("overlays", "nii.gz"), ("pictures", "png"), ("pages", "html"), ("records", "json"))),
     }  # fmt: skip
+
+
+def test_grades_have_the_rule_of_the_training(checkpoint: Path, tmp_path: Path) -> None:
+    """As in the test of the run; another one where it is asked for."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["callbacks"]["GradeDecoding"] = GradeDecoding(
+        QuadraticCost(0.6, [5.0, 4.0, 3.0, 2.0, 1.0])
+    ).state_dict()
+    torch.save(content, checkpoint)
+    found = {}
+    for name, rule in (("trained", None), ("asked", MostProbable())):
+        options = {"pages": False, "overlays": False, "decoding": rule}
+        table = predict_scans(checkpoint, scan(tmp_path / "one.nii.gz"), tmp_path / name, **options).table
+        p = table[[f"prob_kl_{grade}" for grade in range(5)]].to_numpy(float)
+        used = rule or QuadraticCost(0.6, [5.0, 4.0, 3.0, 2.0, 1.0])
+        assert table["pred_kl"].tolist() == used.decide(p).tolist()
+        assert table["decoding_kl"].tolist() == [used.name]
+        found[name] = table.loc[0, "pred_kl"]
+    assert found["trained"] != found["asked"]
+
+    content["callbacks"]["GradeDecoding"]["decoding"] = {"class_path": "os.system", "init_args": {}}
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match="rule of the grade"):
+        load_trained(checkpoint)
 
 
 def test_predictions_are_those_of_the_model_on_what_the_data_module_delivers(
