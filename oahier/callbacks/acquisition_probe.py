@@ -166,6 +166,6 @@ def _told(found: Sequence[Movement], changes: int) -> str:
         return "acquisition: the scores do not differ, so nothing is known of what moves them"
     farthest = {one.change: one for one in reversed([one for one in found if one.counts])}
     if not farthest:
-        return f"acquisition: the score depends on none of {changes} changes, the farthest {found[0]}"
+        return f"acquisition: the score depends on none of {changes} changes (largest movement: {found[0]})"
     named = sorted(farthest.values(), key=lambda one: -abs(one.share))
     return f"acquisition: the score depends on {'; '.join(map(str, named))}"

@@ -66,7 +66,9 @@ def test_a_score_that_reads_a_corner_is_named(tmp_path, caplog):
 def test_a_score_that_reads_none_is_not(tmp_path, caplog):
     marks = [CornerBlock((True, False, False)), CornerBlock((False, False, False))]
     _, callback, _ = probed(tmp_path, 0.0, caplog, changes=marks)
-    assert callback.told.startswith("acquisition: the score depends on none of 2 changes, the farthest mark")
+    assert callback.told.startswith(
+        "acquisition: the score depends on none of 2 changes (largest movement: mark"
+    )
 
 
 def test_movements_are_shares_of_the_difference_between_the_halves():
