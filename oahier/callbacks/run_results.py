@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 _CASES = {
-    "oa": "OA", "kl": "KL", "auc": "AUC", "auroc": "AUROC", "auprc": "AUPRC", "iou": "IoU", "dice": "Dice",
+    "auc": "AUC", "auroc": "AUROC", "auprc": "AUPRC", "iou": "IoU", "dice": "Dice",
     "spearman": "Spearman", "pointing": "pointing game",
 }  # fmt: skip
 """Words of names of metrics that are not written in small letters."""
@@ -244,7 +244,7 @@ def _title(metric: str) -> str:
         implied = find_metrics("_".join(words[count:]))
         if implied:
             return f"{head_label('_'.join(words[:count]))} {implied[0].title}"
-    return " ".join(_CASES.get(word, word) for word in words)
+    return " ".join(_CASES.get(word, head_label(word)) for word in words)
 
 
 def _after(checkpoint: Path) -> str:
