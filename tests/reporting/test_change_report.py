@@ -210,7 +210,8 @@ def test_command_writes_page_and_tables(folder, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert f"page: {out / 'index.html'}" in said
-    (line,) = said.partition("next:\n")[2].splitlines()
+    why, line = said.partition("next:\n")[2].splitlines()
+    assert why.lstrip().startswith("# ")
     again = change_parser().parse_args(shlex.split(line, comments=True)[2:])
     assert (again.scores, again.within, again.out) == (
         [folder / "early.csv", folder / "late.csv"],
