@@ -65,7 +65,7 @@ def test_trains_on_real_grades_and_explains_real_knees(
     }  # fmt: skip
     trainer = L.Trainer(default_root_dir=tmp_path, max_steps=6, limit_val_batches=1, **options)
     trainer.fit(model, bones)
-    assert torch.isfinite(trainer.callback_metrics["loss"])
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
     assert all(not torch.equal(item, before[name]) for name, item in model.encoder.named_parameters())
 
     run = tmp_path / "explained"
