@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,11 @@ def summary(folder: Path) -> str:
 
 
 def _result(found: dict[str, Any], title: str, key: str, guess: str) -> str:
-    low, high = found["intervals"].get(key) or (math.nan, math.nan)
-    return f"  {title:<36} {found['metrics'][key]:.2f}  ({low:.2f} to {high:.2f}), {guess} by guessing"
+    value, (low, high) = found["metrics"][key], found["intervals"].get(key) or (None, None)
+    if value is None:
+        return f"  {title:<36} not defined: these test knees lack a class"
+    between = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+    return f"  {title:<36} {value:.2f}  ({between}), {guess} by guessing"
 
 
 if __name__ == "__main__":

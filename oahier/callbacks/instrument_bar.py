@@ -83,7 +83,7 @@ class TqdmLine(Line):
     def __init__(self, bar: TQDMProgressBar) -> None:
         self.line: Any = Tqdm(
             position=2 * bar.process_position + 1, leave=False, dynamic_ncols=True, file=sys.stdout,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]",
+            disable=bar.is_disabled, bar_format="{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]",
         )  # fmt: skip
 
     @override

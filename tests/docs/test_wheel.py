@@ -68,7 +68,8 @@ def test_from_a_wheel(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "30 knees of 30 subjects, 30 with label maps" in said["data import"]
     for name in ("data phantom", "data import", "init --manifest"):
-        assert "next: oahier " in " ".join(said[name].split())
+        typed = [line.strip() for line in said[name].partition("next:\n")[2].splitlines()]
+        assert any(line.startswith("oahier ") for line in typed)
     tested = pd.read_csv(folder / "runs" / "mine" / "predictions.csv", dtype=str)
     manifest = pd.read_csv(folder / "knees" / "manifest.csv", dtype=str)
     assert set(tested["knee"]) == set(manifest.loc[manifest["split"] == "test", "knee"])
