@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from miniature.speeds import layout_wins
 
-import oahier.speed.selection as room
 from oahier.cli import main
-from oahier.speed.choice import Speed
-from oahier.speed.copies import TrainingCopy
 
 CHOSEN = {"precision": None, "channels_last": True, "compile": False}
 
 
 @pytest.fixture
-def layout_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real steps whose times are made up: channels_last takes half of eager's; nothing is compiled."""
-
-    class Pretended(TrainingCopy):
-        def __init__(self, model: Any, speed: Speed, *arguments: Any) -> None:
-            super().__init__(model, speed, *arguments)
-            self._pretended = 0.5 if speed.channels_last and not speed.precision else 1.0
-
-        def step(self, index: int) -> float:
-            super().step(index)
-            return self._pretended
-
-    monkeypatch.setattr(room, "TrainingCopy", Pretended)
-    monkeypatch.setattr(torch, "compile", lambda function: function)
+    layout_wins(monkeypatch)
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -40,7 +26,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_choice_is_written_resumed_and_tested(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], layout_wins: None
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pretended: None
 ) -> None:
     run, named = tmp_path / "run", tmp_path / "named"
     assert main(["fit", f"--config={config}", "--speed=auto"]) == 0

@@ -12,14 +12,13 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from miniature.speeds import layout_wins
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import oahier as oh
-import oahier.speed.selection as room
 from oahier.model.execution import Execution, set_layout
 from oahier.speed import Speed, SpeedSetting, TrialError, fastest
-from oahier.speed.copies import TrainingCopy
 from oahier.speed.setting import tried_before
 from oahier.types import Batch
 
@@ -92,21 +91,7 @@ def states() -> list[bytes]:
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Speed]:
     """Real steps whose times are made up: channels_last takes half of eager's; nothing is compiled."""
-    made: list[Speed] = []
-
-    class Pretended(TrainingCopy):
-        def __init__(self, model: Any, speed: Speed, *arguments: Any) -> None:
-            made.append(speed)
-            super().__init__(model, speed, *arguments)
-            self._pretended = 0.5 if speed.channels_last and not speed.precision else 1.0
-
-        def step(self, index: int) -> float:
-            super().step(index)
-            return self._pretended
-
-    monkeypatch.setattr(room, "TrainingCopy", Pretended)
-    monkeypatch.setattr(torch, "compile", lambda function: function)
-    return made
+    return layout_wins(monkeypatch)
 
 
 def trainer_of(folder: Path, setting: SpeedSetting, **arguments: Any) -> L.Trainer:

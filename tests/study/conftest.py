@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
+from oahier.statistics.jackknife import leave_out
+from oahier.study import Study
+from oahier.study.pairs import pairs
+
 SHAPE = (12, 14, 12)
 
 
@@ -32,6 +36,20 @@ def load(path: Path) -> ModuleType:
 @pytest.fixture(scope="session")
 def synthetic() -> ModuleType:
     return load(Path(__file__).with_name("synthetic_study.py"))
+
+
+@pytest.fixture
+def compared_thrice(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, Study], list[Any]]:
+    """Lets a module find the only pair of a study three times; gives what it leaves subjects out of."""
+
+    def apply(module: ModuleType, study: Study) -> list[Any]:
+        calls: list[Any] = []
+        monkeypatch.setattr(module, "leave_out", lambda *given: calls.append(given) or leave_out(*given))
+        (once,) = pairs(study)
+        monkeypatch.setattr(module, "pairs", lambda _: [once] * 3)
+        return calls
+
+    return apply
 
 
 @pytest.fixture(scope="session")

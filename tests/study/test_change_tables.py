@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from oahier.statistics.jackknife import leave_out
-from oahier.study import change_tables, read_study
+from oahier.study import Study, change_tables, read_study
 from oahier.study.axis_tables import AxisTables
 from oahier.study.change_tables import ChangeTables
-from oahier.study.pairs import pairs
 from oahier.study.report import write, write_report
 from oahier.study.report.change import change_figures, change_view
 from oahier.study.report.contents import read_contents
@@ -102,12 +102,10 @@ def test_supervisions_are_compared_on_the_same_knees(study: Path) -> None:
 
 
 def test_a_cell_is_evaluated_once_however_often_it_is_compared(
-    study: Path, monkeypatch: pytest.MonkeyPatch
+    study: Path, compared_thrice: Callable[[ModuleType, Study], list[Any]]
 ) -> None:
-    found, calls = read_study(study), []
-    monkeypatch.setattr(change_tables, "leave_out", lambda *given: calls.append(given) or leave_out(*given))
-    (once,) = pairs(found)
-    monkeypatch.setattr(change_tables, "pairs", lambda _: [once] * 3)
+    found = read_study(study)
+    calls = compared_thrice(change_tables, found)
     rows = [row for _, row in ChangeTables(found, AxisTables(found)).comparisons()]
     assert len(rows) == 3 * 4
     assert rows[:4] == rows[4:8] == rows[8:]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-import torch
+from miniature.speeds import layout_wins
 
-import oahier.speed.selection as room
 from oahier.speed.choice import Speed
-from oahier.speed.copies import TrainingCopy
 from oahier.study import PlanError, prepare_study, read_plan, run_cell
 
 ONE = {"supervision": ["dual"], "seed": [0]}
@@ -19,21 +16,7 @@ ONE = {"supervision": ["dual"], "seed": [0]}
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[Speed]:
     """Real steps whose times are made up: channels_last takes half of eager's; nothing is compiled."""
-    made: list[Speed] = []
-
-    class Pretended(TrainingCopy):
-        def __init__(self, model: Any, speed: Speed, *arguments: Any) -> None:
-            made.append(speed)
-            super().__init__(model, speed, *arguments)
-            self._pretended = 0.5 if speed.channels_last and not speed.precision else 1.0
-
-        def step(self, index: int) -> float:
-            super().step(index)
-            return self._pretended
-
-    monkeypatch.setattr(room, "TrainingCopy", Pretended)
-    monkeypatch.setattr(torch, "compile", lambda function: function)
-    return made
+    return layout_wins(monkeypatch)
 
 
 @pytest.mark.slow

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +21,7 @@ from oahier.data import ManifestError
 from oahier.latent.similarity import linear_cka
 from oahier.prediction import predict_scans
 from oahier.statistics import paired_statistic
-from oahier.statistics.jackknife import leave_out
-from oahier.study import axis_tables, read_plan, read_study, run_study
+from oahier.study import Study, axis_tables, read_plan, read_study, run_study
 from oahier.study.axis_columns import AxisColumns
 from oahier.study.axis_tables import AxisTables
 from oahier.study.executors import InProcess
@@ -146,12 +148,11 @@ def test_similarity_is_between_seeds_and_between_supervisions(study: Path) -> No
 
 
 def test_an_axis_is_evaluated_once_however_often_it_is_compared(
-    study: Path, monkeypatch: pytest.MonkeyPatch
+    study: Path, compared_thrice: Callable[[ModuleType, Study], list[Any]]
 ) -> None:
-    found, calls = read_study(study), []
-    monkeypatch.setattr(axis_tables, "leave_out", lambda *given: calls.append(given) or leave_out(*given))
+    found = read_study(study)
     (once,) = pairs(found)
-    monkeypatch.setattr(axis_tables, "pairs", lambda _: [once] * 3)
+    calls = compared_thrice(axis_tables, found)
     made = AxisTables(found)
     rows = [row for _, row in made.comparisons()]
     kinds = {row.task for row in rows}
