@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -69,6 +70,29 @@ def announce(message: str, *, show: bool) -> None:
     logger.info("%s", message)
     if show:
         Console(stderr=True).print(message, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def beating(action: Callable[[], object], every: float) -> Iterator[None]:
+    """Do something again and again from another thread until the work inside is done.
+
+    Args:
+        action: first done after the pause.
+        every: seconds of the pause.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(every):
+            action()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -17,7 +16,7 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from oahier.progress import telling
+from oahier.progress import beating, telling
 
 BEAT = 0.5
 """Seconds between two drawings of the line while an instrument says nothing, so that its time runs on."""
@@ -191,27 +190,9 @@ class InstrumentBar:
             line.show(text, done + own * share, total)
 
         show(0.0)
-        with telling(show), beating(line.draw):
+        with telling(show), beating(line.draw, BEAT):
             yield
         show(1.0)
-
-
-@contextmanager
-def beating(draw: Callable[[], None], every: float = BEAT) -> Iterator[None]:
-    """Draw again and again from another thread until the work inside is done."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(every):
-            draw()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def instrument_bar_of(trainer: L.Trainer) -> InstrumentBar:

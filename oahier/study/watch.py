@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from oahier.progress import beating
 from oahier.study.cells import Cell
 
 _PAUSE = 2.0
@@ -25,20 +25,14 @@ def watched(folder: Path, console: Console) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    ended, started = threading.Event(), time.time()
+    started = time.time()
     with Live(console=console, refresh_per_second=2, transient=True) as live:
 
         def look() -> None:
-            while not ended.wait(_PAUSE):
-                live.update(Text("\n".join(running_lines(cells_in(folder), started))))
+            live.update(Text("\n".join(running_lines(cells_in(folder), started))))
 
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
+        with beating(look, _PAUSE):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def cells_in(folder: Path) -> list[Cell]:

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 
 import oahier as oh
 from oahier.callbacks import instrument_bar
-from oahier.callbacks.instrument_bar import InstrumentBar, Line, RichLine, beating
-from oahier.progress import portion, steps
+from oahier.callbacks.instrument_bar import InstrumentBar, Line, RichLine
+from oahier.progress import beating, portion, steps
 
 
 class Looks(oh.StepRecorder):
