@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oahier.specs.errors import first_line
+
 
 class PretrainedError(ValueError):
     """A file of pretrained weights is damaged, holds pickled objects, or does not fit the encoder."""
@@ -61,9 +63,8 @@ def _read_torch(path: Path) -> Any:
     except PermissionError:
         raise
     except Exception as error:  # a damaged pickle can raise almost anything
-        first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise PretrainedError(
             f"pretrained weights {path}: not a file of plain tensors; it is damaged or holds pickled "
             "objects, which could run code when loaded. Save network.state_dict() of a network that you "
-            f"trust, with torch.save or safetensors ({first})"
+            f"trust, with torch.save or safetensors ({first_line(error)})"
         ) from error

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from oahier.export.agreement import ExportError, Packed, check_agreement
 from oahier.export.inference import Inference
+from oahier.specs.errors import first_line
 
 PROGRAM, ONNX = "model.pt2", "model.onnx"
 ONNX_BYTES = 2**31 - 1
@@ -33,7 +34,7 @@ def trace(inference: Inference, example: Tensor) -> Any:
             return torch.export.export(inference, (example,), dynamic_shapes={"mri": {0: batch}})
     except Exception as error:
         raise ExportError(
-            f"torch.export cannot follow this model: {_first_line(error)}. Encoders and heads must not "
+            f"torch.export cannot follow this model: {first_line(error, 300)}. Encoders and heads must not "
             "choose their way by values or by the length of the batch (use x.shape[0], not len(x))"
         ) from error
 
@@ -78,7 +79,7 @@ def packed_onnx(program: Any, inference: Inference, trials: list[Tensor]) -> Pac
         with _quiet():
             made = torch.onnx.export(program, (), input_names=["mri"], output_names=ordered, dynamo=True)
     except Exception as error:
-        raise ExportError(f"ONNX has no counterpart of this model: {_first_line(error)}") from error
+        raise ExportError(f"ONNX has no counterpart of this model: {first_line(error, 300)}") from error
     if made is None or len(names) != len(ordered):
         raise ExportError("ONNX: the exporter returned nothing; try another version of PyTorch")
     try:
@@ -115,8 +116,3 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from oahier.encoders import Encoder
+from oahier.specs.errors import first_line
 
 Features = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -73,9 +74,3 @@ def set_layout(encoder: Encoder, *, channels_last: bool) -> None:
     for parameter in encoder.parameters():
         if parameter.ndim == 5:
             parameter.data = parameter.data.contiguous(memory_format=layout)
-
-
-def first_line(error: BaseException, width: int = 160) -> str:
-    """The first line of an error's message that is not empty, or its kind."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:width] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Errors of the serial form, the nearest names for a misspelt one, and YAML errors in one line."""
+"""Errors of the serial form, the nearest names for a misspelt one, and errors of others in one line."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ def yaml_reason(error: Exception) -> str:
     if mark is None or not problem:
         return " ".join(str(error).split())
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def first_line(error: BaseException, width: int = 160) -> str:
+    """The first line of an error's message that is not empty, or its kind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:width] if lines else type(error).__name__

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from oahier.model import HierarchicalClassifier
-from oahier.model.execution import first_line
+from oahier.specs.errors import first_line
 from oahier.speed.choice import Precision, Speed
 from oahier.speed.copies import TrainingCopy, copied
 from oahier.speed.table import Trial
@@ -66,7 +67,7 @@ def fastest(
     if steps < 7:
         raise ValueError(f"fastest: steps: expected 7 or more, of which an interval can be made, got {steps}")
     device = torch.device(device)
-    there = [moved(batch, device) for batch in batches]
+    there = [move_data_to_device(batch, device) for batch in batches]
     tried = available_precisions(device) if precision == "32-true" else ()
     with _undisturbed(device):
         prepared = _prepared(model, class_counts)
@@ -107,13 +108,6 @@ def in_words(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """A batch with its tensors on a device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    return {name: moved(item, device) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _prepared(

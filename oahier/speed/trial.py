@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from oahier.model.execution import CompileError, first_line
+from oahier.model.execution import CompileError
+from oahier.specs.errors import first_line
 from oahier.speed.choice import Precision, Speed
 from oahier.speed.deviation import MIXED, SAME, Outcome, deviation
 from oahier.speed.pairs import median_interval
