@@ -61,9 +61,8 @@ class HeadDecision:
         calibrated = "probabilities as they are" if self.calibrator is None else self.calibrator.describe()
         chosen = f", threshold {self.threshold:.3g} ({self.rule})" if self.rule else ""
         note = f"; {self.note}" if self.note else ""
-        if self.calibrator is None and not self.rule:
-            return f"{calibrated}, nothing fitted on {self.knees} knees{note}"
-        return f"{calibrated}{chosen}, fitted on {self.knees} knees{note}"
+        fitted = "fitted" if self.calibrator is not None or self.rule else "nothing fitted"
+        return f"{calibrated}{chosen}, {fitted} on {self.knees} knees{note}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,26 +110,29 @@ def identity_of(hashed: str, reference: Path) -> str:
 
 
 def _kept_reference(callbacks: Mapping[str, Any]) -> tuple[EmbeddingReference | None, str]:
-    states = [state for name, state in callbacks.items() if str(name).startswith("SeverityAxis")]
-    kept = [state["reference"] for state in states if "reference" in state]
-    if not kept:
+    kept = _kept(callbacks, "SeverityAxis", "reference")
+    if kept is None:
         return None, "the checkpoint was trained without SeverityAxis (or its file beside it is gone)"
-    return EmbeddingReference.from_state(kept[0]), ""
+    return EmbeddingReference.from_state(kept), ""
 
 
 def _kept_decisions(callbacks: Mapping[str, Any], path: Path) -> Decisions | None:
-    states = [state for name, state in callbacks.items() if str(name).startswith("DecisionCalibration")]
-    kept = [state["decisions"] for state in states if "decisions" in state]
-    return Decisions.from_dict(kept[0], f"checkpoint {path}") if kept else None
+    kept = _kept(callbacks, "DecisionCalibration", "decisions")
+    return None if kept is None else Decisions.from_dict(kept, f"checkpoint {path}")
 
 
 def _kept_decoding(callbacks: Mapping[str, Any], path: Path) -> Decoding | None:
-    states = [state for name, state in callbacks.items() if str(name).startswith("GradeDecoding")]
-    kept = [state["decoding"] for state in states if "decoding" in state]
+    kept = _kept(callbacks, "GradeDecoding", "decoding")
     try:
-        return build(kept[0], Decoding) if kept else None
+        return None if kept is None else build(kept, Decoding)
     except SpecError as error:
         raise CheckpointError(f"checkpoint {path}: rule of the grade: {error}") from error
+
+
+def _kept(callbacks: Mapping[str, Any], kind: str, key: str) -> Any:
+    """What the first callback of a kind left in a checkpoint; ``None`` where none did."""
+    states = (state for name, state in callbacks.items() if str(name).startswith(kind))
+    return next((state[key] for state in states if key in state), None)
 
 
 def file_hash(paths: list[Path] | tuple[Path, ...]) -> str:

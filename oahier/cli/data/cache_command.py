@@ -91,9 +91,9 @@ def parse(words: list[str]) -> Any:
         else:
             rest.append(word)
     parser = cache_parser(Classes.named_by(words).data)
+    known = [action.dest.removeprefix("data.") for action in parser._actions]
     for path in files:
         section = _data_section(path)
-        known = [action.dest.removeprefix("data.") for action in parser._actions]
         for name in section:
             if name not in known:
                 raise ValueError(f"--config {path}: there is no option 'data.{name}'.{nearest(name, known)}")
