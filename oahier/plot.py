@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from oahier.callbacks.axis_figure import draw_rows
 from oahier.callbacks.saliency_figure import Plane, cut_planes, draw_plane, for_display
@@ -24,6 +23,7 @@ from oahier.saliency.tail import TailExplainer, head_to_explain
 from oahier.types import CARTILAGE_LABELS, KL_GRADES, MISSING, Batch, is_known
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.axes import Axes
 
     from oahier.model import HierarchicalClassifier
@@ -93,7 +93,7 @@ def saliency(
             mri,
             knees["knee"][row : row + 1],
         )
-    heat = for_display(resample(maps.float(), mri.shape[2:])[0]).cpu()
+    heat = for_display(resample(maps.float(), mri.shape[2:])[0].cpu().numpy())
     drawn = _axes(3, axes)
     for one, plane in zip(drawn, _planes(knees, row, heat), strict=True):
         draw_plane(one, plane, heat=True)
@@ -128,13 +128,13 @@ def severity_axis(run: str | Path | pd.DataFrame, split: str = "test", *, axes: 
     return drawn
 
 
-def _planes(knees: Batch, row: int, heat: Tensor | None = None) -> tuple[Plane, ...]:
+def _planes(knees: Batch, row: int, heat: npt.NDArray[np.float32] | None = None) -> tuple[Plane, ...]:
     mri = knees["mri"][row, 0].float().cpu()
     labels = knees.get("cartilage")
     inside = torch.zeros_like(mri) if labels is None else labels[row, 0].cpu()
     cartilage = np.isin(inside.numpy(), CARTILAGE_LABELS)
-    shown = torch.zeros_like(mri) if heat is None else heat
-    return cut_planes(mri.numpy(), shown.numpy(), cartilage, knees["affine"][row].double().cpu().numpy())
+    shown = np.zeros(mri.shape, np.float32) if heat is None else heat
+    return cut_planes(mri.numpy(), shown, cartilage, knees["affine"][row].double().cpu().numpy())
 
 
 def _labels(knees: Batch, row: int) -> str:

@@ -231,13 +231,10 @@ class CartilageSaliency(StepRecorder):
         wanted = sorted({*self._pictures, *output["knee"]})[: self.figures]
         for row, knee in enumerate(output["knee"]):
             if knee in wanted:
-                parts = (
-                    batch["mri"][row, 0].float(),
-                    for_display(volume[row].float()),
-                    regions[row].mask(volume.shape[1:]),
-                    batch["affine"][row].double(),
-                )
-                planes = cut_planes(*(part.cpu().numpy() for part in parts))
+                inside, affine = regions[row].mask(volume.shape[1:]), batch["affine"][row].double()
+                parts = batch["mri"][row, 0].float(), volume[row].float(), inside, affine
+                mri, saliency, cartilage, affine = (part.cpu().numpy() for part in parts)
+                planes = cut_planes(mri, for_display(saliency), cartilage, affine)
                 self._pictures[knee] = KneePicture(knee, _caption(knee, row, output, columns), planes)
         self._pictures = {knee: self._pictures[knee] for knee in wanted}
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import avg_pool3d
 
 from oahier.pages.charts import DOTS_PER_INCH, INK
 from oahier.saliency.peak import peak_voxel
@@ -87,16 +84,19 @@ def cut_planes(
     return tuple(planes)
 
 
-def for_display(saliency: Tensor) -> Tensor:
+def for_display(saliency: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A map as it is drawn: smoothed over a voxel, relative to its 99.9th percentile over the volume.
 
     The largest of the voxels that a gradient reaches is often ten times the next; relative to it all others
     would vanish. Metrics read the map as it is.
     """
-    smooth = avg_pool3d(saliency.nan_to_num()[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-    top = smooth.flatten().topk(max(1, smooth.numel() // 1000)).values[-1]
-    top = torch.where(top > 0, top, smooth.amax())
-    return (smooth / torch.where(top > 0, top, 1.0)).clamp(0, 1)
+    from scipy.ndimage import uniform_filter
+
+    smooth: npt.NDArray[np.float32] = uniform_filter(np.nan_to_num(saliency), 3, mode="nearest")
+    rank = smooth.size - max(1, smooth.size // 1000)
+    top = np.partition(smooth, rank, axis=None)[rank]
+    top = top if top > 0 else smooth.max()
+    return np.clip(smooth / (top if top > 0 else 1), 0, 1)
 
 
 def saliency_picture(knees: Sequence[KneePicture], title: str) -> Figure:

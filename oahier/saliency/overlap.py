@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 TOP_PERCENT = (1.0, 5.0, 10.0)
 _EQUAL_BITS = 6
 """Lowest of the 23 bits of a mantissa that do not count: values within 4e-6 of each other are tied."""
-_FINE_BITS = 9
-"""Further bits that are told apart only where a rank falls: all of them would need 16 million counters."""
-_LEVELS = (0x3F800000 >> (_EQUAL_BITS + _FINE_BITS)) + 1
-"""Coarse levels of values from 0 to 1; a positive float32 is ordered as its bits are."""
 
 
 def saliency_overlap(
@@ -179,9 +176,8 @@ def _hits(
 ) -> tuple[Float[Tensor, "batch ranks"], Float[Tensor, "batch ranks"]]:
     """Expected number of region voxels among the most salient ``ranks``, and how many were selected.
 
-    Exact selection without sorting: voxels are counted by the leading bits of their values, and where a rank
-    falls by the next bits. Knee by knee, since memory for what is computed on the way is expensive beyond a
-    few megabytes.
+    Only the voxels that the largest rank selects are sorted. Knee by knee, since memory for what is computed
+    on the way is expensive beyond a few megabytes.
     """
     hits = torch.full(ranks.shape, math.nan, dtype=torch.float64)
     selected = hits.clone()
@@ -202,36 +198,26 @@ def tied_levels(values: Float[Tensor, " voxels"]) -> Int[Tensor, " voxels"]:
 
 def _hits_of_knee(order: Tensor, inside: Tensor, ranks: Sequence[int]) -> list[tuple[float, float]]:
     """Hits and number of selected voxels for each rank."""
-    coarse = order >> _FINE_BITS
-    there, hits = (
-        torch.bincount(level, minlength=_LEVELS).flip(0) for level in (coarse, inside >> _FINE_BITS)
-    )
-    there[-1] = hits[-1] = 0  # no saliency
-    reached, hits_reached = there.cumsum(0), hits.cumsum(0)
-    wanted = [min(rank, int(reached[-1])) for rank in ranks]
-    last = torch.searchsorted(reached, torch.tensor(wanted, device=reached.device)).clamp(max=_LEVELS - 1)
-    salient = order[coarse >= _LEVELS - 1 - int(last.max())]
+    top, salient = _largest(order, max(ranks)), _largest(inside, len(inside))
+    positive = len(top) - int(np.searchsorted(top, 1))
     found = []
-    for count, index in zip(wanted, last.tolist(), strict=True):
-        before = int(reached[index] - there[index])
-        before_hits = float(hits_reached[index] - hits[index])
-        level = _LEVELS - 1 - index
-        within = _hits_within(salient, inside, level, count - before)
-        found.append((before_hits + within, float(count)))
+    for count in (min(rank, positive) for rank in ranks):
+        if count == 0:  # no saliency
+            found.append((0.0, 0.0))
+            continue
+        level = top[-count]
+        first, last = np.searchsorted(top, [level, level + 1]).tolist()
+        # tied voxels may go on beyond those that were sorted
+        tied = int((order == int(level)).count_nonzero()) if first == 0 else last - first
+        shared, certain = np.searchsorted(salient, [level, level + 1]).tolist()
+        share = (count - len(top) + last) / tied
+        found.append((len(salient) - certain + share * (certain - shared), float(count)))
     return found
 
 
-def _hits_within(order: Tensor, inside: Tensor, level: int, count: int) -> float:
-    """Expected hits among the ``count`` most salient voxels of a coarse level."""
-    if count <= 0:
-        return 0.0
-    size = 1 << _FINE_BITS
-    there, hits = (
-        torch.bincount(voxels[voxels >> _FINE_BITS == level] & (size - 1), minlength=size).flip(0)
-        for voxels in (order, inside)
-    )
-    reached = there.cumsum(0)
-    last = int(torch.searchsorted(reached, count))
-    tied = int(there[last])
-    share = (count - int(reached[last]) + tied) / max(tied, 1)
-    return float(hits[:last].sum()) + share * float(hits[last])
+def _largest(order: Tensor, count: int) -> npt.NDArray[np.int32]:
+    """The largest values, sorted; on a CPU NumPy partitions ten times as fast as ``topk``."""
+    if order.device.type != "cpu":
+        return order.sort().values[-count:].cpu().numpy()
+    first = max(0, len(order) - count)
+    return np.sort(np.partition(order.numpy(), first)[first:] if first else order.numpy())
