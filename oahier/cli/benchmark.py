@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +23,7 @@ from oahier.cli.options import checked
 from oahier.cli.parser import PlainParser
 from oahier.files import write_atomically
 from oahier.hierarchy import COARSE, FINE
-from oahier.specs.errors import yaml_reason
+from oahier.specs.errors import read_yaml
 
 _DESCRIPTION = """Measure training, saliency and statistics on this machine.
 
@@ -162,13 +161,7 @@ def _configured(paths: list[str], folder: Path) -> dict[str, Any]:
 
     config: dict[str, Any] = {}
     for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"--config {path}: expected the sections that `oahier fit` takes")
-        config = merged(config, flat(content))
+        config = merged(config, flat(read_yaml(path, f"--config {path}")))
     if not paths:
         from oahier.phantom import make_phantoms
 

@@ -24,6 +24,7 @@ from oahier.clinical import (
     ThresholdRule,
     Youden,
 )
+from oahier.specs.errors import read_yaml
 
 _DESCRIPTION = """Evaluate a prediction file clinically: a page, its tables and its figures.
 
@@ -144,18 +145,9 @@ def _manifest(path: Path | None) -> Any:
 def _facts(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
-    import yaml
-
     from oahier.reporting.checklist import facts_of_config
-    from oahier.specs.errors import yaml_reason
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"--config {path}: expected a run's configuration, got {type(content).__name__}")
-    return facts_of_config(content)
+    return facts_of_config(read_yaml(path, f"--config {path}"))
 
 
 def _table(report: Any) -> Table:

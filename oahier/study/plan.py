@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from oahier.hierarchy import FINE
 from oahier.model.section_classes import flat, flat_overrides
 from oahier.specs import nearest
-from oahier.specs.errors import yaml_reason
+from oahier.specs.errors import read_yaml
 from oahier.study import definitive
 from oahier.study.methods import with_methods
 from oahier.study.overrides import Overrides, PlanError, merged, overridden, with_named_probes
@@ -198,15 +196,9 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlanError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: expected YAML: {yaml_reason(error)}") from error
-    if not isinstance(content, dict):
-        raise PlanError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
-    return content
+    if not path.exists():
+        raise PlanError(f"{path}: no such file")
+    return read_yaml(path, str(path), PlanError)
 
 
 def _base(path: Path, base: Any) -> dict[str, Any]:

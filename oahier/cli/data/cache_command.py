@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from oahier.cli.classes import Classes, without_classes
@@ -16,7 +15,7 @@ from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.data import CacheError, KneeMRIDataModule, PairedVisits
 from oahier.model.section_classes import without_class
-from oahier.specs.errors import nearest, yaml_reason
+from oahier.specs.errors import nearest, read_yaml
 
 
 def cache_parser(module: type[Any] = KneeMRIDataModule) -> LightningParser:
@@ -102,11 +101,7 @@ def parse(words: list[str]) -> Any:
 
 
 def _data_section(path: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
-    section = without_class("data", content.get("data")) if isinstance(content, dict) else None
+    section = without_class("data", read_yaml(path, f"--config {path}").get("data"))
     if not isinstance(section, dict):
         raise ValueError(f"--config {path}: expected a section `data`, as `oahier fit` takes it")
     return section
