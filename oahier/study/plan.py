@@ -101,14 +101,14 @@ class Plan:
         return cells
 
     def _cells(self) -> Iterator[CellPlan]:
+        base = with_named_probes(merged(PRESETS.get(self.preset or "", {}), flat(self.base)))
         for levels in itertools.product(*self.grid.values()):
             factors = dict(zip(self.grid, levels, strict=True))
             if any(all(factors[axis] == level for axis, level in left.items()) for left in self.without):
                 continue
             where = f"{self.name}: cell {'_'.join(factors.values())!r}"
-            config = merged(PRESETS.get(self.preset or "", {}), flat(self.base))
             overrides = {axis: self.grid[axis][level] for axis, level in factors.items()}
-            config = overridden(with_named_probes(config), overrides, where)
+            config = overridden(base, overrides, where)
             supervision = self._fill_in_heads(config, factors, where)
             with_methods(config, DEFAULT_HEAD, where)
             self._fill_in_levels(config, factors)
