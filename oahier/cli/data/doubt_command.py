@@ -23,9 +23,9 @@ from oahier.data.manifest.targets import classes_of
 from oahier.files import frame_csv, write_atomically
 from oahier.hierarchy import FINE
 from oahier.metrics import weighted_qwk
+from oahier.metrics.weighted import Names
 from oahier.noise import ADJUDICATED_BLOCKS, label_doubt, nominal_doubt, out_of_fold_severity
 from oahier.noise.doubt import Labels, Severities
-from oahier.statistics.contrasts import Names
 from oahier.statistics.predictions import read_predictions
 from oahier.statistics.values import Values, summarise_values_of
 from oahier.types import MISSING
