@@ -115,15 +115,17 @@ def _by_warning(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _table(rows: list[dict[str, Any]], width: int) -> Table:
     """One line a knee; where the terminal is narrow, without the columns that matter least."""
+    from oahier.hierarchy import head_label
+
     graded = [name.removeprefix("severity_") for name in rows[0] if name.startswith("severity_")]
     decisions = [name for name in rows[0] if name.startswith("prob_") and not name[-1].isdigit()]
     columns: dict[str, str] = {}
     for name in graded:
         columns |= {
-            _title(name): f"pred_{name}",
+            head_label(name): f"pred_{name}",
             "severity" + f" {name}" * (len(graded) > 1): f"severity_{name}",
         }
-    columns |= {f"P({_title(name.removeprefix('prob_'))})": name for name in decisions}
+    columns |= {f"P({head_label(name.removeprefix('prob_'))})": name for name in decisions}
     if rows[0].get("ood_p") is not None:
         columns |= {"percentile": "axis_percentile", "p": "ood_p", "unlike": "ood_flag"}
     lines = [
@@ -148,12 +150,6 @@ def _table(rows: list[dict[str, Any]], width: int) -> Table:
         cells = [escape(line[name]) for name in needed]
         table.add_row(*cells, style="dim" if line.get("unlike") == "yes" else None)
     return table
-
-
-def _title(name: str) -> str:
-    from oahier.hierarchy import DEFAULT_HIERARCHY
-
-    return name.upper() if name in DEFAULT_HIERARCHY.levels else name
 
 
 def _cell(value: Any) -> str:
