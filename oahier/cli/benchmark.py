@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -21,7 +20,7 @@ from rich.table import Table
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.cli.parser import PlainParser
-from oahier.files import write_atomically
+from oahier.files import write_json
 from oahier.hierarchy import COARSE, FINE
 from oahier.specs.errors import read_yaml
 
@@ -98,7 +97,7 @@ def run_benchmark_command(words: list[str]) -> int:
     console.print(_table(result))
     console.print(_verdict(result))
     console.print(f"for the table of machines in the documentation:\n{row_of(result)}", markup=False)
-    console.print(f"wrote {write_atomically(options.out, json.dumps(result, indent=2) + chr(10))}")
+    console.print(f"wrote {write_json(options.out, result)}")
     say_next((["benchmark", "--config", "own_data.yaml"], "the same of a run of your own"))
     return 0
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from oahier.data import read_manifest
+from oahier.files import write_json
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE
 from oahier.metrics.weighted import Floats
 from oahier.study import definitive
@@ -21,7 +22,6 @@ from oahier.study.folds import (
     join,
     text_table,
     write_pooled_cell,
-    write_study,
 )
 from oahier.study.results import Study, read_study
 from oahier.types import MISSING
@@ -61,7 +61,7 @@ def with_covariate_arm(study: Study, pooled: Study) -> Study:
         return pooled
     levels: dict[str, Any] = {axis: list(found) for axis, found in pooled.factors.items()}
     levels[study.contrast] = [*levels[study.contrast], definitive.WITHOUT_NETWORK]
-    write_study(pooled.folder, {**pooled.facts, "factors": levels, "measured": names})
+    write_json(pooled.folder / "study.json", {**pooled.facts, "factors": levels, "measured": names})
     return read_study(pooled.folder)
 
 

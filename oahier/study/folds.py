@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from oahier.files import frame_csv, read_frame, write_atomically
+from oahier.files import frame_csv, read_frame, write_atomically, write_json
 from oahier.study.cell_files import read_facts
 from oahier.study.cells import Cell
 from oahier.study.plan import POOLED
@@ -37,7 +36,7 @@ def pooled(study: Study) -> Study:
     for cells in folds(study).values():
         factors = {axis: level for axis, level in cells[0].factors.items() if axis != POOLED}
         _pool(folder / "cells" / "_".join(factors.values()), factors, cells)
-    write_study(folder, {**study.facts, "factors": levels, "folds": len(study.factors[POOLED])})
+    write_json(folder / "study.json", {**study.facts, "factors": levels, "folds": len(study.factors[POOLED])})
     return read_study(folder)
 
 
@@ -73,18 +72,13 @@ def write_pooled_cell(
     """The files that say what a pooled cell is."""
     write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
     content = {"name": folder.name, "factors": factors, "settings": settings, "probes": list(probes)}
-    write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")
+    write_json(folder / "cell.json", content)
 
 
 def finish_pooled_cell(folder: Path, predictions: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     """Predictions and facts of a pooled cell, which make it a finished one."""
     write_atomically(folder / "predictions.csv", frame_csv(predictions))
-    write_atomically(folder / "metrics.json", json.dumps(dict(facts), indent=2) + "\n")
-
-
-def write_study(folder: Path, facts: Mapping[str, Any]) -> None:
-    """``study.json`` of a pooled study."""
-    write_atomically(folder / "study.json", json.dumps(dict(facts), indent=2) + "\n")
+    write_json(folder / "metrics.json", facts)
 
 
 def text_table(cell: Cell) -> pd.DataFrame:
