@@ -15,13 +15,12 @@ from oahier.hierarchy import DEFAULT_HIERARCHY, FINE
 from oahier.metrics.weighted import Floats
 from oahier.study import definitive
 from oahier.study.cell_files import read_predictions
-from oahier.study.cells import Cell
+from oahier.study.cells import Cell, write_cell
 from oahier.study.folds import (
     finish_pooled_cell,
     folds,
     join,
     text_table,
-    write_pooled_cell,
 )
 from oahier.study.results import Study, read_study
 from oahier.types import MISSING
@@ -54,7 +53,7 @@ def with_covariate_arm(study: Study, pooled: Study) -> Study:
         folder = pooled.folder / "cells" / name
         config = {**cells[0].config, "model": {**cells[0].config["model"], "probes": []}}
         config["model"]["heads"] = {FINE: config["model"]["heads"][FINE]}
-        write_pooled_cell(folder, factors, cells[0].settings, config, [])
+        write_cell(folder, name, factors, cells[0].settings, config)
         predicted = join([_fold(cell, table[names]) for cell in cells], name)
         finish_pooled_cell(folder, predicted, {"network": False, "columns": names})
     if not made:

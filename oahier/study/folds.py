@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from oahier.files import frame_csv, read_frame, write_atomically, write_json
 from oahier.study.cell_files import read_facts
-from oahier.study.cells import Cell
+from oahier.study.cells import Cell, write_cell
 from oahier.study.plan import POOLED
 from oahier.study.results import Study, read_study
 
@@ -51,7 +50,7 @@ def folds(study: Study) -> dict[tuple[str, ...], list[Cell]]:
 
 def _pool(folder: Path, factors: Mapping[str, str], cells: Sequence[Cell]) -> None:
     left = [cell.factors[POOLED] for cell in cells if cell.state != "finished"]
-    write_pooled_cell(folder, factors, cells[0].settings, cells[0].config, cells[0].probes)
+    write_cell(folder, folder.name, factors, cells[0].settings, cells[0].config)
     if left:
         why = f"folds {', '.join(left)} of {len(cells)} are not finished\n"
         write_atomically(folder / "failure.txt", why)
@@ -60,19 +59,6 @@ def _pool(folder: Path, factors: Mapping[str, str], cells: Sequence[Cell]) -> No
     told: dict[str, Any] = {name: facts[0][name] for name in ("parameters", "spacing") if name in facts[0]}
     told["seconds"] = round(sum(float(one.get("seconds", 0)) for one in facts), 1)
     finish_pooled_cell(folder, join([text_table(cell) for cell in cells], folder.name), told)
-
-
-def write_pooled_cell(
-    folder: Path,
-    factors: Mapping[str, str],
-    settings: Mapping[str, Any],
-    config: Mapping[str, Any],
-    probes: Sequence[str],
-) -> None:
-    """The files that say what a pooled cell is."""
-    write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-    content = {"name": folder.name, "factors": factors, "settings": settings, "probes": list(probes)}
-    write_json(folder / "cell.json", content)
 
 
 def finish_pooled_cell(folder: Path, predictions: pd.DataFrame, facts: Mapping[str, Any]) -> None:
