@@ -93,11 +93,10 @@ def run_benchmark_command(words: list[str]) -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         result = measured(options, Path(folder))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_table(result))
-    console.print(_verdict(result))
-    console.print(f"for the table of machines in the documentation:\n{row_of(result)}", markup=False)
-    console.print(f"wrote {write_json(options.out, result)}")
+    Console(highlight=False, soft_wrap=True).print(_table(result))
+    print(_verdict(result))
+    print(f"for the table of machines in the documentation:\n{row_of(result)}")
+    print(f"wrote {write_json(options.out, result)}")
     say_next((["benchmark", "--config", "own_data.yaml"], "the same of a run of your own"))
     return 0
 

@@ -63,10 +63,8 @@ def run_change_command(words: list[str]) -> int:
     for one in report.findings:
         cells = [told(one.estimate), p_value(one.p_value), str(one.knees), str(one.subjects)]
         table.add_row(one.quantity, one.of, *cells)
-    console = Console()
-    console.print(table)
-    page = write_change_report(report, options.out)
-    console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
+    Console().print(table)
+    print(f"page: {write_change_report(report, options.out)}")
     say_next(*_steps(options))
     return 0
 

@@ -62,12 +62,10 @@ def run_clinical_command(words: list[str]) -> int:
         seed=checked("--seed", options.seed, 0),
         facts=_facts(options.config),
     )
-    console = Console()
-    console.print(_table(report))
+    Console().print(_table(report))
     for line in [] if report.decisions is None else report.decisions.describe():
-        console.print(f"recalibrated: {line}", soft_wrap=True, highlight=False, markup=False)
-    page = write_clinical_report(report, options.out)
-    console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
+        print(f"recalibrated: {line}")
+    print(f"page: {write_clinical_report(report, options.out)}")
     if report.decisions is None:
         words = ["clinical", options.predictions, "--validation", "VALIDATION.csv"]
         say_next((words, "the same recalibrated on validation knees"))

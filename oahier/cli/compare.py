@@ -6,8 +6,6 @@ from argparse import Namespace, RawDescriptionHelpFormatter
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from oahier.cli.compare_tables import print_comparisons
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
@@ -76,7 +74,7 @@ def run_compare_command(words: list[str]) -> int:
     rows = adjust_comparisons(rows, options.correction)
     print_comparisons(rows, list(dict.fromkeys(without_subject)), delong=options.auc_test == "delong")
     if options.out is not None:
-        Console().print(f"table: {write_table(options.out, rows)}", soft_wrap=True, markup=False)
+        print(f"table: {write_table(options.out, rows)}")
     first = [str(name) for name in _pairs(options)[0]]
     say_next((["study", "size", *first, "--difference", 0.05], "knees and seeds that 0.05 would need"))
     return 0

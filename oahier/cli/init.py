@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from rich.prompt import Prompt
 
 from oahier.cli.next_steps import Step, say_next
@@ -73,8 +72,7 @@ def run_init_command(words: list[str]) -> int:
     for name, text in sorted(texts.items()):
         write_atomically(options.folder / name, text)
     config = options.folder / MAIN
-    console = Console()
-    console.print(f"written: {', '.join(sorted(texts))} in {options.folder.resolve()}", soft_wrap=True)
+    print(f"written: {', '.join(sorted(texts))} in {options.folder.resolve()}")
     here = Path(manifest).exists()
     make: Step = (["data", "import", "--help"], f"make {manifest}, which is not there yet")
     look: Step = (["data", "check", manifest], "errors and warnings before anything is trained")

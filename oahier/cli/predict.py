@@ -73,24 +73,19 @@ def run_predict_command(words: list[str]) -> int:
         console.print(_table(rows, console.width))
         for warning, knees in _by_warning(rows).items():
             named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
-            console.print(f"{named}: {warning}", soft_wrap=True, highlight=False, markup=False)
+            print(f"{named}: {warning}")
         for name in ("predictions.csv", "index.html" if options.pages else "embeddings.npz"):
-            console.print(f"{result.folder / name}", soft_wrap=True, highlight=False, markup=False)
+            print(result.folder / name)
         kept = len(result.table) - result.computed
         if kept:
-            console.print(f"{kept} of them had been predicted before with this model")
+            print(f"{kept} of them had been predicted before with this model")
     if len(result.table) and result.without_reference:
-        console.print(
-            f"no place among the training knees: {result.without_reference}; give --reference MANIFEST",
-            soft_wrap=True, markup=False,
-        )  # fmt: skip
+        print(f"no place among the training knees: {result.without_reference}; give --reference MANIFEST")
     failed = [item for item in result.left_out if item.wanted]
     for item in failed[:_SHOWN]:
-        named = f"{item.source}: {item.reason}"
-        console.print(f"left out: {named}", soft_wrap=True, highlight=False, markup=False)
+        print(f"left out: {item.source}: {item.reason}")
     if len(failed) > _SHOWN:
-        more = len(failed) - _SHOWN
-        console.print(f"and {more} more, see {result.folder / 'left-out.csv'}", soft_wrap=True, markup=False)
+        print(f"and {len(failed) - _SHOWN} more, see {result.folder / 'left-out.csv'}")
     if not len(result.table):
         return 2
     if options.pages:

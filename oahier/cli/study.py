@@ -238,7 +238,7 @@ def _report(options: Any) -> int:
     )  # fmt: skip
     write_tables(told, correction=options.correction, margins=parse_margins(options.margin), columns=columns)
     page = write_report(told.folder, umap=options.umap, viewer=options.viewer)
-    Console().print(f"{page}", soft_wrap=True, highlight=False)
+    print(page)
     if _all_finished(study.cells):
         print("next: open the page; tables/ and figures/ beside it hold what a paper needs")
     else:

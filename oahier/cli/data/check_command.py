@@ -58,12 +58,11 @@ def run(words: list[str]) -> int:
         files=not options.no_files,
         cache=options.cache,
     )
-    console = Console(soft_wrap=False, highlight=False)
-    _print(console, audit)
+    _print(Console(highlight=False), audit)
     if options.json:
-        console.print(f"wrote {escape(str(audit.to_json(options.json)))}", soft_wrap=True)
+        print(f"wrote {audit.to_json(options.json)}")
     if options.html:
-        console.print(f"wrote {escape(str(audit.to_html(options.html)))}", soft_wrap=True)
+        print(f"wrote {audit.to_html(options.html)}")
     if "cohort" in audit.tables and not audit.of("error"):
         manifest = Path(options.manifest)
         manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest

@@ -105,13 +105,12 @@ def run(words: list[str]) -> int:
     )
     known, warning = _knowledge(severity, labels, subjects, size)
     _print(table, float(doubt.doubt.mean()), manifest, options.target)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[yellow]{warning}[/]" if warning else known)
+    Console(soft_wrap=True, highlight=False).print(f"[yellow]{warning}[/]" if warning else known)
     if options.out:
-        console.print(f"wrote {escape(str(write_atomically(options.out, frame_csv(table))))}")
+        print(f"wrote {write_atomically(options.out, frame_csv(table))}")
     if options.html:
         page = doubt_page(manifest, table, options.target, options.figures, known=known, warning=warning)
-        console.print(f"wrote {escape(str(write_atomically(options.html, page)))}")
+        print(f"wrote {write_atomically(options.html, page)}")
     else:
         say_next((["data", "doubt", *words, "--html", "doubt.html"], "look at these knees"))
     return 0

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
@@ -82,13 +81,11 @@ def run(words: list[str]) -> int:
         seed=options.seed,
     )
     _print(estimate, columns, readings, options.truth)
-    console = Console(soft_wrap=True, highlight=False)
     if options.table:
-        path = write_atomically(options.table, frame_csv(matrix_table(estimate, columns)))
-        console.print(f"wrote {escape(str(path))}")
+        print(f"wrote {write_atomically(options.table, frame_csv(matrix_table(estimate, columns)))}")
     if options.out:
         made = with_consensus(manifest, estimate, columns[0], (readings != MISSING).any(axis=1))
-        console.print(f"wrote {escape(str(made.write(Path(options.out)).path))}")
+        print(f"wrote {made.write(Path(options.out)).path}")
         target = f"{columns[0]}_consensus"
         say_next((["init", "--manifest", options.out], f"train with target={target} of a head"))
     else:

@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
         console.print(f"[yellow]{escape(gap.name)} is left out of {escape(gap.part)}[/yellow]")
     for path, part in made.items():
         part.write(path)
-        console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+        print(f"wrote {path}")
     what = "configurations to train with" + ("" if len(made) == 1 else ", for the first fold")
     say_next((["init", "--manifest", next(iter(made))], what))
     return 0
