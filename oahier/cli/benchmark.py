@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 import warnings
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -64,15 +64,12 @@ _LABELS = {
 
 def benchmark_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier benchmark", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier benchmark", _DESCRIPTION)
     parser.add_argument(
         "--config", action="append", default=[], help="configuration of the run", metavar="FILE"
     )
     parser.add_argument("--steps", type=int, default=20, help="training steps to time (%(default)s)")
     parser.add_argument("--out", default="benchmark.json", help="JSON file to write (%(default)s)")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,9 +83,7 @@ def _steps(options: Namespace) -> Iterator[Step]:
 
 def change_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier change", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier change", _DESCRIPTION)
     parser.add_argument(
         "scores", type=Path, nargs="+", metavar="FILE", help="CSV with a column knee and one of scores"
     )
@@ -109,5 +107,4 @@ def change_parser() -> PlainParser:
     parser.add_argument(
         "--rise", type=float, default=1, help="rise of the grade that counts as an event (%(default)s)"
     )
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,7 @@ def run_clinical_command(words: list[str]) -> int:
 
 def clinical_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier clinical", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier clinical", _DESCRIPTION)
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="prediction file (CSV)")
     parser.add_argument("--out", type=Path, default=Path("clinical"), help="folder to write (%(default)s)")
     parser.add_argument(
@@ -110,7 +108,6 @@ def clinical_parser() -> PlainParser:
         "--resamples", type=int, default=1000, help="bootstrap resamples of subjects (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling (%(default)s)")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,9 +82,7 @@ def run_compare_command(words: list[str]) -> int:
 
 def compare_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier compare", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier compare", _DESCRIPTION)
     parser.add_argument("models", nargs="*", metavar="A B", help="the two models")
     parser.add_argument(
         "--pair",
@@ -140,7 +138,6 @@ def compare_parser() -> PlainParser:
         help="bootstrap as the paper's evaluation did, pairs with one B being a backbone",
     )
     parser.add_argument("--out", type=Path, help="CSV file to write")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import BooleanOptionalAction, RawDescriptionHelpFormatter
+from argparse import BooleanOptionalAction
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,7 @@ def predict_parser() -> PlainParser:
     from oahier.data.manifest.columns import SIDES
     from oahier.saliency import METHODS, TRUSTED
 
-    parser = PlainParser(
-        prog="oahier predict", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier predict", _DESCRIPTION)
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a model trained with oahier"
     )
@@ -210,5 +208,4 @@ def predict_parser() -> PlainParser:
         "--trust", metavar="PACKAGE", help="package of yours whose classes the checkpoint may name"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (%(default)s)")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser

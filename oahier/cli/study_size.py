@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 
 from rich.console import Console
 from rich.table import Table
@@ -61,9 +61,7 @@ def run_size_command(options: Namespace) -> int:
 
 def size_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier study size", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier study size", _DESCRIPTION)
     parser.add_argument("models", nargs="*", metavar="A B", help="pilot predictions of the two arms")
     parser.add_argument("--metric", default="qwk", help="name of the metric (%(default)s)")
     parser.add_argument("--head", help="head of the metric; the first that has it")
@@ -95,7 +93,6 @@ def size_parser() -> PlainParser:
         default=0.8,
         help="correlation of errors of two seeds of one arm (%(default)s)",
     )
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 
