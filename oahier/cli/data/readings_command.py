@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
-from oahier.cli.options import checked
+from oahier.cli.options import checked, names
 from oahier.cli.parser import ArgumentParser
 from oahier.data import Manifest, read_manifest
 from oahier.data.manifest.targets import classes_of
@@ -60,7 +60,7 @@ def run(words: list[str]) -> int:
     if not options.smoothing > 0:
         raise ValueError(f"--smoothing: expected a number above 0, got {options.smoothing}")
     manifest = read_manifest(options.manifest)
-    columns = [name.strip() for name in options.columns.split(",") if name.strip()]
+    columns = names(options.columns)
     sizes = {classes_of(name) for name in columns}
     size = sizes.pop() if len(sizes) == 1 else None
     if size is None or len(set(columns)) != len(columns):

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
-from oahier.cli.options import checked
+from oahier.cli.options import checked, names
 from oahier.cli.parser import ArgumentParser
 from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions
 from oahier.data.manifest.manifest import read_cells
@@ -59,7 +59,7 @@ def run(words: list[str]) -> int:
     if options.folds is not None and options.test is not None:
         raise ValueError("--folds tests every knee in one of them: leave --test out")
     manifest = _unsplit(options.manifest, options.keep_test)
-    stratify = [name.strip() for name in options.stratify.split(",") if name.strip()]
+    stratify = names(options.stratify)
     make = _folds if options.folds is not None else _parts
     made, balance = make(manifest, options, stratify)
     for path in made:
