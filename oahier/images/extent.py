@@ -1,4 +1,4 @@
-"""Where a mask of voxels lies: its box, and the planes that cut it."""
+"""Box of a mask of voxels, and planes that cut it."""
 
 from __future__ import annotations
 
