@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from oahier import __version__
 from oahier.audit.facts_store import FactStore, Files
 from oahier.files import write_json
 from oahier.problems import SEVERITIES, Problem, Severity
@@ -52,8 +53,6 @@ class AuditResult:
         Raises:
             OSError: the file cannot be written.
         """
-        from oahier import __version__
-
         content = {
             "manifest": str(self.source),
             "oahier": __version__,
