@@ -6,12 +6,13 @@ import contextlib
 import csv
 import errno
 import io
+import json
 import math
 import os
 import re
 import stat
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -90,6 +91,24 @@ def write_atomically(path: Path | str, content: str | bytes | Callable[[Path], o
         with contextlib.suppress(OSError):  # also gone where its folder never came to be
             temporary.unlink()
     return path
+
+
+def write_json(path: Path | str, content: Mapping[str, Any]) -> Path:
+    """Write strict JSON: what it does not have, NaN and infinities, becomes ``null``.
+
+    Raises:
+        OSError: see :func:`write_atomically`.
+    """
+    return write_atomically(path, json.dumps(_strict(content), indent=2, allow_nan=False) + "\n")
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_tensors(path: Path | str, content: Any) -> Path:

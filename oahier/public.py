@@ -1,6 +1,11 @@
-"""Names that stand at the top of the library, by the room that they are imported from."""
+"""Names that stand at the top of the library, and names of rooms that are imported when first asked for."""
 
 from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 PUBLIC = {
     "BetaLabels": "oahier.losses",
@@ -53,3 +58,21 @@ PUBLIC = {
     "read_manifest": "oahier.data",
     "results": "oahier.callbacks",
 }
+
+
+def imported_when_asked(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package that imports names from its modules when they are first asked for.
+
+    Args:
+        package: its name.
+        modules: of the package, by the names that they define.
+    """
+
+    def imported(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return imported

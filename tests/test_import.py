@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -57,3 +58,17 @@ def test_public_names_are_few() -> None:
 def test_unknown_name_says_what_is_near() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'SoftmaxHed'\. Did you mean 'SoftmaxHead'\?"):
         oh.SoftmaxHed  # noqa: B018
+
+
+def test_splitting_loads_no_framework_of_training() -> None:
+    loaded = _loaded_after("import oahier.cli.data.split_command")
+    assert {"oahier", "pandas"} <= loaded
+    assert not loaded & {*HEAVY, "lightning", "torchmetrics", "torchvision"}
+
+
+@pytest.mark.parametrize("room", ["callbacks", "data", "data.augmentation", "intake"])
+def test_names_of_rooms_are_imported_when_they_are_asked_for(room: str) -> None:
+    package = importlib.import_module(f"oahier.{room}")
+    assert all(getattr(package, name) is getattr(package, name) for name in package.__all__)
+    with pytest.raises(AttributeError, match=rf"module 'oahier.{room}' has no attribute 'nothing'"):
+        package.nothing  # noqa: B018

@@ -30,6 +30,7 @@ from oahier.specs import (
     make,
     nearest,
 )
+from oahier.specs.errors import read_yaml
 
 
 class Part(Specified):
@@ -266,3 +267,28 @@ def test_nearest_never_fails(name: str, known: list[str]) -> None:
 def test_make_takes_the_class_itself() -> None:
     with pytest.raises(TypeError, match=r"expected the class itself.*got 'torch.nn.PReLU'"):
         make("torch.nn.PReLU", num_parameters=2)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "--config a.yaml: cannot be read: No such file or directory"),
+        (
+            b"trainer: {max_epochs: 3",
+            "--config a.yaml: expected YAML: line 1, column 24: expected ',' or '}'",
+        ),
+        (b"\xff\xfe\x00", "--config a.yaml: expected YAML: 'utf-8' codec can't decode"),
+        (b"- 1", "--config a.yaml: expected a mapping of keys to values, got list"),
+        (b"", "--config a.yaml: expected a mapping of keys to values, got NoneType"),
+    ],
+)
+def test_yaml_that_cannot_be_used_is_refused_in_one_line(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        read_yaml(path, "--config a.yaml")
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)

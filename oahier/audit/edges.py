@@ -10,6 +10,7 @@ from jaxtyping import Bool, Shaped
 
 from oahier.audit.findings import finding, numbers_of
 from oahier.audit.outliers import FEWEST
+from oahier.images.extent import box_of
 from oahier.problems import Problem
 
 _NEAR = 3
@@ -40,8 +41,7 @@ def edge_contrast(data: Shaped[np.ndarray, "i j k"], inside: Bool[np.ndarray, "i
 
     if not inside.any():
         return float("nan")
-    bounds = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    box = tuple(slice(max(int(b[0]) - _NEAR - 1, 0), int(b[-1]) + _NEAR + 2) for b in bounds)
+    box = tuple(slice(max(at.start - _NEAR - 1, 0), at.stop + _NEAR + 1) for at in box_of(inside))
     values, inside = data[box].astype(np.float32), inside[box]
     beside = binary_dilation(inside, iterations=_NEAR)
     across, within = [], []

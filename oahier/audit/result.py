@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from oahier import __version__
 from oahier.audit.facts_store import FactStore, Files
-from oahier.files import write_atomically
+from oahier.files import write_json
 from oahier.problems import SEVERITIES, Problem, Severity
 
 
@@ -55,8 +53,6 @@ class AuditResult:
         Raises:
             OSError: the file cannot be written.
         """
-        from oahier import __version__
-
         content = {
             "manifest": str(self.source),
             "oahier": __version__,
@@ -65,7 +61,7 @@ class AuditResult:
             "tables": {name: table.to_dict("records") for name, table in self.tables.items()},
             "knees": self.knees.to_dict("records"),
         }
-        return write_atomically(Path(path), json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+        return write_json(path, content)
 
     def files(self, position: int) -> Files | None:
         """Files of the knee at a position, ``None`` without a volume."""
@@ -79,13 +75,3 @@ def files_of(root: Path, row: pd.Series) -> Files | None:
     if mri is None or not mri.exists():
         return None
     return mri, cartilage if cartilage is not None and cartilage.exists() else None
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of numpy as Python's, NaN as nothing."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value

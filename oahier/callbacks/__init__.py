@@ -6,8 +6,9 @@ say what the encoder starts with and when it learns: PretrainedWeights and Froze
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from oahier.public import imported_when_asked
 
 _MODULES = {
     "AcquisitionProbe": "acquisition_probe",
@@ -56,10 +57,4 @@ if TYPE_CHECKING:
 
 __all__ = sorted(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'oahier.callbacks' has no attribute {name!r}; there are {__all__}")
-    value = getattr(importlib.import_module(f"oahier.callbacks.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = imported_when_asked(__name__, _MODULES)

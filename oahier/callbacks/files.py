@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
-from oahier.files import write_atomically, write_rows
+from oahier.files import write_atomically, write_json, write_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,21 +24,6 @@ def knee_file(knee: str) -> str:
     '9001%2Fleft'
     """
     return quote(knee, safe="")
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write strict JSON: NaN and infinities, which JSON does not have, become ``null``."""
-    return write_atomically(path, json.dumps(_strict(content), indent=2, allow_nan=False) + "\n")
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> Path:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import platform
 import tempfile
 import warnings
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.cli.parser import PlainParser
-from oahier.files import write_atomically
+from oahier.files import write_json
 from oahier.hierarchy import COARSE, FINE
-from oahier.specs.errors import yaml_reason
+from oahier.specs.errors import read_yaml
 
 _DESCRIPTION = """Measure training, saliency and statistics on this machine.
 
@@ -66,15 +64,12 @@ _LABELS = {
 
 def benchmark_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier benchmark", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier benchmark", _DESCRIPTION)
     parser.add_argument(
         "--config", action="append", default=[], help="configuration of the run", metavar="FILE"
     )
     parser.add_argument("--steps", type=int, default=20, help="training steps to time (%(default)s)")
     parser.add_argument("--out", default="benchmark.json", help="JSON file to write (%(default)s)")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 
@@ -95,11 +90,10 @@ def run_benchmark_command(words: list[str]) -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         result = measured(options, Path(folder))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_table(result))
-    console.print(_verdict(result))
-    console.print(f"for the table of machines in the documentation:\n{row_of(result)}", markup=False)
-    console.print(f"wrote {write_atomically(options.out, json.dumps(result, indent=2) + chr(10))}")
+    Console(highlight=False, soft_wrap=True).print(_table(result))
+    print(_verdict(result))
+    print(f"for the table of machines in the documentation:\n{row_of(result)}")
+    print(f"wrote {write_json(options.out, result)}")
     say_next((["benchmark", "--config", "own_data.yaml"], "the same of a run of your own"))
     return 0
 
@@ -162,13 +156,7 @@ def _configured(paths: list[str], folder: Path) -> dict[str, Any]:
 
     config: dict[str, Any] = {}
     for path in paths:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"--config {path}: expected the sections that `oahier fit` takes")
-        config = merged(config, flat(content))
+        config = merged(config, flat(read_yaml(path, f"--config {path}")))
     if not paths:
         from oahier.phantom import make_phantoms
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,10 +63,8 @@ def run_change_command(words: list[str]) -> int:
     for one in report.findings:
         cells = [told(one.estimate), p_value(one.p_value), str(one.knees), str(one.subjects)]
         table.add_row(one.quantity, one.of, *cells)
-    console = Console()
-    console.print(table)
-    page = write_change_report(report, options.out)
-    console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
+    Console().print(table)
+    print(f"page: {write_change_report(report, options.out)}")
     say_next(*_steps(options))
     return 0
 
@@ -85,9 +83,7 @@ def _steps(options: Namespace) -> Iterator[Step]:
 
 def change_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier change", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier change", _DESCRIPTION)
     parser.add_argument(
         "scores", type=Path, nargs="+", metavar="FILE", help="CSV with a column knee and one of scores"
     )
@@ -111,5 +107,4 @@ def change_parser() -> PlainParser:
     parser.add_argument(
         "--rise", type=float, default=1, help="rise of the grade that counts as an event (%(default)s)"
     )
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser

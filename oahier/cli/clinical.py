@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from oahier.clinical import (
     ThresholdRule,
     Youden,
 )
+from oahier.specs.errors import read_yaml
 
 _DESCRIPTION = """Evaluate a prediction file clinically: a page, its tables and its figures.
 
@@ -61,12 +62,10 @@ def run_clinical_command(words: list[str]) -> int:
         seed=checked("--seed", options.seed, 0),
         facts=_facts(options.config),
     )
-    console = Console()
-    console.print(_table(report))
+    Console().print(_table(report))
     for line in [] if report.decisions is None else report.decisions.describe():
-        console.print(f"recalibrated: {line}", soft_wrap=True, highlight=False, markup=False)
-    page = write_clinical_report(report, options.out)
-    console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
+        print(f"recalibrated: {line}")
+    print(f"page: {write_clinical_report(report, options.out)}")
     if report.decisions is None:
         words = ["clinical", options.predictions, "--validation", "VALIDATION.csv"]
         say_next((words, "the same recalibrated on validation knees"))
@@ -75,9 +74,7 @@ def run_clinical_command(words: list[str]) -> int:
 
 def clinical_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier clinical", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier clinical", _DESCRIPTION)
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="prediction file (CSV)")
     parser.add_argument("--out", type=Path, default=Path("clinical"), help="folder to write (%(default)s)")
     parser.add_argument(
@@ -111,7 +108,6 @@ def clinical_parser() -> PlainParser:
         "--resamples", type=int, default=1000, help="bootstrap resamples of subjects (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling (%(default)s)")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 
@@ -144,18 +140,9 @@ def _manifest(path: Path | None) -> Any:
 def _facts(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
-    import yaml
-
     from oahier.reporting.checklist import facts_of_config
-    from oahier.specs.errors import yaml_reason
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"--config {path}: expected a run's configuration, got {type(content).__name__}")
-    return facts_of_config(content)
+    return facts_of_config(read_yaml(path, f"--config {path}"))
 
 
 def _table(report: Any) -> Table:

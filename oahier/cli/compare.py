@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-
-from rich.console import Console
 
 from oahier.cli.compare_tables import print_comparisons
 from oahier.cli.next_steps import say_next
@@ -76,7 +74,7 @@ def run_compare_command(words: list[str]) -> int:
     rows = adjust_comparisons(rows, options.correction)
     print_comparisons(rows, list(dict.fromkeys(without_subject)), delong=options.auc_test == "delong")
     if options.out is not None:
-        Console().print(f"table: {write_table(options.out, rows)}", soft_wrap=True, markup=False)
+        print(f"table: {write_table(options.out, rows)}")
     first = [str(name) for name in _pairs(options)[0]]
     say_next((["study", "size", *first, "--difference", 0.05], "knees and seeds that 0.05 would need"))
     return 0
@@ -84,9 +82,7 @@ def run_compare_command(words: list[str]) -> int:
 
 def compare_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier compare", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier compare", _DESCRIPTION)
     parser.add_argument("models", nargs="*", metavar="A B", help="the two models")
     parser.add_argument(
         "--pair",
@@ -142,7 +138,6 @@ def compare_parser() -> PlainParser:
         help="bootstrap as the paper's evaluation did, pairs with one B being a backbone",
     )
     parser.add_argument("--out", type=Path, help="CSV file to write")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 

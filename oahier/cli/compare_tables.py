@@ -11,18 +11,14 @@ from rich.table import Table
 
 from oahier.pages.text import from_to, number, p_value
 from oahier.statistics import Comparison, sentences
+from oahier.statistics.sentences import SCOPES
 
 _WIDE = 130
 _NO_DELONG = (
     "No DeLong test: it needs the AUC of a head of two classes and more than sixteen subjects that tell the "
     "models apart; the jackknife over subjects, or an exact test, was used instead."
 )
-_SCOPES = {
-    "recipe": "for this recipe (new knees and runs)",
-    "trained models": "for these trained models (new knees)",
-    "one run": "conditional on the one run a side (new knees)",
-    "nothing": "undefined",
-}
+_SCOPES = {**SCOPES, "nothing": "undefined"}
 
 
 def print_comparisons(

@@ -40,15 +40,9 @@ def run_export_command(words: list[str]) -> int:
     for name, agreement in exported.agreements.items():
         size = (exported.folder / name).stat().st_size / 1e6
         table.add_row(name, f"{size:.1f} MB", f"{agreement.largest:.1e}")
-    console = Console()
-    console.print(table)
+    Console().print(table)
     if missing:
-        console.print(
-            f"No ONNX file: {' and '.join(missing)} not installed (pip install 'oahier[export]').",
-            soft_wrap=True, markup=False, highlight=False,
-        )  # fmt: skip
-    console.print(
-        f"Model card: {exported.folder / 'README.md'}; complete it before you publish.", soft_wrap=True
-    )
+        print(f"No ONNX file: {' and '.join(missing)} not installed (pip install 'oahier[export]').")
+    print(f"Model card: {exported.folder / 'README.md'}; complete it before you publish.")
     say_next((["predict", options.checkpoint, "scan.nii.gz"], "what users of the model should get"))
     return 0

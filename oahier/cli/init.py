@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from rich.prompt import Prompt
 
 from oahier.cli.next_steps import Step, say_next
@@ -24,17 +23,15 @@ CHANGE = "change.yaml"
 STUDY = "study.yaml"
 """The plan of a study, which names the manifest from its own folder."""
 _MANIFEST, _RUN = "knees/split.csv", "runs/mine"
+_DESCRIPTION = """Write commented configurations to start from: own_data.yaml (a model of both levels),
+single_oa.yaml, single_kl.yaml and others, to be laid over it; change.yaml (a model of change between visits),
+and study.yaml, a plan that compares supervisions. Asks for what is not given, if run in a terminal.
+"""
 
 
 def init_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier init",
-        description="Write commented configurations to start from: own_data.yaml (a model of both levels), "
-        "single_oa.yaml, single_kl.yaml and others, to be laid over it; change.yaml (a model of change "
-        "between visits), and study.yaml, a plan that compares supervisions. Asks for what is not given, "
-        "if run in a terminal.",
-    )
+    parser = PlainParser("oahier init", _DESCRIPTION)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="where to write (this folder)")
     parser.add_argument("--manifest", help=f"table of the knees ({_MANIFEST})")
     parser.add_argument("--run", help=f"folder of the run's results ({_RUN})")
@@ -73,8 +70,7 @@ def run_init_command(words: list[str]) -> int:
     for name, text in sorted(texts.items()):
         write_atomically(options.folder / name, text)
     config = options.folder / MAIN
-    console = Console()
-    console.print(f"written: {', '.join(sorted(texts))} in {options.folder.resolve()}", soft_wrap=True)
+    print(f"written: {', '.join(sorted(texts))} in {options.folder.resolve()}")
     here = Path(manifest).exists()
     make: Step = (["data", "import", "--help"], f"make {manifest}, which is not there yet")
     look: Step = (["data", "check", manifest], "errors and warnings before anything is trained")

@@ -49,6 +49,15 @@ def no_command(name: str, known: Iterable[str], program: str) -> int:
     return 2
 
 
+def names(words: str) -> list[str]:
+    """Names with commas between them.
+
+    >>> names("kl, sex,")
+    ['kl', 'sex']
+    """
+    return [name.strip() for name in words.split(",") if name.strip()]
+
+
 def checked(name: str, value: int, least: int) -> int:
     """A whole number from ``least`` on.
 

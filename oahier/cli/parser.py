@@ -29,7 +29,12 @@ class ArgumentParser(jsonargparse.ArgumentParser):
 
 
 class PlainParser(argparse.ArgumentParser):
-    """The standard library's parser with short errors."""
+    """The standard library's parser with short errors, a description as it is written, ``--traceback``."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=form)
+        self.add_argument("--traceback", action="store_true", help="show where an error came from")
 
     @override
     def error(self, message: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import BooleanOptionalAction, RawDescriptionHelpFormatter
+from argparse import BooleanOptionalAction
 from pathlib import Path
 from typing import Any
 
@@ -73,24 +73,19 @@ def run_predict_command(words: list[str]) -> int:
         console.print(_table(rows, console.width))
         for warning, knees in _by_warning(rows).items():
             named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
-            console.print(f"{named}: {warning}", soft_wrap=True, highlight=False, markup=False)
+            print(f"{named}: {warning}")
         for name in ("predictions.csv", "index.html" if options.pages else "embeddings.npz"):
-            console.print(f"{result.folder / name}", soft_wrap=True, highlight=False, markup=False)
+            print(result.folder / name)
         kept = len(result.table) - result.computed
         if kept:
-            console.print(f"{kept} of them had been predicted before with this model")
+            print(f"{kept} of them had been predicted before with this model")
     if len(result.table) and result.without_reference:
-        console.print(
-            f"no place among the training knees: {result.without_reference}; give --reference MANIFEST",
-            soft_wrap=True, markup=False,
-        )  # fmt: skip
+        print(f"no place among the training knees: {result.without_reference}; give --reference MANIFEST")
     failed = [item for item in result.left_out if item.wanted]
     for item in failed[:_SHOWN]:
-        named = f"{item.source}: {item.reason}"
-        console.print(f"left out: {named}", soft_wrap=True, highlight=False, markup=False)
+        print(f"left out: {item.source}: {item.reason}")
     if len(failed) > _SHOWN:
-        more = len(failed) - _SHOWN
-        console.print(f"and {more} more, see {result.folder / 'left-out.csv'}", soft_wrap=True, markup=False)
+        print(f"and {len(failed) - _SHOWN} more, see {result.folder / 'left-out.csv'}")
     if not len(result.table):
         return 2
     if options.pages:
@@ -115,15 +110,17 @@ def _by_warning(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _table(rows: list[dict[str, Any]], width: int) -> Table:
     """One line a knee; where the terminal is narrow, without the columns that matter least."""
+    from oahier.hierarchy import head_label
+
     graded = [name.removeprefix("severity_") for name in rows[0] if name.startswith("severity_")]
     decisions = [name for name in rows[0] if name.startswith("prob_") and not name[-1].isdigit()]
     columns: dict[str, str] = {}
     for name in graded:
         columns |= {
-            _title(name): f"pred_{name}",
+            head_label(name): f"pred_{name}",
             "severity" + f" {name}" * (len(graded) > 1): f"severity_{name}",
         }
-    columns |= {f"P({_title(name.removeprefix('prob_'))})": name for name in decisions}
+    columns |= {f"P({head_label(name.removeprefix('prob_'))})": name for name in decisions}
     if rows[0].get("ood_p") is not None:
         columns |= {"percentile": "axis_percentile", "p": "ood_p", "unlike": "ood_flag"}
     lines = [
@@ -150,12 +147,6 @@ def _table(rows: list[dict[str, Any]], width: int) -> Table:
     return table
 
 
-def _title(name: str) -> str:
-    from oahier.hierarchy import DEFAULT_HIERARCHY
-
-    return name.upper() if name in DEFAULT_HIERARCHY.levels else name
-
-
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -167,9 +158,7 @@ def predict_parser() -> PlainParser:
     from oahier.data.manifest.columns import SIDES
     from oahier.saliency import METHODS, TRUSTED
 
-    parser = PlainParser(
-        prog="oahier predict", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier predict", _DESCRIPTION)
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a model trained with oahier"
     )
@@ -219,5 +208,4 @@ def predict_parser() -> PlainParser:
         "--trust", metavar="PACKAGE", help="package of yours whose classes the checkpoint may name"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (%(default)s)")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser

@@ -27,7 +27,7 @@ def print_results(trainer: L.Trainer, stage: Stage) -> None:
     if files:
         console.print(f"\nFiles in [bold]{folder}[/bold]", soft_wrap=True)
         for line in files:
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            print(f"  {line}")
     say_next(*_steps(trainer, stage))
 
 

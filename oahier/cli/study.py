@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from oahier.cli.next_steps import Step, say_next
-from oahier.cli.options import checked, no_command
+from oahier.cli.options import checked, names, no_command
 from oahier.cli.parser import ArgumentParser
 from oahier.cli.study_size import run_size_command, size_parser
 from oahier.specs import SpecError
@@ -233,21 +233,17 @@ def _report(options: Any) -> int:
     if told.preset == definitive.NAME:
         told = with_covariate_arm(study, told)
     columns = AxisColumns(
-        _listed(options.covariates), _listed(options.repeats),
+        names(options.covariates), names(options.repeats),
         None if options.manifest is None else Path(options.manifest),
     )  # fmt: skip
     write_tables(told, correction=options.correction, margins=parse_margins(options.margin), columns=columns)
     page = write_report(told.folder, umap=options.umap, viewer=options.viewer)
-    Console().print(f"{page}", soft_wrap=True, highlight=False)
+    print(page)
     if _all_finished(study.cells):
         print("next: open the page; tables/ and figures/ beside it hold what a paper needs")
     else:
         say_next((["study", "status", study.folder], "the cells that are not finished"))
     return 0 if _all_finished(study.cells) else 1
-
-
-def _listed(words: str) -> list[str]:
-    return [word.strip() for word in words.split(",") if word.strip()]
 
 
 def _cell(options: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 
 from rich.console import Console
 from rich.table import Table
@@ -43,22 +43,17 @@ def run_size_command(options: Namespace) -> int:
             raise ValueError(f"--{name}: expected a number above 0 and below 1, got {value:g}")
     seeds = [checked("--seeds", count, 1) for count in options.seeds]
     design, knees, told = _design(options)
-    console = Console()
-    console.print(_table(design, knees, seeds, options))
-    console.print(told, highlight=False, soft_wrap=True)
+    Console().print(_table(design, knees, seeds, options))
+    print(told)
     if any(count > 1 for count in seeds) and math.isnan(design.seed):
-        console.print(
-            "One seed an arm does not tell how training runs differ: give several, or state --seed-sd.",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        print("One seed an arm does not tell how training runs differ: give several, or state --seed-sd.")
     if any(
         design.knees(options.difference, count, options.power, options.level) == math.inf for count in seeds
     ):
-        console.print(
+        print(
             "no number: the spread over seeds alone hides such a difference, with any number of knees; more "
-            "seeds an arm, or a larger difference",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            "seeds an arm, or a larger difference"
+        )
     plan = "study.yaml of `oahier init` has a list of seeds"
     say_next((["study", "run", "study.yaml", "--out", "runs/study"], plan))
     return 0
@@ -66,9 +61,7 @@ def run_size_command(options: Namespace) -> int:
 
 def size_parser() -> PlainParser:
     """The options of the command."""
-    parser = PlainParser(
-        prog="oahier study size", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = PlainParser("oahier study size", _DESCRIPTION)
     parser.add_argument("models", nargs="*", metavar="A B", help="pilot predictions of the two arms")
     parser.add_argument("--metric", default="qwk", help="name of the metric (%(default)s)")
     parser.add_argument("--head", help="head of the metric; the first that has it")
@@ -100,7 +93,6 @@ def size_parser() -> PlainParser:
         default=0.8,
         help="correlation of errors of two seeds of one arm (%(default)s)",
     )
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 

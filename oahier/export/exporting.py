@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from oahier.export.card import write_card
 from oahier.export.inference import Inference, trial_volumes
 from oahier.export.programs import ONNX, PROGRAM, packed_onnx, packed_program, trace
 from oahier.export.weights import DESCRIPTION, WEIGHTS, packed_weights
-from oahier.files import write_atomically
+from oahier.files import write_atomically, write_json
 from oahier.prediction.trained import load_trained
 
 Format = Literal["safetensors", "program", "onnx"]
@@ -86,7 +85,7 @@ def export_checkpoint(
     for one in packed.values():
         for name, content in one.files.items():
             write_atomically(folder / name, content)
-    write_atomically(folder / FACTS, json.dumps(facts, indent=2) + "\n")
+    write_json(folder / FACTS, facts)
     write_card(folder / CARD, trained, agreements)
     written = {CARD, FACTS, *(name for one in packed.values() for name in one.files)}
     for path in earlier:

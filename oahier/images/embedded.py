@@ -1,9 +1,10 @@
-"""Volumes small enough to lie inside a page: means over blocks, and NIfTI as text."""
+"""Volumes small enough to lie inside a page: means over blocks, NIfTI and pictures as text."""
 
 from __future__ import annotations
 
 import base64
 import gzip
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -74,6 +75,13 @@ def grey_levels(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArra
     shares = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / max(high - low, 1e-6)
     levels: npt.NDArray[np.uint8] = np.round(255 * shares).astype(np.uint8)
     return levels
+
+
+def data_address(picture: Any, kind: str, **options: Any) -> str:
+    """A picture of Pillow's as the address of an ``img``; of a kind such as ``"png"``, with its options."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def as_text(values: UInt8[np.ndarray, "i j k"], grid: Grid) -> str:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
+from oahier.images.extent import box_of
 from oahier.images.grid import Grid
 
 COMPARTMENTS: Mapping[str, int] = {"femoral": 2, "medial_tibial": 4, "lateral_tibial": 5}
@@ -88,10 +89,7 @@ def cartilage_size(mask: Bool[np.ndarray, "i j k"], spacing: Sequence[float]) ->
 
 def _cropped(mask: Bool[np.ndarray, "i j k"], margin: Int64[np.ndarray, "3"]) -> Bool[np.ndarray, "a b c"]:
     """The box that holds the mask, with voxels outside on every side."""
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        mask = mask.take(range(there[0], there[-1] + 1), axis=axis)
-    return np.pad(mask, [(int(width), int(width)) for width in margin])
+    return np.pad(mask[box_of(mask)], [(int(width), int(width)) for width in margin])
 
 
 def _surface(inside: Bool[np.ndarray, "a b c"], size: Float64[np.ndarray, "3"]) -> tuple[Points, Points]:

@@ -6,12 +6,12 @@ An importer reads the tables and folders of a source and names :class:`Candidate
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oahier.intake.candidate import Candidate, ImportResult, LeftOut, MaskStep
 from oahier.intake.options import ImportKeywords, ImportOptions
 from oahier.intake.write import finish_import
+from oahier.public import imported_when_asked
 
 if TYPE_CHECKING:
     from oahier.intake.from_dicom import import_dicom
@@ -49,9 +49,4 @@ __all__ = [
     "import_table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import an importer when it is first asked for."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"oahier.intake.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = imported_when_asked(__name__, _LAZY)

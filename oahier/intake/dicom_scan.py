@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oahier import __version__
 from oahier.file_facts import FileFacts
 from oahier.images.dicom.walk import FolderListing, folders_in
 from oahier.intake.destination import FOLDER
@@ -54,8 +55,6 @@ class TreeScan:
             ProcessKilled: a process that read headers was killed.
             OSError: the destination cannot be written.
         """
-        from oahier import __version__
-
         announce(f"reading the headers of all files in {self.source}", show=self.progress)
         heading = {"importer": "dicom", "oahier": __version__, "source": str(self.source.absolute())}
         heading |= {"look": "3", "insist": ",".join(self.insist)}  # another where series are judged otherwise

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from oahier import __version__
 from oahier.data.manifest.columns import COLUMNS, PROVENANCE
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.files import csv_text, frame_csv, write_atomically
@@ -117,7 +118,7 @@ def write_outputs(
     table = table.assign(**{COARSE: ["" if value < 0 else str(value) for value in checked[COARSE]]})
     report = {
         "importer": origin.importer,
-        "oahier": _version(),
+        "oahier": __version__,
         "source": str(origin.source.absolute()),
         "licence": origin.licence,
         "options": {name: _plain(value) for name, value in origin.options.items()},
@@ -228,9 +229,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def _version() -> str:
-    from oahier import __version__
-
-    return __version__

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Shaped, UInt8
 
 from oahier.images import Grid, UnreadableImage
+from oahier.images.extent import box_of
 
 FEMUR, FEMORAL_CARTILAGE, TIBIA, TIBIAL_CARTILAGE = 1, 2, 3, 4
 
@@ -153,7 +154,7 @@ def interfaces(labels: UInt8[np.ndarray, "a b c"]) -> tuple[Int[np.ndarray, "3 n
 
     The voxels at the border itself mix both tissues. All six directions are looked at.
     """
-    box = _box(labels)
+    box = box_of(labels > 0)
     inner = np.where(labels[box] == 5, 4, labels[box]).astype(np.uint8)
     start = np.array([[part.start] for part in box])
     bones: list[np.ndarray] = []
@@ -184,16 +185,6 @@ def contrast(
     lower = image[orientation.indices(bone, image.shape)].astype(np.float64)
     upper = image[orientation.indices(cartilage, image.shape)].astype(np.float64)
     return float(np.mean((upper > lower) + 0.5 * (upper == lower)))
-
-
-def _box(labels: UInt8[np.ndarray, "a b c"]) -> tuple[slice, ...]:
-    """The smallest box that holds all labels."""
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero(labels.any(axis=others))
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
 
 
 def _way_up(name: str, labels: UInt8[np.ndarray, "a b c"]) -> Float64[np.ndarray, "3"]:

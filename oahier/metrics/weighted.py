@@ -15,6 +15,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Classes = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.character]
 Weights = npt.NDArray[np.floating]
 """Row weights ``(resamples, rows)``: how often each row is in each resample."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from oahier.data.splitting.plans import SplitFractions, assign_splits
-from oahier.files import frame_csv, write_atomically
+from oahier.files import frame_csv, write_atomically, write_json
 from oahier.hierarchy import OA_FROM_GRADE
 from oahier.images import write_image
 from oahier.phantom.cohort import KneePlan
@@ -165,7 +165,7 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
                 f"{folder}: expected an empty folder or one of phantoms, got a manifest without {RECORD}; "
                 "choose another folder"
             )
-        write_atomically(path, json.dumps(record, indent=2) + "\n")
+        write_json(path, record)
         return
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))

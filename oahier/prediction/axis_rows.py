@@ -11,7 +11,7 @@ from oahier.latent.training_knees import EmbeddingReference
 from oahier.prediction.one_knee import Row
 from oahier.types import MISSING
 
-_POINTS = 81
+_ACROSS = np.linspace(0, 100, 81)
 _FEW = 8
 """Knees up to which they are drawn one by one."""
 _HEIGHT = 20.0
@@ -60,20 +60,18 @@ def _row(name: str, values: npt.NDArray[np.float64], low: float, high: float) ->
         lines = "".join(f"M{place:.2f} {_HEIGHT:.0f}V6" for place in places)
         return {"name": name, "count": len(values), "kind": "rug", "path": lines}
     density = _density(places)
-    across = np.linspace(0, 100, _POINTS)
     top = 0.92 * _HEIGHT * density / density.max()
-    points = "".join(f"L{x:.2f} {_HEIGHT - y:.2f}" for x, y in zip(across, top, strict=True))
+    points = "".join(f"L{x:.2f} {_HEIGHT - y:.2f}" for x, y in zip(_ACROSS, top, strict=True))
     outline = f"M0 {_HEIGHT:.0f}{points}L100 {_HEIGHT:.0f}Z"
     return {"name": name, "count": len(values), "kind": "area", "path": outline}
 
 
 def _density(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Gaussian kernels; bandwidth of Silverman (1986), at least two hundredths of the width."""
+    from scipy.stats import gaussian_kde
+
     quartiles = np.percentile(places, (25, 75))
     spread = min(float(places.std()), float(quartiles[1] - quartiles[0]) / 1.34) or float(places.std())
     width = max(0.9 * spread * len(places) ** -0.2, 2.0)
-    across = np.linspace(0, 100, _POINTS)
-    density: npt.NDArray[np.float64] = np.zeros(_POINTS)
-    for place in places:
-        density += np.exp(-0.5 * ((across - place) / width) ** 2)
+    density: npt.NDArray[np.float64] = gaussian_kde(places, width / places.std(ddof=1))(_ACROSS)
     return density

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oahier.files import write_atomically
-from oahier.hierarchy import DEFAULT_HIERARCHY, OA_FROM_GRADE
+from oahier.hierarchy import OA_FROM_GRADE, head_label
 from oahier.pages import render
 from oahier.pages.viewer import Viewer
 from oahier.prediction.axis_rows import axis_view
@@ -71,8 +71,8 @@ def index_page(
     graded = [name for name in trained.model.heads if grade_columns(records[0].row, name)]
     binary = [name for name in trained.model.heads if name not in graded]
     columns = [
-        *(f"{_title(name)} {what}" for name in graded for what in ("grade", "severity", _SHARES)),
-        *(f"P({_title(name)})" for name in binary),
+        *(f"{head_label(name)} {what}" for name in graded for what in ("grade", "severity", _SHARES)),
+        *(f"P({head_label(name)})" for name in binary),
         *(["percentile", _UNLIKE] if trained.reference else []),
     ]
     rows = [
@@ -121,10 +121,6 @@ def _side(row: Row) -> str:
     return f"{str(row['side']).capitalize()} knee" if row["side"] else "Side unknown"
 
 
-def _title(name: str) -> str:
-    return name.upper() if name in DEFAULT_HIERARCHY.levels else name
-
-
 def _ordered(trained: TrainedModel, row: Row) -> list[str]:
     """Heads with grades first."""
     return sorted(trained.model.heads, key=lambda name: not grade_columns(row, name))
@@ -132,7 +128,7 @@ def _ordered(trained: TrainedModel, row: Row) -> list[str]:
 
 def _head(name: str, row: Row) -> dict[str, Any]:
     grades = grade_columns(row, name)
-    title = _title(name)
+    title = head_label(name)
     if not grades:
         value, yes = float(str(row[f"prob_{name}"])), row[f"pred_{name}"] == 1
         bar = {"name": f"P({title})", "value": value, "classes": "chosen" if yes else ""}
@@ -163,7 +159,7 @@ def _head(name: str, row: Row) -> dict[str, Any]:
 
 def _labels(row: Row) -> str:
     known = [
-        f"{_title(name.removeprefix('label_'))} {value}"
+        f"{head_label(name.removeprefix('label_'))} {value}"
         for name, value in row.items()
         if name.startswith("label_") and value is not None
     ]
@@ -176,7 +172,7 @@ def _looked_note(prediction: KneePrediction, options: Mapping[str, object]) -> s
         return "The encoder has no feature map with a spatial grid: nothing to show but the scan."
     if saliency.strength <= 0:
         return "No location in the scan speaks for a higher grade: the map is zero everywhere."
-    head = _title(str(options["head"]))
+    head = head_label(str(options["head"]))
     r, a, s = (float(str(row[f"peak_{name}_mm"])) for name in ("right", "anterior", "superior"))
     method = str(options["method"]).replace("_", " ")
     return (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from oahier.callbacks.files import write_figure
 from oahier.callbacks.saliency_figure import KneePicture, Plane, heat_colours, saliency_picture
 from oahier.images import Grid, Image
+from oahier.images.embedded import data_address, grey_levels
 from oahier.prediction.geometry import middle_of
 from oahier.prediction.loading import LoadedScan
 from oahier.prediction.one_knee import KneePrediction, Saliency
@@ -167,9 +166,8 @@ def _grey(plane: Plane) -> str:
     from PIL import Image as Picture
 
     low, high = plane.window or (float(plane.mri.min()), float(plane.mri.max()))
-    values = np.clip((plane.mri - low) / max(high - low, 1e-6), 0, 1)
-    picture = Picture.fromarray(np.round(255 * values).astype(np.uint8)[::-1].copy())
-    return _address(picture.resize(_size(plane), Picture.Resampling.BICUBIC), "jpeg", quality=88)
+    picture = Picture.fromarray(grey_levels(plane.mri[::-1], low, high))
+    return data_address(picture.resize(_size(plane), Picture.Resampling.BICUBIC), "jpeg", quality=88)
 
 
 def _heat(plane: Plane) -> str:
@@ -181,7 +179,7 @@ def _heat(plane: Plane) -> str:
         (width // 2, height // 2), Picture.Resampling.BILINEAR
     )
     share = np.round(_LEVELS * np.clip(np.nan_to_num(np.asarray(fine)), 0, 1)) / _LEVELS
-    return _address(Picture.fromarray(_colours(share)), "png")
+    return data_address(Picture.fromarray(_colours(share)), "png")
 
 
 def _colours(share: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -208,7 +206,7 @@ def _outline(plane: Plane) -> str:
     edge = fine & ~binary_erosion(fine, iterations=2)
     colours = np.zeros((*edge.shape, 4), dtype=np.uint8)
     colours[edge] = (*OUTLINE, 255)
-    return _address(Picture.fromarray(colours), "png", optimize=True)
+    return data_address(Picture.fromarray(colours), "png", optimize=True)
 
 
 def _size(plane: Plane) -> tuple[int, int]:
@@ -216,9 +214,3 @@ def _size(plane: Plane) -> tuple[int, int]:
     width, height = plane.size
     scale = _LONGEST / max(width, height)
     return max(8, round(scale * width)), max(8, round(scale * height))
-
-
-def _address(picture: Any, kind: str, **options: Any) -> str:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

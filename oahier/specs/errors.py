@@ -1,9 +1,11 @@
-"""Errors of the serial form, the nearest names for a misspelt one, and errors of others in one line."""
+"""Errors of the serial form, the nearest names for a misspelt one, and YAML files with errors in one line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 
 class SpecError(ValueError):
@@ -39,6 +41,30 @@ def yaml_reason(error: Exception) -> str:
     if mark is None or not problem:
         return " ".join(str(error).split())
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def read_yaml(path: Path | str, where: str, kind: type[ValueError] = SpecError) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Args:
+        path: of the file.
+        where: what to call it in an error, such as the option that names it.
+        kind: of error to raise.
+
+    Raises:
+        ValueError: of this kind; it cannot be read, is no YAML (names line and column), or holds no mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise kind(f"{where}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise kind(f"{where}: expected YAML: {yaml_reason(error)}") from error
+    if not isinstance(content, dict):
+        raise kind(f"{where}: expected a mapping of keys to values, got {type(content).__name__}")
+    return content
 
 
 def first_line(error: BaseException, width: int = 160) -> str:

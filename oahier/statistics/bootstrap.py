@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from oahier.metrics.weighted import Floats
+from oahier.metrics.weighted import Floats, Names
 from oahier.statistics.contrasts import Contrast, judged
 from oahier.statistics.intervals import (
     TIE,
@@ -27,8 +26,6 @@ from oahier.statistics.tables import Comparison
 
 RESAMPLES = 10_000
 SEED = 42
-
-Names = npt.NDArray[np.character]
 
 
 def compare_by_bootstrap(

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oahier.metrics.weighted import Classes, Floats, Marks
+from oahier.metrics.weighted import Classes, Floats, Marks, Names
 from oahier.types import MISSING
 
-Names = npt.NDArray[np.character]
 Column = Sequence[object] | npt.NDArray[np.generic]
 """Cells as text or numbers; text of numbers may be packed (see :func:`packed`)."""
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from oahier.metrics.weighted import Floats
+from oahier.metrics.weighted import Floats, Names
 from oahier.statistics.claims import Claim, claim, verdict
 from oahier.statistics.intervals import TIE, Statistic
 from oahier.statistics.jackknife import LeftOut, leave_out
@@ -17,7 +16,6 @@ from oahier.statistics.obuchowski_rockette import Spread, fixed_seeds, random_se
 from oahier.statistics.sign_flips import FEWEST, MOST, sign_flip_test, smallest_p
 from oahier.statistics.tables import Comparison, Scope
 
-Names = npt.NDArray[np.character]
 Advance = Callable[[int], None]
 
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from oahier.metrics.weighted import Floats, Weights
+from oahier.metrics.weighted import Floats, Names, Weights
 
 Statistic = Callable[[Weights], Floats]
 """Row weights ``(resamples, rows)`` to values ``(resamples,)``, NaN where undefined."""
@@ -39,7 +38,7 @@ class Interval:
 
 
 def weight_chunks(
-    subjects: Sequence[str] | npt.NDArray[np.character], resamples: int, generator: np.random.Generator
+    subjects: Sequence[str] | Names, resamples: int, generator: np.random.Generator
 ) -> Iterator[Weights]:
     """The row weights of all resamples, a few hundred resamples at a time, so that memory stays bounded.
 

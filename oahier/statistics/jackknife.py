@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oahier.metrics.weighted import Floats, Weights
+from oahier.metrics.weighted import Floats, Names, Weights
 from oahier.statistics.intervals import Statistic, evaluate_statistics
 
 ONE_BY_ONE = 1_000
@@ -19,8 +19,6 @@ GROUPS = 150
 _CHUNK_CELLS = 500_000
 _AT_ONCE = 4
 """Units left out together, however many rows there are: what is found out of the rows serves all of them."""
-
-Names = npt.NDArray[np.character]
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ def random_seeds_of_one(values: Floats, covariance: Floats, df: float) -> Spread
     if seeds < 2:
         return Spread(math.nan, math.nan)
     mean_square = float(np.var(values, ddof=1))
-    return _spread([mean_square / seeds], [seeds - 1], _mean_off_diagonal(covariance), df)
+    return _spread([mean_square / seeds], [seeds - 1], mean_off_diagonal(covariance), df)
 
 
 def random_seeds(a: Floats, b: Floats, covariance: Floats, *, paired: bool, df: float = math.inf) -> Spread:
@@ -86,12 +86,12 @@ def random_seeds(a: Floats, b: Floats, covariance: Floats, *, paired: bool, df: 
     within_a, within_b = covariance[:first, :first], covariance[first:, first:]
     across = covariance[:first, first:]
     if not paired:
-        shared = _mean_off_diagonal(within_a) + _mean_off_diagonal(within_b) - 2 * float(across.mean())
+        shared = mean_off_diagonal(within_a) + mean_off_diagonal(within_b) - 2 * float(across.mean())
         squares = [float(np.var(side, ddof=1)) / len(side) for side in (a, b)]
         return _spread(squares, [first - 1, second - 1], shared, df)
-    within = (_mean_off_diagonal(within_a) + _mean_off_diagonal(within_b)) / 2
+    within = (mean_off_diagonal(within_a) + mean_off_diagonal(within_b)) / 2
     interaction = float(np.var(b - a, ddof=1)) / 2
-    shared = 2 * (within - _mean_off_diagonal(across))
+    shared = 2 * (within - mean_off_diagonal(across))
     return _spread([2 * interaction / first], [first - 1], shared, df)
 
 
@@ -105,6 +105,6 @@ def _spread(squares: list[float], freedoms: list[int], shared: float, most: floa
     return Spread(math.sqrt(variance), min(df, most))
 
 
-def _mean_off_diagonal(covariance: Floats) -> float:
+def mean_off_diagonal(covariance: Floats) -> float:
     """Mean covariance of different seeds."""
     return float(covariance[~np.eye(len(covariance), dtype=bool)].mean())

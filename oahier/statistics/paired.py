@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oahier.metrics.registry import Scale
-from oahier.metrics.weighted import Floats, weighted_mean
+from oahier.metrics.weighted import Floats, Names, weighted_mean
 from oahier.statistics.contrasts import Contrast, compare_contrasts, contrast_row
 from oahier.statistics.intervals import Statistic
 from oahier.statistics.jackknife import LeftOut
@@ -21,7 +21,7 @@ from oahier.statistics.values import Values, summarise_values_of
 def paired_difference(
     a: npt.ArrayLike,
     b: npt.ArrayLike,
-    subjects: Sequence[str] | npt.NDArray[np.character],
+    subjects: Sequence[str] | Names,
     *,
     task: str = "",
     metric: str = "mean",
@@ -58,7 +58,7 @@ def paired_difference(
 def paired_statistic(
     a: Sequence[Statistic],
     b: Sequence[Statistic],
-    subjects: Sequence[str] | npt.NDArray[np.character],
+    subjects: Sequence[str] | Names,
     *,
     task: str = "",
     metric: str = "",
@@ -164,17 +164,13 @@ def summarise_values(
     return row
 
 
-def _means_of_defined(
-    values: Floats, subjects: Sequence[str] | npt.NDArray[np.character]
-) -> tuple[list[Statistic], npt.NDArray[np.character]]:
+def _means_of_defined(values: Floats, subjects: Sequence[str] | Names) -> tuple[list[Statistic], Names]:
     """The mean of every row of ``(tables, knees)`` over the knees that all define, and their subjects."""
     kept = np.isfinite(values).all(axis=0)
     return [partial(weighted_mean, values=row[kept]) for row in values], np.asarray(subjects, str)[kept]
 
 
-def _knee_values(
-    name: str, values: npt.ArrayLike, subjects: Sequence[str] | npt.NDArray[np.character]
-) -> Floats:
+def _knee_values(name: str, values: npt.ArrayLike, subjects: Sequence[str] | Names) -> Floats:
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if table.ndim != 2 or table.shape[1] != len(subjects) or len(table) == 0:
         raise ValueError(

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
 from oahier.metrics.rows import Rows, decisions
-from oahier.metrics.weighted import Classes, Marks
-from oahier.statistics.cells import Names
+from oahier.metrics.weighted import Classes, Marks, Names
 from oahier.statistics.predictions import HeadPredictions, Predictions
 from oahier.types import MISSING
 

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from oahier.files import unmarked
 from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
 from oahier.metrics.rows import Rows, decisions
-from oahier.metrics.weighted import Classes, Floats
-from oahier.statistics.cells import Cells, Column, Names, joined, packed
+from oahier.metrics.weighted import Classes, Floats, Names
+from oahier.statistics.cells import Cells, Column, joined, packed
 from oahier.statistics.columns import find_heads
 from oahier.types import KL_GRADES, MISSING
 
@@ -50,7 +50,7 @@ class HeadPredictions:
         """Number of classes."""
         return int(self.probabilities.shape[1])
 
-    def labelled_rows(self, labels: Classes, subject: npt.NDArray[np.character]) -> Rows:
+    def labelled_rows(self, labels: Classes, subject: Names) -> Rows:
         """The knees whose label is known.
 
         Args:

@@ -17,12 +17,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from oahier.hierarchy import COARSE, FINE
 from oahier.metrics.registry import registered
 from oahier.metrics.rows import Rows
-from oahier.metrics.weighted import Floats, Marks, Weights
+from oahier.metrics.weighted import Floats, Marks, Names, Weights
 from oahier.statistics.bootstrap import RESAMPLES, SEED, compare_by_bootstrap
 from oahier.statistics.contrasts import Contrast
 from oahier.statistics.intervals import Statistic, weight_chunks
@@ -52,7 +51,7 @@ class Bootstrap:
         self,
         head: str,
         contrasts: Sequence[Contrast],
-        subjects: npt.NDArray[np.character],
+        subjects: Names,
         rows: Sequence[Comparison],
     ) -> list[Comparison]:
         """Rows of one head, resampled."""
@@ -81,7 +80,7 @@ def _rounded(statistics: Sequence[Statistic]) -> list[Statistic]:
 def published_generator(
     head: str,
     metric: str,
-    subjects: npt.NDArray[np.character],
+    subjects: Names,
     resamples: int,
     seed: int,
     *,

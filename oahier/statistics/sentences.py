@@ -7,12 +7,13 @@ import math
 from oahier.pages.text import from_to, number, p_equals, p_value, signed
 from oahier.statistics.tables import Comparison
 
-_SCOPES = {
+SCOPES = {
     "recipe": "for this recipe (new knees, new runs)",
     "trained models": "for these trained models (new knees)",
     "one run": "conditional on the one run a side (new knees)",
     "nothing": "no interval",
 }
+"""What intervals hold for."""
 
 
 def sentences(row: Comparison, a: str = "a", b: str = "b") -> list[str]:
@@ -30,11 +31,11 @@ def sentences(row: Comparison, a: str = "a", b: str = "b") -> list[str]:
     """
     name = " ".join(part for part in (row.task, row.metric.replace("_", " ")) if part)
     difference = signed(row.difference, 3) if math.isfinite(row.difference) else "undefined"
-    found = [f"{name}, {_SCOPES[row.scope]}: {b} - {a} is {difference}{_odds(row, b)}"]
+    found = [f"{name}, {SCOPES[row.scope]}: {b} - {a} is {difference}{_odds(row, b)}"]
     if row.scope == "recipe":
         low, high = row.models_ci_low, row.models_ci_high
         found.append(
-            f"{name}, {_SCOPES['trained models']}: {_interval(low, high)}, p {p_equals(row.models_p_value)}."
+            f"{name}, {SCOPES['trained models']}: {_interval(low, high)}, p {p_equals(row.models_p_value)}."
         )
     if row.note:
         found.append(row.note)

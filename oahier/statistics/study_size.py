@@ -24,6 +24,7 @@ from oahier.metrics.registry import Metric
 from oahier.metrics.rows import Rows
 from oahier.metrics.weighted import Floats
 from oahier.statistics.jackknife import LeftOut, leave_out
+from oahier.statistics.obuchowski_rockette import mean_off_diagonal
 from oahier.statistics.power import LEVEL, POWER, detectable, power_of
 from oahier.statistics.sign_flips import FEWEST
 
@@ -185,8 +186,8 @@ def left_out_variances(
     if len(values) == 2:
         found = Variances(math.nan, error, math.nan, float(across[0, 0]), same_seed)
         return _per_knee(found, knees)
-    same_arm = float(np.mean([_off_diagonal(block) for block in blocks if len(block) > 1]))
-    other_arm = _off_diagonal(across) if paired else float(across.mean())
+    same_arm = float(np.mean([mean_off_diagonal(block) for block in blocks if len(block) > 1]))
+    other_arm = mean_off_diagonal(across) if paired else float(across.mean())
     if same_seed is not None:
         square = float(np.var(values[first:] - values[:first], ddof=1)) / 2
         residual = error - same_seed - same_arm + other_arm
@@ -225,7 +226,3 @@ def _per_knee(found: Variances, knees: int) -> Variances:
         other_arm=found.other_arm * knees,
         same_seed=None if found.same_seed is None else found.same_seed * knees,
     )
-
-
-def _off_diagonal(block: Floats) -> float:
-    return float(block[~np.eye(len(block), dtype=bool)].mean())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oahier.metrics.registry import Scale
-from oahier.statistics.contrasts import Names
+from oahier.metrics.weighted import Names
 from oahier.statistics.intervals import TIE, Statistic
 from oahier.statistics.jackknife import LeftOut, leave_out
 from oahier.statistics.obuchowski_rockette import fixed_seeds, random_seeds_of_one

@@ -35,7 +35,7 @@ from oahier.callbacks.run_folder import BEST, LAST
 from oahier.callbacks.run_log import RunLog
 from oahier.callbacks.wandb_run import keep_private
 from oahier.data import KneeMRIDataModule
-from oahier.files import write_atomically
+from oahier.files import write_atomically, write_json
 from oahier.metrics import Decoding
 from oahier.specs import build
 from oahier.speed import SpeedSetting
@@ -230,7 +230,7 @@ def _publish(cell: Cell, work: Path, facts: Mapping[str, Any]) -> None:
             shutil.rmtree(target)
         path.replace(target)
     work.rmdir()
-    write_atomically(cell.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_json(cell.folder / "metrics.json", metrics)
 
 
 def _facts(parts: Parts, checkpoint: Path) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from oahier.files import hold, write_atomically
+from oahier.files import hold, write_atomically, write_json
 from oahier.model.section_classes import flat, nested
 from oahier.study.configuration import compares_visits, probes, resolve
 from oahier.study.overrides import PlanError, with_named_probes
@@ -125,7 +125,7 @@ def write_cell(
     write_atomically(folder / "config.yaml", yaml.safe_dump(nested(config), sort_keys=False))
     content = {key: value for key, value in new.items() if key != "config"}
     content["probes"] = probes(config)
-    write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")
+    write_json(folder / "cell.json", content)
     return Cell.read(folder)
 
 

@@ -10,18 +10,17 @@ import numpy as np
 import pandas as pd
 
 from oahier.data import read_manifest
+from oahier.files import write_json
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE
 from oahier.metrics.weighted import Floats
 from oahier.study import definitive
 from oahier.study.cell_files import read_predictions
-from oahier.study.cells import Cell
+from oahier.study.cells import Cell, write_cell
 from oahier.study.folds import (
     finish_pooled_cell,
     folds,
     join,
     text_table,
-    write_pooled_cell,
-    write_study,
 )
 from oahier.study.results import Study, read_study
 from oahier.types import MISSING
@@ -54,14 +53,14 @@ def with_covariate_arm(study: Study, pooled: Study) -> Study:
         folder = pooled.folder / "cells" / name
         config = {**cells[0].config, "model": {**cells[0].config["model"], "probes": []}}
         config["model"]["heads"] = {FINE: config["model"]["heads"][FINE]}
-        write_pooled_cell(folder, factors, cells[0].settings, config, [])
+        write_cell(folder, name, factors, cells[0].settings, config)
         predicted = join([_fold(cell, table[names]) for cell in cells], name)
         finish_pooled_cell(folder, predicted, {"network": False, "columns": names})
     if not made:
         return pooled
     levels: dict[str, Any] = {axis: list(found) for axis, found in pooled.factors.items()}
     levels[study.contrast] = [*levels[study.contrast], definitive.WITHOUT_NETWORK]
-    write_study(pooled.folder, {**pooled.facts, "factors": levels, "measured": names})
+    write_json(pooled.folder / "study.json", {**pooled.facts, "factors": levels, "measured": names})
     return read_study(pooled.folder)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from oahier.files import frame_csv, read_frame, write_atomically
+from oahier.files import frame_csv, read_frame, write_atomically, write_json
 from oahier.study.cell_files import read_facts
-from oahier.study.cells import Cell
+from oahier.study.cells import Cell, write_cell
 from oahier.study.plan import POOLED
 from oahier.study.results import Study, read_study
 
@@ -37,7 +35,7 @@ def pooled(study: Study) -> Study:
     for cells in folds(study).values():
         factors = {axis: level for axis, level in cells[0].factors.items() if axis != POOLED}
         _pool(folder / "cells" / "_".join(factors.values()), factors, cells)
-    write_study(folder, {**study.facts, "factors": levels, "folds": len(study.factors[POOLED])})
+    write_json(folder / "study.json", {**study.facts, "factors": levels, "folds": len(study.factors[POOLED])})
     return read_study(folder)
 
 
@@ -52,7 +50,7 @@ def folds(study: Study) -> dict[tuple[str, ...], list[Cell]]:
 
 def _pool(folder: Path, factors: Mapping[str, str], cells: Sequence[Cell]) -> None:
     left = [cell.factors[POOLED] for cell in cells if cell.state != "finished"]
-    write_pooled_cell(folder, factors, cells[0].settings, cells[0].config, cells[0].probes)
+    write_cell(folder, folder.name, factors, cells[0].settings, cells[0].config)
     if left:
         why = f"folds {', '.join(left)} of {len(cells)} are not finished\n"
         write_atomically(folder / "failure.txt", why)
@@ -63,28 +61,10 @@ def _pool(folder: Path, factors: Mapping[str, str], cells: Sequence[Cell]) -> No
     finish_pooled_cell(folder, join([text_table(cell) for cell in cells], folder.name), told)
 
 
-def write_pooled_cell(
-    folder: Path,
-    factors: Mapping[str, str],
-    settings: Mapping[str, Any],
-    config: Mapping[str, Any],
-    probes: Sequence[str],
-) -> None:
-    """The files that say what a pooled cell is."""
-    write_atomically(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-    content = {"name": folder.name, "factors": factors, "settings": settings, "probes": list(probes)}
-    write_atomically(folder / "cell.json", json.dumps(content, indent=2) + "\n")
-
-
 def finish_pooled_cell(folder: Path, predictions: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     """Predictions and facts of a pooled cell, which make it a finished one."""
     write_atomically(folder / "predictions.csv", frame_csv(predictions))
-    write_atomically(folder / "metrics.json", json.dumps(dict(facts), indent=2) + "\n")
-
-
-def write_study(folder: Path, facts: Mapping[str, Any]) -> None:
-    """``study.json`` of a pooled study."""
-    write_atomically(folder / "study.json", json.dumps(dict(facts), indent=2) + "\n")
+    write_json(folder / "metrics.json", facts)
 
 
 def text_table(cell: Cell) -> pd.DataFrame:

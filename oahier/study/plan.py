@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from oahier.hierarchy import FINE
 from oahier.model.section_classes import flat, flat_overrides
 from oahier.specs import nearest
-from oahier.specs.errors import yaml_reason
+from oahier.specs.errors import read_yaml
 from oahier.study import definitive
 from oahier.study.methods import with_methods
 from oahier.study.overrides import Overrides, PlanError, merged, overridden, with_named_probes
@@ -103,14 +101,14 @@ class Plan:
         return cells
 
     def _cells(self) -> Iterator[CellPlan]:
+        base = with_named_probes(merged(PRESETS.get(self.preset or "", {}), flat(self.base)))
         for levels in itertools.product(*self.grid.values()):
             factors = dict(zip(self.grid, levels, strict=True))
             if any(all(factors[axis] == level for axis, level in left.items()) for left in self.without):
                 continue
             where = f"{self.name}: cell {'_'.join(factors.values())!r}"
-            config = merged(PRESETS.get(self.preset or "", {}), flat(self.base))
             overrides = {axis: self.grid[axis][level] for axis, level in factors.items()}
-            config = overridden(with_named_probes(config), overrides, where)
+            config = overridden(base, overrides, where)
             supervision = self._fill_in_heads(config, factors, where)
             with_methods(config, DEFAULT_HEAD, where)
             self._fill_in_levels(config, factors)
@@ -198,15 +196,9 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlanError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: expected YAML: {yaml_reason(error)}") from error
-    if not isinstance(content, dict):
-        raise PlanError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
-    return content
+    if not path.exists():
+        raise PlanError(f"{path}: no such file")
+    return read_yaml(path, str(path), PlanError)
 
 
 def _base(path: Path, base: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oahier.data import KneeMRIDataModule
-from oahier.files import write_atomically
+from oahier.files import write_atomically, write_json
 from oahier.hierarchy import FINE
 from oahier.study import definitive
 from oahier.study.cell_run import Outcome
@@ -118,7 +118,7 @@ def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
             "primary": definitive.PRIMARY,
             "covariate": plan.covariate,
         }
-    write_atomically(folder / "study.json", json.dumps(content, indent=2) + "\n")
+    write_json(folder / "study.json", content)
     write_atomically(folder / "study.yaml", plan.source)
     return cells
 

@@ -7,16 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
-
 from oahier.cli.classes import Classes, without_classes
 from oahier.cli.lightning_parser import LightningParser
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.data import CacheError, KneeMRIDataModule, PairedVisits
 from oahier.model.section_classes import without_class
-from oahier.specs.errors import nearest, yaml_reason
+from oahier.specs.errors import nearest, read_yaml
 
 
 def cache_parser(module: type[Any] = KneeMRIDataModule) -> LightningParser:
@@ -44,34 +41,28 @@ def run(words: list[str]) -> int:
     """
     options = parse(words)
     workers = checked("--workers", options.workers, 0)
-    console = Console()
     data = options.data.data if isinstance(options.data, PairedVisits) else options.data
     cache, manifest = data.knee_cache, data.manifest
     plan = cache.plan(manifest, data.preprocessing, workers, verify=options.verify)
     shape = " x ".join(map(str, data.preprocessing.shape))
     spacing = " x ".join(f"{length:g}" for length in data.preprocessing.spacing)
-    console.print(f"{len(manifest)} knees of {shape} voxels, {spacing} mm, in {cache.folder}", soft_wrap=True)
+    print(f"{len(manifest)} knees of {shape} voxels, {spacing} mm, in {cache.folder}")
     if plan.jobs:
         free = _room(cache.folder, plan.bytes_needed)
-        console.print(
-            f"{len(plan.jobs)} to make: {_size(plan.bytes_needed)} of disk, {_size(free)} are free",
-            soft_wrap=True,
-        )
+        print(f"{len(plan.jobs)} to make: {_size(plan.bytes_needed)} of disk, {_size(free)} are free")
     start = time.monotonic()
     cache.make(manifest, plan, workers)
     seconds = time.monotonic() - start
     if plan.jobs:
-        console.print(
-            f"made {len(plan.jobs)} in {seconds:.1f} s ({len(plan.jobs) / seconds:.1f} knees a second)"
-        )
+        print(f"made {len(plan.jobs)} in {seconds:.1f} s ({len(plan.jobs) / seconds:.1f} knees a second)")
     else:
         how = "every byte was read" if options.verify else "sizes and time stamps are as written"
-        console.print(f"all of them are there ({how})")
+        print(f"all of them are there ({how})")
     entries = set(plan.entries)
     total = sum(entry.stat().st_size for entry in entries)
-    console.print(f"{len(entries)} entries, {_size(total)}", soft_wrap=True)
+    print(f"{len(entries)} entries, {_size(total)}")
     if options.prune:
-        _prune(console, cache.unused(plan.entries), options.yes)
+        _prune(cache.unused(plan.entries), options.yes)
     given = [word for word in words if word.endswith((".yaml", ".yml"))]
     say_next((["fit", "--config", given[0].partition("=")[2] or given[0]] if given else ["init"], "train"))
     return 0
@@ -102,11 +93,7 @@ def parse(words: list[str]) -> Any:
 
 
 def _data_section(path: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"--config {path}: cannot be read: {yaml_reason(error)}") from error
-    section = without_class("data", content.get("data")) if isinstance(content, dict) else None
+    section = without_class("data", read_yaml(path, f"--config {path}").get("data"))
     if not isinstance(section, dict):
         raise ValueError(f"--config {path}: expected a section `data`, as `oahier fit` takes it")
     return section
@@ -124,18 +111,18 @@ def _room(folder: Path, needed: int) -> int:
     return free
 
 
-def _prune(console: Console, unused: list[Path], agreed: bool) -> None:
+def _prune(unused: list[Path], agreed: bool) -> None:
     size = sum(path.stat().st_size for path in unused)
     if not unused:
-        console.print("nothing to remove")
+        print("nothing to remove")
         return
-    console.print(f"{len(unused)} entries ({_size(size)}) are not used by this configuration")
+    print(f"{len(unused)} entries ({_size(size)}) are not used by this configuration")
     if not agreed:
-        console.print("add --yes to remove them; other configurations may use them")
+        print("add --yes to remove them; other configurations may use them")
         return
     for path in unused:
         path.unlink(missing_ok=True)
-    console.print(f"removed {_size(size)}")
+    print(f"removed {_size(size)}")
 
 
 def _size(count: int) -> str:

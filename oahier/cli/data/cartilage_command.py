@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
@@ -46,10 +45,9 @@ def run(words: list[str]) -> int:
     if out.exists() and not options.overwrite:
         raise FileExistsError(f"{out} is there already; choose another name or give --overwrite")
     manifest = with_cartilage_columns(read_manifest(options.manifest), workers=workers, progress=True)
-    console = Console(soft_wrap=False, highlight=False)
-    console.print(_table(manifest.table))
+    Console(highlight=False).print(_table(manifest.table))
     manifest.write(out)
-    console.print(f"wrote {escape(str(out))}", soft_wrap=True)
+    print(f"wrote {out}")
     say_next((["init", "--manifest", out], "configurations to train with"))
     return 0
 

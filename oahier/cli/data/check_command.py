@@ -15,7 +15,7 @@ from rich.table import Table
 
 from oahier.audit import Audit, audit_manifest
 from oahier.cli.next_steps import Step, say_next
-from oahier.cli.options import checked
+from oahier.cli.options import checked, names
 from oahier.cli.parser import ArgumentParser
 from oahier.data.manifest.manifest import read_cells
 from oahier.problems import SEVERITIES, Problem, Severity
@@ -48,22 +48,18 @@ def check_parser() -> ArgumentParser:
 def run(words: list[str]) -> int:
     """Audit, print, and write what was asked for."""
     options = check_parser().parse_args(words)
-    covariates = None
-    if options.covariates is not None:
-        covariates = [name.strip() for name in options.covariates.split(",") if name.strip()]
     audit = audit_manifest(
         options.manifest,
         workers=checked("--workers", options.workers, 0),
-        covariates=covariates,
+        covariates=None if options.covariates is None else names(options.covariates),
         files=not options.no_files,
         cache=options.cache,
     )
-    console = Console(soft_wrap=False, highlight=False)
-    _print(console, audit)
+    _print(Console(highlight=False), audit)
     if options.json:
-        console.print(f"wrote {escape(str(audit.to_json(options.json)))}", soft_wrap=True)
+        print(f"wrote {audit.to_json(options.json)}")
     if options.html:
-        console.print(f"wrote {escape(str(audit.to_html(options.html)))}", soft_wrap=True)
+        print(f"wrote {audit.to_html(options.html)}")
     if "cohort" in audit.tables and not audit.of("error"):
         manifest = Path(options.manifest)
         manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
@@ -87,23 +83,23 @@ def _print(console: Console, audit: Audit) -> None:
             f"{cohort['left']} left; {cohort['with label map']} with label maps"
         )
         for name in ("grades", *audit.covariates):
-            console.print(Padding(_counts(audit.tables[name], _LONGEST), (1, 0, 0, 2)))
+            console.print(Padding(_counts(audit.tables[name]), (1, 0, 0, 2)))
     for severity in SEVERITIES:
         _print_severity(console, severity, audit.of(severity))
 
 
-def _counts(counts: pd.DataFrame, longest: int) -> Table:
+def _counts(counts: pd.DataFrame) -> Table:
     """Words on the left, numbers on the right; a value that stands above is not repeated."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption_justify="left")
     for name, column in counts.items():
         title = "" if name == "grade" else str(name)
         table.add_column(title, justify="right" if is_numeric_dtype(column) else "left")
     above = None
-    for first, *rest in counts.head(longest).itertuples(index=False):
+    for first, *rest in counts.head(_LONGEST).itertuples(index=False):
         table.add_row("" if first == above else escape(str(first)), *(escape(str(cell)) for cell in rest))
         above = first
-    if len(counts) > longest:
-        table.caption = f"and {len(counts) - longest} more rows: --html or --json lists all"
+    if len(counts) > _LONGEST:
+        table.caption = f"and {len(counts) - _LONGEST} more rows: --html or --json lists all"
     return table
 
 

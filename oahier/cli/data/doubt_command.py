@@ -23,9 +23,9 @@ from oahier.data.manifest.targets import classes_of
 from oahier.files import frame_csv, write_atomically
 from oahier.hierarchy import FINE
 from oahier.metrics import weighted_qwk
+from oahier.metrics.weighted import Names
 from oahier.noise import ADJUDICATED_BLOCKS, label_doubt, nominal_doubt, out_of_fold_severity
 from oahier.noise.doubt import Labels, Severities
-from oahier.statistics.contrasts import Names
 from oahier.statistics.predictions import read_predictions
 from oahier.statistics.values import Values, summarise_values_of
 from oahier.types import MISSING
@@ -105,13 +105,12 @@ def run(words: list[str]) -> int:
     )
     known, warning = _knowledge(severity, labels, subjects, size)
     _print(table, float(doubt.doubt.mean()), manifest, options.target)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[yellow]{warning}[/]" if warning else known)
+    Console(soft_wrap=True, highlight=False).print(f"[yellow]{warning}[/]" if warning else known)
     if options.out:
-        console.print(f"wrote {escape(str(write_atomically(options.out, frame_csv(table))))}")
+        print(f"wrote {write_atomically(options.out, frame_csv(table))}")
     if options.html:
         page = doubt_page(manifest, table, options.target, options.figures, known=known, warning=warning)
-        console.print(f"wrote {escape(str(write_atomically(options.html, page)))}")
+        print(f"wrote {write_atomically(options.html, page)}")
     else:
         say_next((["data", "doubt", *words, "--html", "doubt.html"], "look at these knees"))
     return 0

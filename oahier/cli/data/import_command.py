@@ -63,7 +63,7 @@ def run(words: list[str]) -> int:
             f"\ninterrupted; what was done is kept in {destination}: run it again to go on", file=sys.stderr
         )
         return INTERRUPTED
-    report(result, Console())
+    report(result)
     return 0
 
 
@@ -83,39 +83,34 @@ def import_parser(name: str, function: Callable[..., Any]) -> ArgumentParser:
     return parser
 
 
-def report(result: ImportResult, console: Console) -> None:
+def report(result: ImportResult) -> None:
     """Print counts, what was left out by reason, where the files are and the next command."""
     counts = result.report["counts"]
-    subjects = (
-        f"{counts['knees']} knees of {counts['subjects']} subjects, {counts['cartilage']} with label maps"
-    )
-    _line(console, subjects)
+    print(f"{counts['knees']} knees of {counts['subjects']} subjects, {counts['cartilage']} with label maps")
     table = Table(show_header=False)
     known = [level for level in DEFAULT_HIERARCHY.levels if set(counts[level]) != {"unknown"}]
     label = known[0] if known else FINE
     for title, name in ((head_label(label), label), ("side", "side"), ("visit", "visit"), ("split", "split")):
         if set(counts[name]) != {"unknown"} or name == label:
             table.add_row(title, ", ".join(f"{escape(key)}: {value}" for key, value in counts[name].items()))
-    console.print(table)
+    Console().print(table)
     for note in _shortened(result.report["notes"]):
-        _line(console, f"note: {note}")
+        print(f"note: {note}")
     if result.left_out:
-        _line(console, f"left out: {len(result.left_out)}, listed in {result.folder / 'left-out.csv'}")
+        print(f"left out: {len(result.left_out)}, listed in {result.folder / 'left-out.csv'}")
         for reason, items in _by_reason(result.left_out):
             named = ", ".join(item.knee or item.source for item in items[:4])
             more = f" and {len(items) - 4} more" * (len(items) > 4)
-            _line(console, f"  {len(items)} x {reason}  [{named}{more}]")
+            print(f"  {len(items)} x {reason}  [{named}{more}]")
     written: Mapping[str, int] = result.report["written"]
     if written["files"]:
-        _line(
-            console, f"written: {written['files']} images, {size_words(written['bytes'])}, in {result.folder}"
-        )
+        print(f"written: {written['files']} images, {size_words(written['bytes'])}, in {result.folder}")
     else:
-        _line(console, "no image was copied; the manifest points to the source")
+        print("no image was copied; the manifest points to the source")
     if result.report["licence"]:
-        _line(console, f"terms: {result.report['licence']}")
+        print(f"terms: {result.report['licence']}")
     manifest = result.folder / "manifest.csv"
-    _line(console, f"manifest: {manifest}")
+    print(f"manifest: {manifest}")
     split = result.folder / "split.csv"
     has_splits = set(counts["split"]) != {"unknown"}
     divide: list[Step] = [(["data", "split", manifest, split], "training, validation and test by subject")]
@@ -127,10 +122,6 @@ def report(result: ImportResult, console: Console) -> None:
         *divide * (not has_splits),
         (["init", "--manifest", manifest if has_splits else split], "configurations to train with"),
     )
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _shortened(notes: list[str]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from oahier.cli.next_steps import say_next
 from oahier.cli.parser import ArgumentParser, function_parser
 from oahier.phantom import make_phantoms
@@ -17,7 +15,7 @@ def phantom_parser() -> ArgumentParser:
 def run(words: list[str]) -> int:
     """Write phantoms and say where their manifest is."""
     manifest = make_phantoms(**phantom_parser().parse_args(words).as_dict())
-    Console().print(f"{len(manifest)} phantom knees: {manifest.path}", soft_wrap=True)
+    print(f"{len(manifest)} phantom knees: {manifest.path}")
     say_next(
         (["data", "check", manifest.path, "--html", "audit.html"], "look at the cohort"),
         (["init", "--manifest", manifest.path], "configurations to train with"),

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from rich.console import Console
 
 from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
@@ -77,18 +76,14 @@ def run(words: list[str]) -> int:
     manifest = read_manifest(options.manifest)
     plan = plan_training(manifest, options.memory or device_memory())
     text = yaml.safe_dump(plan.settings, sort_keys=False, default_flow_style=None)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    for line in (*plan.reasons, "", text.rstrip()):
-        console.print(line)
+    print(*plan.reasons, "", text.rstrip(), sep="\n")
     if options.measure:
         seconds = seconds_a_step(plan.settings, options.measure) * plan.steps
-        console.print(
-            f"\n{plan.steps} steps, about {seconds / 3600:.1f} h of training here, without validation"
-        )
+        print(f"\n{plan.steps} steps, about {seconds / 3600:.1f} h of training here, without validation")
     out = options.out or "plan.yaml"
     if options.out:
         comments = "".join(f"# {reason}\n" for reason in plan.reasons)
-        console.print(f"wrote {write_atomically(Path(out), comments + text)}")
+        print(f"wrote {write_atomically(Path(out), comments + text)}")
     init = ["init", "--manifest", options.manifest]
     fit = ["fit", "--config", "own_data.yaml", "--config", out]
     again = (["data", "plan", *words, "--out", out], "write it")

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
-from oahier.cli.options import checked
+from oahier.cli.options import checked, names
 from oahier.cli.parser import ArgumentParser
 from oahier.data import Manifest, read_manifest
 from oahier.data.manifest.targets import classes_of
@@ -61,7 +60,7 @@ def run(words: list[str]) -> int:
     if not options.smoothing > 0:
         raise ValueError(f"--smoothing: expected a number above 0, got {options.smoothing}")
     manifest = read_manifest(options.manifest)
-    columns = [name.strip() for name in options.columns.split(",") if name.strip()]
+    columns = names(options.columns)
     sizes = {classes_of(name) for name in columns}
     size = sizes.pop() if len(sizes) == 1 else None
     if size is None or len(set(columns)) != len(columns):
@@ -82,13 +81,11 @@ def run(words: list[str]) -> int:
         seed=options.seed,
     )
     _print(estimate, columns, readings, options.truth)
-    console = Console(soft_wrap=True, highlight=False)
     if options.table:
-        path = write_atomically(options.table, frame_csv(matrix_table(estimate, columns)))
-        console.print(f"wrote {escape(str(path))}")
+        print(f"wrote {write_atomically(options.table, frame_csv(matrix_table(estimate, columns)))}")
     if options.out:
         made = with_consensus(manifest, estimate, columns[0], (readings != MISSING).any(axis=1))
-        console.print(f"wrote {escape(str(made.write(Path(options.out)).path))}")
+        print(f"wrote {made.write(Path(options.out)).path}")
         target = f"{columns[0]}_consensus"
         say_next((["init", "--manifest", options.out], f"train with target={target} of a head"))
     else:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from oahier.cli.next_steps import say_next
-from oahier.cli.options import checked
+from oahier.cli.options import checked, names
 from oahier.cli.parser import ArgumentParser
 from oahier.data import Folds, Manifest, ManifestError, Problem, SplitFractions
 from oahier.data.manifest.manifest import read_cells
@@ -59,7 +59,7 @@ def run(words: list[str]) -> int:
     if options.folds is not None and options.test is not None:
         raise ValueError("--folds tests every knee in one of them: leave --test out")
     manifest = _unsplit(options.manifest, options.keep_test)
-    stratify = [name.strip() for name in options.stratify.split(",") if name.strip()]
+    stratify = names(options.stratify)
     make = _folds if options.folds is not None else _parts
     made, balance = make(manifest, options, stratify)
     for path in made:
@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
         console.print(f"[yellow]{escape(gap.name)} is left out of {escape(gap.part)}[/yellow]")
     for path, part in made.items():
         part.write(path)
-        console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+        print(f"wrote {path}")
     what = "configurations to train with" + ("" if len(made) == 1 else ", for the first fold")
     say_next((["init", "--manifest", next(iter(made))], what))
     return 0

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from oahier.hierarchy import COARSE, FINE, head_label
-from oahier.pages.text import as_float, interval, number
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import level_name
-from oahier.study.report.views import Entry, View, alignment, word
+from oahier.study.report.views import Entry, View, alignment, estimate_entry, sample_hint, word
 
 
 def order_view(contents: Contents) -> View | None:
@@ -24,7 +20,9 @@ def order_view(contents: Contents) -> View | None:
     for levels, part in table.groupby([*axes, "covariate"], sort=False):
         lines = {line["group"]: line for line in part.to_dict("records")}
         words = [*map(level_name, map(str, levels[:-1])), str(levels[-1])]
-        rows.append([*map(word, words), *(_correlation(lines[group]) for group in groups)])
+        found = (lines[group] for group in groups)
+        shown = (estimate_entry(line, "spearman", hint=sample_hint(line)) for line in found)
+        rows.append([*map(word, words), *shown])
     note = (
         "Spearman's ρ of the first principal component with the covariate among knees of one grade, and "
         "among those without and with OA; 95 % interval over test subjects. The sign is the covariate's: "
@@ -45,10 +43,7 @@ def similarity_view(contents: Contents) -> View | None:
     for line in table.to_dict("records"):
         sides = [level_name(str(line[side])) for side in ("a", "b")]
         others = [level_name(str(line[axis])) for axis in contents.group_axes]
-        value = as_float(line["cka"])
-        shown = Entry(
-            number(value), interval(as_float(line["ci_low"]), as_float(line["ci_high"])), order=value
-        )
+        shown = estimate_entry(line, "cka")
         pairs = Entry(str(line["pairs"]), order=float(line["pairs"]))
         rows.append([*map(word, [*others, str(line["between"]), *sides]), shown, pairs])
     note = (
@@ -59,14 +54,6 @@ def similarity_view(contents: Contents) -> View | None:
     columns = [*contents.group_axes, "between", "a", "b", "CKA", "pairs"]
     align = alignment(len(contents.group_axes) + 3, 2)
     return View("similarity", "Similarity of embeddings", note, columns, rows, align)
-
-
-def _correlation(line: Mapping[Any, Any]) -> Entry:
-    value, low, high = (as_float(line[key]) for key in ("spearman", "ci_low", "ci_high"))
-    knees = f"{int(line['knees'])} knees of {int(line['subjects'])} subjects"
-    why = line.get("note")
-    hint = f"{knees}; {why}" if isinstance(why, str) and why else knees
-    return Entry(number(value), interval(low, high), hint, order=value)
 
 
 def _group(name: str) -> str:

@@ -6,8 +6,6 @@ page's script takes it apart and cuts the other planes from it.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,8 @@ import numpy.typing as npt
 
 from oahier.callbacks.files import knee_file
 from oahier.images import read_image
-from oahier.images.embedded import block_means, grey_levels
+from oahier.images.embedded import block_means, data_address, grey_levels
+from oahier.images.extent import planes_through
 from oahier.images.image import turned_to_ras
 from oahier.study.cell_files import read_arrays
 from oahier.study.cells import Cell
@@ -188,18 +187,9 @@ def _packed(volume: Volume, label: str, maps: Mapping[str, Any], *, lossless: bo
         "spacing": [round(length, 4) for length in volume.spacing],
         "mri": _picture(grey, block, lossless=lossless),
         "cartilage": _picture(inside.astype(np.uint8), block, lossless=True) if inside.any() else None,
-        "start": start_of(volume.cartilage),
+        "start": planes_through(volume.cartilage),
         "maps": maps,
     }
-
-
-def start_of(cartilage: Array) -> list[int]:
-    """The sagittal slice with most cartilage, the coronal and axial ones that halve it."""
-    if not cartilage.any():
-        return [size // 2 for size in cartilage.shape]
-    areas = [cartilage.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
-    halves = [int(np.searchsorted(area.cumsum(), area.sum() / 2)) for area in areas]
-    return [int(areas[0].argmax()), *halves[1:]]
 
 
 def _picture(values: Array, block: Sequence[int], *, lossless: bool) -> dict[str, Any]:
@@ -216,12 +206,9 @@ def _picture(values: Array, block: Sequence[int], *, lossless: bool) -> dict[str
         top, left = index // across * tile[0], index % across * tile[1]
         padded = np.pad(values[index], ((0, tile[0] - rows), (0, tile[1] - columns)), mode="edge")
         canvas[top : top + tile[0], left : left + tile[1]] = padded
-    file = io.BytesIO()
     kind, options = ("png", {"optimize": True}) if lossless else ("jpeg", {"quality": 82})
-    Image.fromarray(canvas).save(file, kind, **options)
-    text = base64.b64encode(file.getvalue()).decode("ascii")
     return {
-        "source": f"data:image/{kind};base64,{text}",
+        "source": data_address(Image.fromarray(canvas), kind, **options),
         "shape": list(values.shape),
         "block": list(block),
         "across": across,

@@ -10,12 +10,11 @@ import numpy as np
 from oahier.files import read_frame
 from oahier.hierarchy import FINE, head_label
 from oahier.pages.charts import Sheet
-from oahier.pages.text import as_float, interval, number
 from oahier.reporting.change_figure import trajectories
 from oahier.study.change_tables import AXIS, FILE, GRADE
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import SCORES, level_name
-from oahier.study.report.views import Entry, View, alignment, word
+from oahier.study.report.views import Entry, View, alignment, estimate_entry, sample_hint, word
 from oahier.visits import Visits
 
 _SHOWN = (
@@ -64,12 +63,7 @@ def _entry(lines: list[dict[Any, Any]], start: str, side: int) -> Entry:
     rows = [line for line in lines if str(line["quantity"]).startswith(start)]
     if side >= len(rows):
         return Entry("–")
-    value, low, high = (as_float(rows[side][key]) for key in ("value", "ci_low", "ci_high"))
-    why = rows[side].get("note")
-    size = f"{int(rows[side]['knees'])} knees of {int(rows[side]['subjects'])} subjects"
-    hint = f"{rows[side]['quantity']}: {size}"
-    hint += f"; {why}" if isinstance(why, str) and why else ""
-    return Entry(number(value), interval(low, high), hint, order=value)
+    return estimate_entry(rows[side], hint=f"{rows[side]['quantity']}: {sample_hint(rows[side])}")
 
 
 def change_figures(contents: Contents) -> Iterator[tuple[str, Sheet]]:

@@ -22,7 +22,16 @@ from oahier.study.report.names import (
     metric_name,
     smaller_is_better,
 )
-from oahier.study.report.views import Entry, View, alignment, margin_words, scope_words, value_entry, word
+from oahier.study.report.views import (
+    Entry,
+    View,
+    alignment,
+    estimate_entry,
+    margin_words,
+    scope_words,
+    value_entry,
+    word,
+)
 
 AXIS_COLUMNS = (
     "spearman_kl", "spearman_oa", "probe_auc", "separation", "monotonicity", "straightness",
@@ -172,8 +181,7 @@ def axis_view(contents: Contents, kinds: Iterable[str] | None = None) -> View | 
 def _axis_entry(line: Mapping[Any, Any], key: str) -> Entry:
     value = as_float(line[key])
     if key == "discernible":
-        low, high = (as_float(line[f"{key}_{end}"]) for end in ("low", "high"))
-        return Entry(number(value, 1), interval(low, high, 1), _words(line.get(f"{key}_note")), order=value)
+        return estimate_entry(line, key, key, digits=1, hint=_words(line.get(f"{key}_note")))
     return Entry(p_value(value), order=value) if key == "trend_p" else value_entry(value)
 
 
@@ -191,7 +199,7 @@ def saliency_view(contents: Contents) -> View | None:
                 *(word(level_name(str(line[axis]))) for axis in axes),
                 word(method_name(str(line["method"]))),
                 word(metric_name(str(line["measure"]))),
-                _estimate(line),
+                estimate_entry(line, digits=3),
                 *(value_entry(line.get(key, math.nan), 3) for key in _FLOORS),
             ]
         )
@@ -253,12 +261,7 @@ _SUMMARY = (
 """Metric, column of the table, heading."""
 
 
-def _estimate(line: Mapping[Any, Any]) -> Entry:
-    value, low, high = (as_float(line[key]) for key in ("value", "ci_low", "ci_high"))
-    return Entry(number(value, 3), interval(low, high, 3), order=value)
-
-
 def _saliency_entry(line: Mapping[Any, Any] | None, key: str) -> Entry:
     if line is None:
         return Entry(NOTHING, order=math.nan)
-    return _estimate(line) if key == "value" else value_entry(line.get(key, math.nan), 3)
+    return estimate_entry(line, digits=3) if key == "value" else value_entry(line.get(key, math.nan), 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from oahier.hierarchy import head_label
 from oahier.metrics import find_metrics
 
 LEVELS: Mapping[str, str] = {
@@ -128,7 +129,7 @@ def method_name(method: str) -> str:
     name, _, head = method.rpartition("-")
     if not name:
         return known.get(method, method)
-    return f"{known.get(name, name)} of the {head.upper() if len(head) == 2 else head} head"
+    return f"{known.get(name, name)} of the {head_label(head)} head"
 
 
 def arrow(metric: str) -> str:

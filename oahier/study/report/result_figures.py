@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -98,15 +99,20 @@ def spread_figure(panels: Sequence[SpreadPanel]) -> Sheet:
 
 
 def saliency_figure(panels: Sequence[SaliencyPanel]) -> Sheet:
-    """Enrichment beside its controls, a panel a method."""
+    """Enrichment beside its controls, a panel a method; far wider intervals are cut."""
     most = max(len(panel.rows) for panel in panels)
     width, row = room(line.condition for panel in panels for line in panel.rows)
     made, (grid,) = sheet([(len(panels), 0.85 + 1.1 * row * most)], 2.3 + width)
     for panel, axes in zip(panels, grid, strict=False):
         plain(axes, panel.title, across="enrichment", rows=[line.condition for line in panel.rows])
         axes.axvline(1, color=GREY, linestyle="--", linewidth=1)
+        reach = _reach(panel)
+        axes.set_xlim(0, reach)
         for place, line in enumerate(panel.rows):
-            axes.plot([line.low, line.high], [place] * 2, color=line.style.colour, linewidth=1.6)
+            end = min(line.high, 0.98 * reach)
+            axes.plot([line.low, end], [place] * 2, color=line.style.colour, linewidth=1.6)
+            if line.high > reach:
+                axes.plot(end, place, ">", color=line.style.colour, markersize=5)
             if math.isfinite(line.value):
                 (point,) = axes.plot(
                     line.value, place, line.style.marker, color=line.style.colour, markersize=6
@@ -118,7 +124,6 @@ def saliency_figure(panels: Sequence[SaliencyPanel]) -> Sheet:
                 (points,) = axes.plot(list(known.values()), list(known), sign, color=INK, markersize=5,
                                       markerfacecolor="none")  # fmt: skip
                 made.note(points, [f"{name}: {value:.2f}" for value in known.values()])
-        axes.set_xlim(left=0)
         told = [
             f"{line.condition} {number(line.value)}, other knees {number(line.other)}, random weights "
             f"{number(line.randomised)}, the image itself {number(line.image)}"
@@ -129,8 +134,20 @@ def saliency_figure(panels: Sequence[SaliencyPanel]) -> Sheet:
     legend(made, [
         marker(Style(GREY, ""), "chance", marker=None, linestyle="--"),
         *(marker(ink, name, marker=sign, markerfacecolor="none") for _, name, sign in CONTROLS),
+        *[marker(ink, "interval goes on", marker=">", linestyle="-")] * any(map(_is_cut, panels)),
     ])  # fmt: skip
     return made
+
+
+def _reach(panel: SaliencyPanel) -> float:
+    """End of the scale; intervals beyond twice the largest value or control do not widen it."""
+    values = [1.0, *(line.value for line in panel.rows), *itertools.chain(*_controls(panel))]
+    largest = max(filter(math.isfinite, values))
+    return 1.05 * max(largest, *(line.high for line in panel.rows if line.high <= 2 * largest), 0.0)
+
+
+def _is_cut(panel: SaliencyPanel) -> bool:
+    return any(line.high > _reach(panel) for line in panel.rows)
 
 
 def _controls(panel: SaliencyPanel) -> tuple[list[float], ...]:

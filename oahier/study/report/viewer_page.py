@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oahier.images import Grid
+from oahier.images.extent import planes_through
 from oahier.pages import render
 from oahier.pages.niivue import Library
 from oahier.pages.viewer import viewer
@@ -13,7 +14,6 @@ from oahier.study.report.browser import (
     read_volumes,
     saliency_of,
     shown_cells,
-    start_of,
 )
 from oahier.study.report.contents import Contents
 from oahier.study.report.names import method_name
@@ -46,7 +46,7 @@ def viewer_page(contents: Contents, library: Library) -> str | None:
         knees.append(
             viewed_knee(
                 volume.name, Grid(volume.mri.shape, volume.affine), volume.mri, volume.cartilage, found,
-                volume.affine @ [*start_of(volume.cartilage), 1], voxels=most[0], map_voxels=most[1],
+                volume.affine @ [*planes_through(volume.cartilage), 1], voxels=most[0], map_voxels=most[1],
             )
         )  # fmt: skip
     made = viewer(

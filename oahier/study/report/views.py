@@ -78,6 +78,21 @@ def value_entry(value: Any, digits: int = 2) -> Entry:
     return Entry(number(value, digits), order=value)
 
 
+def estimate_entry(
+    line: Mapping[Any, Any], value: str = "value", ends: str = "ci", *, digits: int = 2, hint: str = ""
+) -> Entry:
+    """A cell with a number of a row and its interval, in the columns ``<ends>_low`` and ``<ends>_high``."""
+    found, low, high = (as_float(line[key]) for key in (value, f"{ends}_low", f"{ends}_high"))
+    return Entry(number(found, digits), interval(low, high, digits), hint, order=found)
+
+
+def sample_hint(line: Mapping[Any, Any]) -> str:
+    """How many knees and subjects a row is of, and its note."""
+    note = line.get("note")
+    size = f"{int(line['knees'])} knees of {int(line['subjects'])} subjects"
+    return f"{size}; {note}" if isinstance(note, str) and note else size
+
+
 def cells_view(contents: Contents) -> View:
     """Every cell with its state and, where it failed, why."""
     axes = list(contents.study.factors)

@@ -21,8 +21,14 @@ from oahier.study.report.contents import Contents, read_contents
 from oahier.study.report.figures import forest_figure
 from oahier.study.report.forest import ForestPanel, forest_panels, shared_range
 from oahier.study.report.methods import methods
-from oahier.study.report.names import PALETTE, styles
-from oahier.study.report.panels import prediction_panels, saliency_panels, spread_panels
+from oahier.study.report.names import PALETTE, Style, styles
+from oahier.study.report.panels import (
+    SaliencyPanel,
+    SaliencyRow,
+    prediction_panels,
+    saliency_panels,
+    spread_panels,
+)
 from oahier.study.report.references import REFERENCES, numbered
 from oahier.study.report.result_figures import saliency_figure
 
@@ -147,6 +153,22 @@ def test_saliency_stands_beside_every_floor(contents):
         assert f"{floor} {number(getattr(line, _FLOORS[floor]))}" in drawn.alt
     old = Contents(contents.study, {"saliency": contents.tables["saliency"].drop(columns="image")})
     assert math.isnan(saliency_panels(old)[0].rows[0].image)  # tables of before
+
+
+def test_one_wide_interval_does_not_squeeze_the_others():
+    style = Style("#000000", "o")
+    narrow = SaliencyRow("dual", style, 2.1, 1.6, 2.7, 1.0, 1.3, 1.0, math.nan)
+    wide = replace(narrow, condition="single", low=0.2, high=11.0)
+    for rows, reach, cut in (([narrow], 1.05 * 2.7, False), ([wide, narrow], 1.05 * 2.7, True)):
+        made = saliency_figure([SaliencyPanel("Grad-CAM", rows)])
+        assert made.panels[0].axes.get_xlim() == pytest.approx((0, reach))
+        marks = [line for line in made.panels[0].axes.lines if line.get_marker() == ">"]
+        assert len(marks) == cut
+        (legend,) = made.figure.legends
+        assert ("interval goes on" in [text.get_text() for text in legend.get_texts()]) == cut
+    undefined = replace(narrow, value=math.nan, low=math.nan, high=math.nan, other=math.nan)
+    axes = saliency_figure([SaliencyPanel("Grad-CAM", [undefined])]).panels[0].axes
+    assert axes.get_xlim() == pytest.approx((0, 1.05))
 
 
 _FLOORS = {"other knees": "other", "random weights": "randomised", "the image itself": "image"}
