@@ -15,8 +15,7 @@ from benchmarks.harness import Comparison, in_turn
 from benchmarks.knees_on_disk import KneesOnDisk, Shape, by
 from benchmarks.rivals import Epoch, Spacing, monai_datasets
 from oahier.data import Manifest
-from oahier.data.dataset import Loader, knee_loader
-from oahier.data.transfer import in_single_precision
+from oahier.data.dataset import Loader, in_single_precision, knee_loader
 
 Device = Callable[[torch.Tensor], object]
 

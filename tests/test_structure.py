@@ -100,6 +100,13 @@ def test_circles_are_found() -> None:
     assert "oahier.model" not in _imports("oahier.model.checks"), "a type only"
 
 
+def test_files_that_the_architecture_page_names_exist() -> None:
+    text = (ROOT.parent / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_/]+\.py)`", text))
+    assert "model/steps.py" in named
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
 def test_files_are_short() -> None:
     lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in _files().items()}
     assert [name for name, count in lines.items() if count > LONGEST] == []

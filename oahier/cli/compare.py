@@ -11,10 +11,11 @@ from oahier.cli.next_steps import say_next
 from oahier.cli.options import checked
 from oahier.cli.parser import PlainParser
 from oahier.metrics import registered
+from oahier.metrics.registry import chosen_metrics
 from oahier.progress import bar
 from oahier.statistics import Bootstrap, Comparison, compare_predictions, parse_margins, read_predictions
 from oahier.statistics.bootstrap import RESAMPLES, SEED
-from oahier.statistics.comparison import chosen_metrics, value_count
+from oahier.statistics.comparison import value_count
 from oahier.statistics.correction import adjust_comparisons
 from oahier.statistics.predictions import Predictions
 from oahier.statistics.tables import write_table

@@ -120,10 +120,9 @@ def _of_pilot(options: Namespace) -> tuple[Variances, int, str]:
     arms = [models_of(name) for name in options.models]
     cohort = align([*arms[0], *arms[1]])
     for head in [options.head] if options.head else cohort.tasks(oa_from_kl=False):
-        rows = [[cohort.rows(model, head) for model in arm] for arm in arms]
-        if any(one is None for arm in rows for one in arm):
+        a, b = (cohort.rows_of_all(arm, head) for arm in arms)
+        if a is None or b is None:
             continue
-        a, b = ([one for one in arm if one is not None] for arm in rows)
         chosen = [metric for metric in registered() if metric.name == options.metric and metric.applies(a[0])]
         if not chosen:
             continue

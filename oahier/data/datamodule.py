@@ -13,7 +13,7 @@ from typing_extensions import override
 import oahier.data.arguments as checks
 from oahier.data.augmentation import BatchAugmentation
 from oahier.data.cache.cache import KneeCache
-from oahier.data.dataset import KneeDataset, Loader, knee_loader
+from oahier.data.dataset import KneeDataset, Loader, in_single_precision, knee_loader, sends_half
 from oahier.data.manifest.manifest import Manifest, read_manifest
 from oahier.data.manifest.targets import class_counts, is_known
 from oahier.data.preprocessing import Preprocessing
@@ -22,7 +22,6 @@ from oahier.data.relabelling import Relabelling, relabelled
 from oahier.data.sampling import balanced_weights
 from oahier.data.split_loaders import SPLIT_OF_STAGE, SplitDataModule
 from oahier.data.splitting.plans import SplitPlan
-from oahier.data.transfer import in_single_precision, sends_half
 from oahier.problems import ManifestError, Problem
 from oahier.types import Split
 

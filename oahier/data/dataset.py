@@ -1,19 +1,26 @@
-"""Cached knees one by one, and as batches."""
+"""Cached knees one by one and as batches, which may travel in half precision.
+
+The cache holds float16; float32 is needed where volumes are computed with. Batches that a trainer moves to
+another device are made float32 there, which is exact, so that half the bytes are read, kept, pinned, moved.
+"""
 
 from __future__ import annotations
 
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from oahier.data.buffers import BufferPool
 from oahier.data.cache.entry import read_entry
 from oahier.data.manifest.manifest import Manifest
 from oahier.data.sampling import Draw, seed_worker, seeded
@@ -21,8 +28,11 @@ from oahier.types import Batch
 
 Loader = DataLoader[Batch]
 
-BUFFERS = BufferPool()
-"""Of the batches of this process."""
+_SMALLEST = 1 << 20
+"""Below this many bytes the allocator itself keeps memory for later."""
+
+_KEPT = 2
+"""Free blocks kept per size."""
 
 
 class Sample(TypedDict):
@@ -154,7 +164,70 @@ def _stack(volumes: list[Tensor], dtype: torch.dtype) -> Tensor:
     """One tensor of all; a single volume of the right type stays where it is."""
     if len(volumes) == 1 and volumes[0].dtype == dtype and get_worker_info() is None:
         return volumes[0][None]
-    stacked = BUFFERS.empty((len(volumes), *volumes[0].shape), dtype)
+    stacked = _BUFFERS.empty((len(volumes), *volumes[0].shape), dtype)
     for row, volume in zip(stacked, volumes, strict=True):
         row.copy_(volume)
     return stacked
+
+
+def sends_half(trainer: L.Trainer | None) -> bool:
+    """Whether a trainer is running that moves batches from the main memory to another device."""
+    if trainer is None or trainer.state.status != TrainerStatus.RUNNING:
+        return False
+    return trainer.strategy.root_device.type != "cpu"
+
+
+def in_single_precision(batch: Any, trainer: L.Trainer | None) -> Any:
+    """A batch with float32 volumes instead of float16 ones, unless the trainer computes in float16."""
+    mri = batch.get("mri") if isinstance(batch, Mapping) else None
+    if mri is None or mri.dtype != torch.float16:
+        return batch
+    if trainer is not None and trainer.precision_plugin.convert_input(torch.zeros(())).dtype == torch.float16:
+        return batch
+    if mri.device.type != "cpu":
+        return {**batch, "mri": mri.float()}
+    return {**batch, "mri": _BUFFERS.empty(tuple(mri.shape), torch.float32).copy_(mri)}
+
+
+class BufferPool:
+    """Memory for batches, used again as soon as nobody holds the last view of it.
+
+    A full-size float32 volume is 94 MB. Asking the system for that much anew costs several times more than
+    filling it, since every page is cleared first.
+
+    >>> pool = BufferPool()
+    >>> first = pool.empty((2, 1024, 1024), torch.float32)
+    >>> address, view = first.data_ptr(), first[1]
+    >>> del first
+    >>> pool.empty((2, 1024, 1024), torch.float32).data_ptr() == address  # the view still needs it
+    False
+    >>> del view
+    >>> pool.empty((2, 1024, 1024), torch.float32).data_ptr() == address
+    True
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[np.ndarray]] = defaultdict(list)
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A tensor of any content; in a worker process it lies in shared memory, and is not copied again."""
+        size = int(np.prod(shape)) * dtype.itemsize
+        if get_worker_info() is not None:
+            storage = torch.UntypedStorage._new_shared(size, device="cpu")
+            return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+        if size < _SMALLEST:
+            return torch.empty(shape, dtype=dtype)
+        free = self._free[size]
+        block = free.pop() if free else np.empty(size, dtype=np.uint8)
+        lease = block[:]  # the tensor owns this array, and its end is the end of the lease
+        weakref.finalize(lease, _give_back, free, block).atexit = False
+        return torch.from_numpy(lease).view(dtype).view(shape)
+
+
+def _give_back(free: list[np.ndarray], block: np.ndarray) -> None:
+    if len(free) < _KEPT:
+        free.append(block)
+
+
+_BUFFERS = BufferPool()
+"""Of the batches of this process."""

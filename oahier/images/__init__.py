@@ -7,10 +7,9 @@ allocates whatever a header asks for. What is damaged, or not one 3D volume, is 
 from __future__ import annotations
 
 from oahier.images.errors import UnreadableImage
-from oahier.images.formats import read_grid, read_image
+from oahier.images.formats import image_files, read_grid, read_image
 from oahier.images.grid import Affine, Grid
 from oahier.images.image import Image
-from oahier.images.members import image_files
 from oahier.images.write import write_image
 
 __all__ = [

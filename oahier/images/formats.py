@@ -1,17 +1,18 @@
-"""Readers of image files by format."""
+"""Readers of image files by format, and the files that make an image."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
 from oahier.images import payload
 from oahier.images.dicom import read_single
-from oahier.images.errors import UnreadableImage
+from oahier.images.errors import INSIST, UnreadableImage
 from oahier.images.grid import Grid
 from oahier.images.image import Image, turned_grid
 from oahier.images.metaimage import metaimage_layout
-from oahier.images.nifti import read_nifti, read_nifti_grid
+from oahier.images.nifti import nifti_files, read_nifti, read_nifti_grid
 from oahier.images.nrrd import nrrd_layout
 from oahier.images.text_header import LONGEST, BadHeader
 from oahier.images.voxels import Layout, read_voxels
@@ -22,6 +23,8 @@ _TEXT = {
     ".mha": ("MetaImage", metaimage_layout), ".mhd": ("MetaImage", metaimage_layout),
 }  # fmt: skip
 TEXT = tuple(_TEXT)
+_USUAL_HEADER = 1 << 12
+"""Bytes within which most headers end."""
 
 
 def read_image(path: Path, insist: Collection[str] = ()) -> Image:
@@ -69,6 +72,28 @@ def read_grid(path: Path) -> Grid:
     return read_image(path).grid
 
 
+def image_files(path: Path) -> tuple[Path, ...]:
+    """The regular files that hold an image.
+
+    Args:
+        path: as :func:`~oahier.images.read_image` takes it.
+
+    Returns:
+        the file itself; header and voxels, where these are several files; of a DICOM folder its own files, by
+        name. What a damaged header names, and what is not there, is left to reading to complain about.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    if path.is_dir():
+        with os.scandir(path) as listed:
+            return tuple(sorted(path / entry.name for entry in listed if entry.is_file()))
+    if path.name.lower().endswith(TEXT):
+        return (path, *_data_files(path))
+    pair = nifti_files(path)
+    return tuple(file for file in dict.fromkeys(pair) if file == path or file.is_file())
+
+
 def text_layout(path: Path, content: bytes, insist: Collection[str] = ()) -> Layout:
     """What the text header at the start of a file says.
 
@@ -85,3 +110,14 @@ def text_layout(path: Path, content: bytes, insist: Collection[str] = ()) -> Lay
 def _is_dicom(path: Path) -> bool:
     payload.check_file(path)
     return payload.first_bytes(path, 132)[128:] == b"DICM"
+
+
+def _data_files(path: Path) -> tuple[Path, ...]:
+    """What the header names; most headers are short, and the file may be large or far away."""
+    for count in (_USUAL_HEADER, LONGEST):
+        try:
+            layout = text_layout(path, payload.first_bytes(path, count), INSIST)
+            return tuple(payload.beside(path, name) for name in layout.files)
+        except UnreadableImage:
+            continue
+    return ()

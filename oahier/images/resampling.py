@@ -1,4 +1,4 @@
-"""Resampling along one axis, as a small matrix.
+"""Target grids, and resampling onto them along one axis after the other, each a small matrix.
 
 A target grid has the axes of its source, so that smoothing and linear sampling are separable: along each
 axis, every target voxel is a weighted mean of a few source voxels.
@@ -16,18 +16,35 @@ from oahier.images import Grid
 _TRUNCATE = 3.0
 """Standard deviations at which the smoothing kernel ends."""
 
+Box = tuple[slice, ...]
+"""The voxels of the target grid that the scan covers."""
 
-def axis_position(source: Grid, target: Grid, axis: int) -> tuple[float, float]:
+
+def target_grid(source: Grid, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Grid:
+    """The grid of ``shape`` and ``spacing`` with the axes and the centre of the source.
+
+    >>> grid = target_grid(Grid((10, 10, 10), np.eye(4)), (4, 5, 10), (2.0, 2.0, 1.0))
+    >>> grid.affine[:3, 3].tolist()
+    [1.5, 0.5, 0.0]
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = source.affine[:3, :3] / source.spacing * np.asarray(spacing)
+    centre = source.affine[:3, :3] @ ((np.array(source.shape) - 1) / 2) + source.affine[:3, 3]
+    affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid(tuple(shape), affine)
+
+
+def _axis_position(source: Grid, target: Grid, axis: int) -> tuple[float, float]:
     """Source index of the first target voxel along an axis, and the step between two."""
     to_source = np.linalg.inv(source.affine) @ target.affine
     # grids share their axes: off-diagonal terms are rounding, the offset along the axis is what counts
     return float(to_source[axis, 3]), float(to_source[axis, axis])
 
 
-def covered_range(size: int, count: int, first: float, step: float) -> slice:
+def _covered_range(size: int, count: int, first: float, step: float) -> slice:
     """The target voxels whose centres lie inside the scan (half a voxel beyond its outer centres).
 
-    >>> covered_range(4, 6, -1.0, 1.0)
+    >>> _covered_range(4, 6, -1.0, 1.0)
     slice(1, 5, None)
     """
     positions = first + step * np.arange(count)
@@ -37,7 +54,7 @@ def covered_range(size: int, count: int, first: float, step: float) -> slice:
     return slice(int(inside[0]), int(inside[-1]) + 1)
 
 
-def sampling_matrix(
+def _sampling_matrix(
     size: int, count: int, first: float, step: float
 ) -> tuple[Float32[np.ndarray, "covered size"], slice]:
     """Weights of the source voxels for every target voxel that the scan covers.
@@ -49,11 +66,11 @@ def sampling_matrix(
     Returns:
         the matrix, whose rows sum to 1, and the covered range of the target.
 
-    >>> matrix, covered = sampling_matrix(4, 2, 0.5, 2.0)
+    >>> matrix, covered = _sampling_matrix(4, 2, 0.5, 2.0)
     >>> (100 * matrix).round().astype(int).tolist(), covered
     ([[50, 38, 11, 1], [1, 11, 38, 50]], slice(0, 2, None))
     """
-    covered = covered_range(size, count, first, step)
+    covered = _covered_range(size, count, first, step)
     positions = np.clip((first + step * np.arange(count))[covered], 0, size - 1)
     below = np.minimum(np.floor(positions).astype(np.int64), max(size - 2, 0))
     share = positions - below
@@ -63,17 +80,28 @@ def sampling_matrix(
     return matrix.astype(np.float32), covered
 
 
-def nearest_indices(
+def _nearest_indices(
     size: int, count: int, first: float, step: float
 ) -> tuple[Int64[np.ndarray, " covered"], slice]:
     """Index of the nearest source voxel for every target voxel that the scan covers.
 
-    >>> nearest_indices(4, 2, 0.4, 2.0)[0].tolist()
+    >>> _nearest_indices(4, 2, 0.4, 2.0)[0].tolist()
     [0, 2]
     """
-    covered = covered_range(size, count, first, step)
+    covered = _covered_range(size, count, first, step)
     positions = (first + step * np.arange(count))[covered]
     return np.clip(np.floor(positions + 0.5 + 1e-9), 0, size - 1).astype(np.int64), covered
+
+
+def sampling_matrices(source: Grid, target: Grid) -> tuple[list[Float32[np.ndarray, "_ _"]], Box]:
+    """The matrix of each axis for :func:`along_axes`, and the voxels of the target that they give."""
+    matrices, box = [], []
+    for axis in range(3):
+        first, step = _axis_position(source, target, axis)
+        matrix, covered = _sampling_matrix(source.shape[axis], target.shape[axis], first, step)
+        matrices.append(matrix)
+        box.append(covered)
+    return matrices, tuple(box)
 
 
 def along_axes(
@@ -108,7 +136,18 @@ def along_axes(
     return result.transpose(0, 2, 1).transpose(np.argsort(order))
 
 
-def pick(labels: UInt8[np.ndarray, "i j k"], indices: Sequence[np.ndarray]) -> UInt8[np.ndarray, "a b c"]:
+def nearest(labels: np.ndarray, source: Grid, target: Grid) -> tuple[UInt8[np.ndarray, "i j k"], Box]:
+    """The nearest label of every covered voxel, and where these lie."""
+    indices, box = [], []
+    for axis in range(3):
+        position = _axis_position(source, target, axis)
+        chosen, covered = _nearest_indices(source.shape[axis], target.shape[axis], *position)
+        indices.append(chosen)
+        box.append(covered)
+    return _pick(labels, indices), tuple(box)
+
+
+def _pick(labels: UInt8[np.ndarray, "i j k"], indices: Sequence[np.ndarray]) -> UInt8[np.ndarray, "a b c"]:
     """The voxels at an index range along every axis, read in the order of the memory."""
     order = memory_order(labels)
     picked = labels.transpose(order)

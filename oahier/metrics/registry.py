@@ -181,6 +181,23 @@ def find_metrics(name: str) -> tuple[Metric, ...]:
     return tuple(metric for metric in _registry.values() if metric.name == name)
 
 
+def chosen_metrics(metrics: Sequence[str | Metric] | None) -> list[Metric]:
+    """Registered metrics in the order of the tables, then a caller's own.
+
+    Raises:
+        ValueError: a name that is not registered.
+    """
+    known = [metric for metric in registered() if metric.kind != "hierarchy"]
+    if metrics is None:
+        return [metric for metric in known if metric.compared]
+    names = dict.fromkeys(metric.name for metric in known)
+    for name in metrics:
+        if isinstance(name, str) and name not in names:
+            raise ValueError(f"metrics: expected some of {', '.join(names)}, got {name!r}")
+    own = [metric for metric in metrics if isinstance(metric, Metric) and metric not in known]
+    return [metric for metric in known if metric in metrics or metric.name in metrics] + own
+
+
 def with_metrics(further: Sequence[Metric]) -> tuple[Metric, ...]:
     """The registered metrics and further ones.
 

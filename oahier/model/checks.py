@@ -1,76 +1,19 @@
-"""Runtime checks of batches, labels, components and encoder output, with actionable errors."""
+"""Checks of components, against each other and against the data, before the first step."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from oahier.encoders import Encoder, PlainEncoder
 from oahier.heads import Head
 from oahier.modes import evaluating
-from oahier.types import MISSING, is_known
 
 if TYPE_CHECKING:
     from oahier.model import HierarchicalClassifier
-
-
-def check_volume(mri: Tensor, encoder: nn.Module) -> None:
-    """Refuse anything but a non-empty ``(batch, 1, i, j, k)`` of the encoder's type of numbers."""
-    if mri.ndim != 5 or mri.shape[1] != 1 or 0 in mri.shape:
-        raise ValueError(
-            "mri: expected a batch of volumes (batch, 1, i, j, k) with no empty axis, "
-            f"got shape {tuple(mri.shape)}"
-        )
-    kinds = (item.dtype for item in encoder.parameters() if item.is_floating_point())
-    expected = next(kinds, mri.dtype)
-    cast = mri.is_floating_point() and torch.is_autocast_enabled(mri.device.type)
-    if mri.dtype != expected and not cast:
-        raise ValueError(
-            f"mri: expected {expected}, as the weights of the encoder are, got {mri.dtype}; convert it with "
-            f"mri.to({expected})"
-        )
-
-
-@contextmanager
-def explain_single_value(encoder: Encoder, mri: Tensor) -> Iterator[None]:
-    """Say what to do where batch normalisation is given one value a channel."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise ValueError(
-            f"encoder {name_of(encoder)} cannot train on one knee of {'x'.join(map(str, mri.shape[2:]))} "
-            "voxels: its batch normalisation meets a feature map of one voxel. Use a larger batch_size, "
-            "larger volumes (data.shape), or another norm, as oahier.ResNet3D(norm='group') has"
-        ) from error
-
-
-def checked_labels(name: str, head: Head, column: Tensor) -> Tensor:
-    """A target column as the head learns from it: int64 classes, or numbers.
-
-    Whole numbers of another type are converted, NaN among them to ``MISSING``.
-
-    Raises:
-        ValueError: labels that are not whole or outside ``0 .. num_classes - 1``; numbers that are infinite.
-    """
-    if head.learns_from == "numbers":
-        if bool(column.isinf().any()):
-            raise ValueError(f"head {name!r}: expected finite numbers, or NaN for missing, got infinite ones")
-        return torch.where(is_known(column), column.float(), torch.nan)
-    if column.is_floating_point():
-        column = torch.where(column.isnan(), MISSING, column)
-    known = column[column != MISSING]
-    if bool(((known < 0) | (known >= head.num_classes) | (known != known.long())).any()):
-        raise ValueError(
-            f"head {name!r}: expected whole labels 0..{head.num_classes - 1} (or -1 for missing), "
-            f"got {sorted(set(known.tolist()))}; correct the target column or the head's num_classes"
-        )
-    return column.long()
 
 
 def check_embedding(embedding: Tensor, encoder: Encoder) -> None:

@@ -34,13 +34,12 @@ from oahier.model.checks import (
     check_probes,
     check_reading,
 )
-from oahier.model.exact_inputs import keep_exact
 from oahier.model.forgotten import described
 from oahier.model.layer_decay import decay_rates, layerwise_groups
 from oahier.model.ownership import claim, refuse_shared
 from oahier.model.restorable import Restorable
 from oahier.model.schedules import Schedule, follow_training
-from oahier.model.steps import SteppingModule
+from oahier.model.steps import SteppingModule, keep_exact
 from oahier.types import TrainingFacts
 
 

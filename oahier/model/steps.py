@@ -1,9 +1,12 @@
-"""Training, validation, test and prediction steps."""
+"""Training, validation, test and prediction steps, and what they ask of volumes and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -11,11 +14,14 @@ from oahier.encoders import Encoder
 from oahier.heads import Head
 from oahier.hierarchy import DEFAULT_HIERARCHY, Hierarchy
 from oahier.losses import LossWeighting, Term
-from oahier.model.checks import check_volume, checked_labels, explain_single_value
+from oahier.model.checks import name_of
 from oahier.model.epoch_losses import LossLogging
 from oahier.model.execution import Execution
 from oahier.model.objective import head_losses
-from oahier.types import MISSING, Batch, Step, StepOutput
+from oahier.types import MISSING, Batch, Step, StepOutput, is_known
+
+EXACT = ("affine", "targets")
+"""Geometry in millimetres, and measurements: three digits of bfloat16 would move voxels and labels."""
 
 
 class SteppingModule(LossLogging):
@@ -37,8 +43,8 @@ class SteppingModule(LossLogging):
         Raises:
             ValueError: other shapes or types, or one knee where the batch normalisation needs several.
         """
-        check_volume(mri, self.encoder)
-        with explain_single_value(self.encoder, mri):
+        _check_volume(mri, self.encoder)
+        with _explain_single_value(self.encoder, mri):
             return self.execution.features(self.encoder, mri)
 
     def embed(self, features: tuple[Tensor, ...]) -> Tensor:
@@ -118,7 +124,7 @@ class SteppingModule(LossLogging):
                 )
             if column is None:
                 column = torch.full((len(batch["mri"]),), MISSING, device=batch["mri"].device)
-            columns.append(checked_labels(name, head, column))
+            columns.append(_checked_labels(name, head, column))
         return torch.stack(columns, dim=1)
 
     def _term_losses(
@@ -175,3 +181,77 @@ class SteppingModule(LossLogging):
 
     def _heads(self) -> list[tuple[str, Head]]:
         return [(name, self._head(name)) for name in self.heads]
+
+
+def _check_volume(mri: Tensor, encoder: nn.Module) -> None:
+    """Refuse anything but a non-empty ``(batch, 1, i, j, k)`` of the encoder's type of numbers."""
+    if mri.ndim != 5 or mri.shape[1] != 1 or 0 in mri.shape:
+        raise ValueError(
+            "mri: expected a batch of volumes (batch, 1, i, j, k) with no empty axis, "
+            f"got shape {tuple(mri.shape)}"
+        )
+    kinds = (item.dtype for item in encoder.parameters() if item.is_floating_point())
+    expected = next(kinds, mri.dtype)
+    cast = mri.is_floating_point() and torch.is_autocast_enabled(mri.device.type)
+    if mri.dtype != expected and not cast:
+        raise ValueError(
+            f"mri: expected {expected}, as the weights of the encoder are, got {mri.dtype}; convert it with "
+            f"mri.to({expected})"
+        )
+
+
+@contextmanager
+def _explain_single_value(encoder: Encoder, mri: Tensor) -> Iterator[None]:
+    """Say what to do where batch normalisation is given one value a channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            f"encoder {name_of(encoder)} cannot train on one knee of {'x'.join(map(str, mri.shape[2:]))} "
+            "voxels: its batch normalisation meets a feature map of one voxel. Use a larger batch_size, "
+            "larger volumes (data.shape), or another norm, as oahier.ResNet3D(norm='group') has"
+        ) from error
+
+
+def _checked_labels(name: str, head: Head, column: Tensor) -> Tensor:
+    """A target column as the head learns from it: int64 classes, or numbers.
+
+    Whole numbers of another type are converted, NaN among them to ``MISSING``.
+
+    Raises:
+        ValueError: labels that are not whole or outside ``0 .. num_classes - 1``; numbers that are infinite.
+    """
+    if head.learns_from == "numbers":
+        if bool(column.isinf().any()):
+            raise ValueError(f"head {name!r}: expected finite numbers, or NaN for missing, got infinite ones")
+        return torch.where(is_known(column), column.float(), torch.nan)
+    if column.is_floating_point():
+        column = torch.where(column.isnan(), MISSING, column)
+    known = column[column != MISSING]
+    if bool(((known < 0) | (known >= head.num_classes) | (known != known.long())).any()):
+        raise ValueError(
+            f"head {name!r}: expected whole labels 0..{head.num_classes - 1} (or -1 for missing), "
+            f"got {sorted(set(known.tolist()))}; correct the target column or the head's num_classes"
+        )
+    return column.long()
+
+
+def keep_exact(trainer: L.Trainer) -> None:
+    """Let the trainer's conversion of batches (``bf16-true``, ``16-true``) leave :data:`EXACT` as they come.
+
+    Lightning converts every floating tensor of a batch before any hook of a model or data module sees it.
+    """
+    plugin: Any = trainer.precision_plugin
+    if getattr(plugin, "_oahier_exact", False):
+        return
+    convert = plugin.convert_input
+
+    def converted(batch: Any) -> Any:
+        made = convert(batch)
+        if isinstance(batch, Mapping) and isinstance(made, dict):
+            made.update({name: batch[name] for name in EXACT if name in batch})
+        return made
+
+    plugin.convert_input, plugin._oahier_exact = converted, True

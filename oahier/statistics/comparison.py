@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from oahier.hierarchy import head_label
-from oahier.metrics.registry import Metric, registered
+from oahier.metrics.registry import Metric, chosen_metrics
 from oahier.metrics.rows import Rows
 from oahier.statistics.clustered_auc import clustered_auc
 from oahier.statistics.contrasts import Contrast, compare_contrasts, judged
@@ -18,7 +18,7 @@ from oahier.statistics.delong import delong
 from oahier.statistics.jackknife import unit_count
 from oahier.statistics.margins import NO_MARGINS, Margins, margin_of
 from oahier.statistics.mcnemar import mcnemar
-from oahier.statistics.paired_predictions import Cohort, align
+from oahier.statistics.paired_predictions import align
 from oahier.statistics.predictions import Predictions
 from oahier.statistics.published import Bootstrap
 from oahier.statistics.tables import Comparison
@@ -70,7 +70,7 @@ def compare_predictions(
     cohort = align([*a, *b])
     found: list[Comparison] = []
     for head in cohort.tasks(oa_from_kl):
-        sides = [head_rows(cohort, models, head, oa_from_kl) for models in (a, b)]
+        sides = [cohort.rows_of_all(models, head, oa_from_kl) for models in (a, b)]
         if sides[0] is None or sides[1] is None:
             continue
         both = Sides(head, sides[0], sides[1])
@@ -85,39 +85,13 @@ def compare_predictions(
             rows = bootstrap.rows(head, contrasts, subjects, rows)
         found += [both.classical(row) for row in rows]
     if not found:
-        raise ValueError(nothing_in_common([*a, *b], cohort, oa_from_kl))
+        raise ValueError(cohort.nothing_in_common([*a, *b], oa_from_kl))
     return found
 
 
 def value_count(a: Sequence[Predictions], b: Sequence[Predictions], metrics: int) -> int:
     """About how many values a comparison computes, for a progress bar."""
     return (len(a) + len(b)) * metrics * unit_count(len(np.unique(a[0].subject)))
-
-
-def chosen_metrics(metrics: Sequence[str | Metric] | None) -> list[Metric]:
-    """Registered metrics in the order of the tables, then a caller's own.
-
-    Raises:
-        ValueError: a name that is not registered.
-    """
-    known = [metric for metric in registered() if metric.kind != "hierarchy"]
-    if metrics is None:
-        return [metric for metric in known if metric.compared]
-    names = dict.fromkeys(metric.name for metric in known)
-    for name in metrics:
-        if isinstance(name, str) and name not in names:
-            raise ValueError(f"metrics: expected some of {', '.join(names)}, got {name!r}")
-    own = [metric for metric in metrics if isinstance(metric, Metric) and metric not in known]
-    return [metric for metric in known if metric in metrics or metric.name in metrics] + own
-
-
-def head_rows(
-    cohort: Cohort, models: Sequence[Predictions], head: str, oa_from_kl: bool
-) -> list[Rows] | None:
-    """Labelled rows of every seed; ``None`` if one lacks the head, or without a labelled knee."""
-    rows = [cohort.rows(model, head, oa_from_kl) for model in models]
-    known = [one for one in rows if one is not None and len(one)]
-    return known if len(known) == len(rows) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +157,3 @@ class Sides:
                 effect_size=test.odds_ratio,
             )
         )
-
-
-def nothing_in_common(models: Sequence[Predictions], cohort: Cohort, oa_from_kl: bool) -> str:
-    """The message where no head and metric is left to compute."""
-    heads = {model.source: " and ".join(map(head_label, model.heads)) for model in models}
-    said = ", ".join(f"{source} has {found}" for source, found in heads.items())
-    labels = ", ".join(
-        f"{int(cohort.labelled(head).sum())} {head_label(head)} labels" for head in cohort.labels
-    )
-    advice = "" if oa_from_kl else "; --oa-from-kl (oa_from_kl=True) scores a KL head on OA"
-    return f"expected a chosen metric of a head that all models have, but {said}, with {labels}{advice}"

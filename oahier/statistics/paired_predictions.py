@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE
+from oahier.hierarchy import COARSE, FINE, OA_FROM_GRADE, head_label
 from oahier.metrics.rows import Rows, decisions
 from oahier.metrics.weighted import Classes, Marks, Names
 from oahier.statistics.predictions import HeadPredictions, Predictions
@@ -54,6 +54,24 @@ class Cohort:
         if found is None:
             return None
         return found.labelled_rows(self.labels[head], self.subject)
+
+    def rows_of_all(
+        self, models: Sequence[Predictions], head: str, oa_from_kl: bool = False
+    ) -> list[Rows] | None:
+        """Labelled rows, one table a model; ``None`` if one lacks the head, or without a labelled knee."""
+        rows = [self.rows(model, head, oa_from_kl) for model in models]
+        known = [one for one in rows if one is not None and len(one)]
+        return known if len(known) == len(rows) else None
+
+    def nothing_in_common(self, models: Sequence[Predictions], oa_from_kl: bool) -> str:
+        """The message where no head and metric is left to compute."""
+        heads = {model.source: " and ".join(map(head_label, model.heads)) for model in models}
+        said = ", ".join(f"{source} has {found}" for source, found in heads.items())
+        labels = ", ".join(
+            f"{int(self.labelled(head).sum())} {head_label(head)} labels" for head in self.labels
+        )
+        advice = "" if oa_from_kl else "; --oa-from-kl (oa_from_kl=True) scores a KL head on OA"
+        return f"expected a chosen metric of a head that all models have, but {said}, with {labels}{advice}"
 
 
 def align(tables: Sequence[Predictions]) -> Cohort:

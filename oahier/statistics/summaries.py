@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from oahier.hierarchy import head_label
-from oahier.metrics.registry import Metric
+from oahier.metrics.registry import Metric, chosen_metrics
 from oahier.metrics.rows import Rows
-from oahier.statistics.comparison import chosen_metrics, head_rows, nothing_in_common
 from oahier.statistics.paired_predictions import align
 from oahier.statistics.predictions import Predictions
 from oahier.statistics.tables import Summary
@@ -34,11 +33,11 @@ def summarise_predictions(
     chosen, cohort = chosen_metrics(metrics), align(models)
     found: list[Summary] = []
     for head in cohort.tasks(oa_from_kl):
-        rows = head_rows(cohort, models, head, oa_from_kl)
+        rows = cohort.rows_of_all(models, head, oa_from_kl)
         if rows is not None:
             found += summarise_rows(rows, chosen, task=head_label(head))
     if not found:
-        raise ValueError(nothing_in_common(models, cohort, oa_from_kl))
+        raise ValueError(cohort.nothing_in_common(models, oa_from_kl))
     return found
 
 

@@ -27,6 +27,18 @@ def read_predictions(folder: Path) -> Predictions | None:
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
 
 
+def predictions_of(folder: Path) -> Predictions:
+    """The predictions in a folder, of which there must be some.
+
+    Raises:
+        ValueError: there are none, or a file that is no table of predictions.
+    """
+    found = read_predictions(folder)
+    if found is None:
+        raise ValueError(f"{folder}: expected predictions.csv; run the cell again")
+    return found
+
+
 @functools.lru_cache(maxsize=1024)
 def _read(path: Path, _stamp: int) -> Predictions:
     return statistics.read_predictions(path, undefined=True)

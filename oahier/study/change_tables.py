@@ -21,9 +21,9 @@ from oahier.statistics import Comparison
 from oahier.statistics.jackknife import LeftOut, leave_out
 from oahier.statistics.paired import paired_left_out
 from oahier.study.axis_tables import AxisTables
+from oahier.study.cell_files import predictions_of
 from oahier.study.cells import Cell
 from oahier.study.pairs import Pair, pairs
-from oahier.study.prediction_tables import predictions
 from oahier.study.results import Study
 from oahier.visits import response_mean
 from oahier.visits.outcomes import enough_events, first_events
@@ -150,7 +150,7 @@ def _with_visits(path: Path) -> Manifest | None:
 def _changes(
     cell: Cell, manifest: Manifest, axes: AxisTables | None
 ) -> Iterator[tuple[str, CellChange]]:  # fmt: skip
-    table = predictions(cell)
+    table = predictions_of(cell.folder)
     scores: dict[str, Mapping[str, float]] = {} if axes is None else {AXIS: axes.along(cell)}
     if FINE in table.heads:
         scores[GRADE] = dict(zip(table.knee.tolist(), table.heads[FINE].severity.tolist(), strict=True))

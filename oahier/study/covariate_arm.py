@@ -14,7 +14,7 @@ from oahier.files import write_json
 from oahier.hierarchy import DEFAULT_HIERARCHY, FINE
 from oahier.metrics.weighted import Floats
 from oahier.study import definitive
-from oahier.study.cell_files import read_predictions
+from oahier.study.cell_files import predictions_of
 from oahier.study.cells import Cell, write_cell
 from oahier.study.folds import (
     finish_pooled_cell,
@@ -104,9 +104,7 @@ def _relabelled(cell: Cell) -> Mapping[str, Any] | None:
 
 
 def _fold(cell: Cell, table: pd.DataFrame) -> pd.DataFrame:
-    training, test = read_predictions(cell.folder / "train"), text_table(cell)
-    if training is None:
-        raise ValueError(f"{cell.folder / 'train'}: expected predictions.csv; run the cell again")
+    training, test = predictions_of(cell.folder / "train"), text_table(cell)
     labels = training.labels[FINE]
     known = labels != MISSING
     values = table.to_numpy(dtype=np.float64)

@@ -8,27 +8,13 @@ from typing import Any
 from oahier.hierarchy import head_label
 from oahier.statistics import (
     Comparison,
-    Predictions,
     compare_predictions,
     summarise_predictions,
 )
 from oahier.statistics.margins import Margins
-from oahier.study.cell_files import read_predictions
-from oahier.study.cells import Cell
+from oahier.study.cell_files import predictions_of
 from oahier.study.pairs import Condition, Pair, conditions, pairs, summary_row
 from oahier.study.results import Study
-
-
-def predictions(cell: Cell) -> Predictions:
-    """The test predictions of a cell.
-
-    Raises:
-        ValueError: there are none, or the file is no table of predictions.
-    """
-    found = read_predictions(cell.folder)
-    if found is None:
-        raise ValueError(f"{cell.folder}: expected predictions.csv; run the cell again")
-    return found
 
 
 def cell_rows(study: Study) -> list[dict[str, Any]]:
@@ -39,7 +25,7 @@ def cell_rows(study: Study) -> list[dict[str, Any]]:
         if cell.state != "finished":
             rows.append({**about, "task": "", "metric": "", "value": float("nan")})
             continue
-        for found in summarise_predictions([predictions(cell)], oa_from_kl=True):
+        for found in summarise_predictions([predictions_of(cell.folder)], oa_from_kl=True):
             rows.append({**about, "task": found.task, "metric": found.metric, "value": found.value})
     return rows
 
@@ -50,7 +36,7 @@ def headline_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def _headline(condition: Condition) -> list[dict[str, Any]]:
-    models = [predictions(cell) for cell in condition.cells.values()]
+    models = [predictions_of(cell.folder) for cell in condition.cells.values()]
     found = summarise_predictions(models, oa_from_kl=True)
     probes = {head_label(head) for head in condition.probes}
     return [{**summary_row(condition, row), "probe": row.task in probes} for row in found]
@@ -59,6 +45,6 @@ def _headline(condition: Condition) -> list[dict[str, Any]]:
 def comparisons(study: Study, margins: Margins) -> Iterator[tuple[Pair, Comparison]]:
     """Paired differences between the levels of the contrast, seed by seed; see :func:`.pairs`."""
     for pair in pairs(study):
-        sides = ([predictions(cell) for cell in cells] for cells in (pair.a, pair.b))
+        sides = ([predictions_of(cell.folder) for cell in cells] for cells in (pair.a, pair.b))
         for row in compare_predictions(*sides, oa_from_kl=True, paired_seeds=True, margins=margins):
             yield pair, row

@@ -23,8 +23,8 @@ from oahier.statistics.jackknife import LeftOut, leave_out
 from oahier.statistics.margins import Margins, margin_of
 from oahier.statistics.paired_predictions import align
 from oahier.statistics.random_effects import random_effects
+from oahier.study.cell_files import predictions_of
 from oahier.study.pairs import Pair, comparison_rows, pairs
-from oahier.study.prediction_tables import predictions
 from oahier.study.results import Study
 
 
@@ -78,11 +78,10 @@ def primary_rows(study: Study, margins: Margins) -> list[dict[str, Any]]:
 
 
 def _endpoints(study: Study, pair: Pair, margins: Margins) -> list[_Endpoint]:
-    models = [[predictions(cell) for cell in cells] for cells in (pair.a, pair.b)]
+    models = [[predictions_of(cell.folder) for cell in cells] for cells in (pair.a, pair.b)]
     cohort = align([*models[0], *models[1]])
-    sides = [[cohort.rows(model, FINE) for model in side] for side in models]
-    known = [[rows for rows in side if rows is not None and len(rows)] for side in sides]
-    if any(len(rows) < len(side) for rows, side in zip(known, sides, strict=True)):
+    known = [rows for side in models if (rows := cohort.rows_of_all(side, FINE)) is not None]
+    if len(known) < len(models):
         return []
     qwk = next(metric for metric in find_metrics("qwk") if metric.kind == "ordinal")
     a, b = ([partial(qwk, rows=rows) for rows in side] for side in known)

@@ -170,6 +170,6 @@ def test_an_interrupted_command_ends_in_one_line(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("oahier.data.cache.jobs.write_entry", interrupt)
+    monkeypatch.setattr("oahier.data.cache.cache.write_entry", interrupt)
     assert main(["data", "cache", "--config", str(configuration)]) == 130
     assert capsys.readouterr().err == "\noahier: interrupted; run the same command again to go on\n"

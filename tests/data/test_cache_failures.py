@@ -92,7 +92,7 @@ def test_a_worker_that_is_killed(
     def killed(path: Path, knee: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr("oahier.data.cache.jobs.write_entry", killed)
+    monkeypatch.setattr("oahier.data.cache.cache.write_entry", killed)
     with pytest.raises(CacheError, match="a process was killed, perhaps for its memory: use fewer"):
         KneeCache(tmp_path / "cache").build(read_manifest(some_knees(3)), SMALL, num_workers=1)
 
@@ -103,7 +103,7 @@ def test_a_knee_that_memory_cannot_hold(
     def starved(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("oahier.data.cache.jobs.preprocess", starved)
+    monkeypatch.setattr("oahier.data.cache.cache.preprocess", starved)
     with pytest.raises(ManifestError, match=r"row 2, .*not enough memory; use fewer processes"):
         KneeCache(tmp_path / "cache").build(read_manifest(some_knees(3)), SMALL)
 

@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 
 import oahier.data.datamodule as module
 from oahier.data import KneeMRIDataModule, Manifest, PairedVisits, TorchIOAugmentation, read_manifest
-from oahier.data.transfer import in_single_precision, sends_half
+from oahier.data.dataset import in_single_precision, sends_half
 from oahier.types import Batch
 
 Make = Callable[..., KneeMRIDataModule]

@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from oahier.data.bias_field import remove_bias
 from oahier.data.preprocessing import PreparedKnee, Preprocessing, preprocess
-from oahier.data.target_grid import target_grid
 from oahier.images import Grid, Image
 from oahier.images.knee import KneeImages, read_knee
+from oahier.images.resampling import target_grid
 
 TILTED = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.2, 0.15, -0.1) @ np.diag([0.8, 0.7, 1.4]), [-25, 40, 12]

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from oahier.data.cache.entry import entry_size
-from oahier.data.cache.fingerprints import Sources
-from oahier.data.cache.jobs import Job, is_whole, run_jobs
+from oahier.data.cache.entry import entry_size, is_whole, write_entry
+from oahier.data.cache.fingerprints import Sources, file_signature
 from oahier.data.manifest.columns import row_number
 from oahier.data.manifest.manifest import Manifest
-from oahier.data.preprocessing import Preprocessing
+from oahier.data.preprocessing import Preprocessing, preprocess
 from oahier.files import write_atomically
 from oahier.images import UnreadableImage
-from oahier.images.knee import Finding
+from oahier.images.knee import Finding, read_knee
 from oahier.problems import ManifestError, Problem
-from oahier.processes import ProcessKilled
+from oahier.processes import ProcessKilled, process_map
 from oahier.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -167,7 +166,10 @@ class KneeCache:
     def _run(self, manifest: Manifest, jobs: list[Job], num_workers: int) -> None:
         problems = []
         logger.info("preprocessing %d of %d knees into %s", len(jobs), len(manifest), self.folder)
-        for job, findings in run_jobs(jobs, num_workers):
+        results = process_map(Job.run, jobs, num_workers, name=lambda job: job.mri)
+        for job, findings in zip(jobs, progress(results, len(jobs), "Preprocessing knees"), strict=True):
+            if isinstance(findings, OSError):  # of the disk: it ends everything
+                raise findings
             for problem in (_problem(manifest, job.position, finding) for finding in findings):
                 if problem.severity == "error":
                     problems.append(problem)
@@ -213,6 +215,44 @@ class CachePlan:
             entry_size(job.preprocessing.shape, job.cartilage is not None, job.preprocessing.kind)
             for job in self.jobs
         )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One entry to be made, and from what."""
+
+    position: int
+    entry: Path
+    mri: Path
+    cartilage: Path | None
+    preprocessing: Preprocessing
+    mirror: bool
+    signatures: Mapping[str, str]
+    """Size and time stamp of the files when they were hashed, by column."""
+
+    def run(self) -> list[Finding] | OSError:
+        """Read, preprocess and write; an error of the disk is returned, since it ends everything."""
+        try:
+            images, findings = read_knee(self.mri, self.cartilage)
+            findings += self._changed()
+            if images is None or any(one.severity == "error" for one in findings):
+                return findings
+            knee = preprocess(images, self.preprocessing, mirror=self.mirror)
+        except (ValueError, OSError) as error:
+            return [Finding("mri", f"{self.mri}: {error}")]
+        except MemoryError:
+            return [Finding("mri", f"{self.mri}: not enough memory; use fewer processes")]
+        try:
+            write_entry(self.entry, knee)
+        except OSError as error:
+            return error
+        return findings
+
+    def _changed(self) -> Iterator[Finding]:
+        """Files that are not those that the entry is named by any more."""
+        for column, path in (("mri", self.mri), ("cartilage", self.cartilage)):
+            if path is not None and file_signature(path) != self.signatures[column]:
+                yield Finding(column, f"{path} was changed while it was read; begin again")
 
 
 def _visible(path: Path) -> bool:

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import struct
 import time
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
+from oahier.data.preprocessing import PreparedKnee
 from oahier.files import write_atomically
 from oahier.images import Affine
 
-if TYPE_CHECKING:
-    from oahier.data.preprocessing import PreparedKnee
+logger = logging.getLogger(__name__)
 
 MAGIC = b"OAHIER01"
 HEADER_BYTES = 4096
@@ -36,15 +35,6 @@ _PREFIX = struct.Struct("<8sIIIq")
 
 class DamagedEntry(ValueError):
     """The file is not a complete cache entry."""
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A preprocessed knee, its arrays mapped from disk."""
-
-    mri: Float[np.ndarray, "i j k"]
-    cartilage: UInt8[np.ndarray, "i j k"] | None
-    affine: Affine
 
 
 def write_entry(path: Path, knee: PreparedKnee) -> None:
@@ -77,7 +67,7 @@ def write_entry(path: Path, knee: PreparedKnee) -> None:
     write_atomically(path, save)
 
 
-def read_entry(path: Path) -> Entry:
+def read_entry(path: Path) -> PreparedKnee:
     """Map an entry into memory; changes to the arrays stay in memory.
 
     Raises:
@@ -89,7 +79,7 @@ def read_entry(path: Path) -> Entry:
     head = _parsed(path, content[:HEADER_BYTES].tobytes(), len(content))
     end = HEADER_BYTES + math.prod(head.shape) * np.dtype(head.kind).itemsize
     cartilage = content[end:].reshape(head.shape) if head.has_cartilage else None
-    return Entry(content[HEADER_BYTES:end].view(head.kind).reshape(head.shape), cartilage, head.affine)
+    return PreparedKnee(content[HEADER_BYTES:end].view(head.kind).reshape(head.shape), cartilage, head.affine)
 
 
 def entry_size(shape: tuple[int, ...], has_cartilage: bool, kind: str = "float16") -> int:
@@ -124,6 +114,18 @@ def verify_entry(path: Path, *, every_byte: bool = False) -> None:
         raise DamagedEntry(f"{path}: the checksum of its voxels does not match")
     with contextlib.suppress(OSError):  # somebody else's file: it is read in full again next time
         os.utime(path, (head.stamp, head.stamp))
+
+
+def is_whole(path: Path, *, verify: bool = False) -> bool:
+    """True if there is a complete entry; a damaged one is logged."""
+    try:
+        verify_entry(path, every_byte=verify)
+    except FileNotFoundError:
+        return False
+    except DamagedEntry as error:
+        logger.warning("cache entry is rebuilt: %s", error)
+        return False
+    return True
 
 
 class _Head(NamedTuple):
