@@ -32,7 +32,7 @@ SIGNAL = {
 """Signal relative to fluid. Fat and marrow are dark because only water is excited."""
 
 
-_GRAIN = (2.5, 2.5, 7.0)
+GRAIN = (2.5, 2.5, 7.0)
 """Size in mm of the structure inside tissues; fibres run up and down."""
 
 
@@ -74,7 +74,7 @@ def _over(image: Field, value: Field | float, distance: Field, extent: Field | f
 def grain(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: int) -> Field:
     """Structure of a few millimetres inside the tissues, mean 0."""
     generator = np.random.default_rng([seed, 1])
-    coarse = [max(2, round(n * step / cell)) for n, step, cell in zip(shape, spacing, _GRAIN, strict=True)]
+    coarse = [max(2, round(n * step / cell)) for n, step, cell in zip(shape, spacing, GRAIN, strict=True)]
     values = generator.standard_normal(coarse, dtype=np.float32)
     zoom = [size / small for size, small in zip(shape, coarse, strict=True)]
     texture: Field = ndimage.zoom(values, zoom, order=1, grid_mode=True, mode="nearest").astype(np.float32)

@@ -25,7 +25,7 @@ import oahier as oh
 from oahier.cli import main
 from oahier.encoders import load_pretrained
 from oahier.metrics import weighted_qwk
-from oahier.phantom import make_phantoms
+from oahier.phantom import PhantomPlan, make_phantoms
 from oahier.statistics import adjust_p_values
 from oahier.study import read_plan
 from oahier.study.configuration import resolve
@@ -268,6 +268,58 @@ def test_methods_bench(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     example.main(example.options(["--quick", "--folder", str(tmp_path)]))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_axis_limits(tmp_path: Path) -> None:
+    example, arms = load("axis_limits"), load("axis_limits_training").ARMS
+    words = ["--quick", "--folder", str(tmp_path), "--grids", "whole", "--arms"]
+    chosen = ["baseline", "true severity as label", "four times the knees"]
+    made = example.main(example.arguments([*words, *chosen]))
+    assert set(chosen) < set(arms)
+    assert set(made["images"]["row"]) == {*example.SETS, "ideal reader"}
+    assert set(made["trainings"]["row"]) == {*chosen, "baseline, averaged"}
+    own = made["trainings"][made["trainings"]["row"] == "baseline"].set_index(["axis", "metric"])
+    assert own["difference"].dropna().eq(0).all()
+    assert own["seeds"].eq(2).all()
+    read = [rows(tmp_path / "whole" / f"{name}_1.csv") for name in ("read", "true", "more")]
+    trained = [[row for row in one if row["split"] == "train"] for one in read]
+    assert [len(one) for one in trained] == [12, 12, 48]
+    assert all(row["kl"] == row["true_kl"] for row in trained[1])
+    assert 0 < sum(row["kl"] != row["true_kl"] for row in trained[2]) < 48
+    assert trained[2][:12] == [row | {"month": "0", "rate": row["rate"]} for row in trained[0]]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*_*.npz")}
+    assert len(before) == 6
+    example.main(example.arguments([*words, *chosen]))  # nothing is trained again
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*_*.npz")} == before
+
+
+def test_an_ideal_reader_errs_less_on_finer_voxels_and_without_noise() -> None:
+    reader = load("axis_limits_reader")
+    (plan,) = [scan for scan in PhantomPlan(knees=2).scans() if scan.severity > 0.5][:1]
+    coarse = reader.ideal(plan, (12, 16, 16), (9.0, 8.0, 8.0))
+    fine = reader.ideal(plan, (24, 32, 32), (4.5, 4.0, 4.0))
+    noisy = reader.ideal(replace(plan, scan=replace(plan.scan, noise=0.3)), (12, 16, 16), (9.0, 8.0, 8.0))
+    assert 0 < fine.spread < coarse.spread < noisy.spread < 0.5
+    for one in (coarse, fine, noisy):
+        assert 0 < one.repeat <= one.spread, "another anatomy is one more thing to err about"
+
+
+def test_measurements_of_a_knee_follow_its_severity_on_either_side() -> None:
+    measure = load("axis_limits_images").measured
+    (plan,) = [scan for scan in PhantomPlan(knees=2).scans() if scan.severity > 0.5][:1]
+    grid = ((32, 32, 48), (3.5, 4.0, 2.6667))
+    plan = replace(plan, scan=replace(plan.scan, noise=0.0, bias=0.0))
+    right, left, healthy = (
+        measure(replace(plan, **change), *grid, signal=True)
+        for change in ({"side": "right"}, {"side": "left"}, {"severity": 0.0})
+    )
+    assert left == pytest.approx(right, rel=1e-3)
+    for name in ("labels: gap medial", "labels: medial_tibial mm3", "exact: gap medial"):
+        assert right[name] < healthy[name]
+    for name in ("labels: area 1 at 7", "intensities: marrow tibia medial", "intensities: recess"):
+        assert right[name] > healthy[name]
+    assert not any(value for name, value in healthy.items() if name.startswith("signal"))
 
 
 def test_every_method_of_the_bench_is_a_configuration(tmp_path: Path) -> None:
