@@ -74,6 +74,8 @@ def run_predict_command(words: list[str]) -> int:
         for warning, knees in _by_warning(rows).items():
             named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
             console.print(f"{named}: {warning}", soft_wrap=True, highlight=False, markup=False)
+        for line in result.decided:
+            console.print(f"decisions of {line}", soft_wrap=True, highlight=False, markup=False)
         for name in ("predictions.csv", "index.html" if options.pages else "embeddings.npz"):
             console.print(f"{result.folder / name}", soft_wrap=True, highlight=False, markup=False)
         kept = len(result.table) - result.computed
@@ -205,9 +207,9 @@ def predict_parser() -> PlainParser:
         help="manifest of the training: embed its knees once in evaluation mode, as reference for new knees",
     )  # fmt: skip
     parser.add_argument(
-        "--decisions", metavar="checkpoint|FILE",
-        help="calibrate probabilities and decide by thresholds chosen on validation knees: those in the "
-        "checkpoint, or a decisions.json of oahier clinical",
+        "--decisions", metavar="checkpoint|none|FILE",
+        help="calibration of the probabilities and thresholds, fitted on validation knees: those in the "
+        "checkpoint, none, or a decisions.json of oahier clinical (as in the test of the model)",
     )  # fmt: skip
     parser.add_argument(
         "--grade-for", choices=("accuracy", "mae", "qwk"),
