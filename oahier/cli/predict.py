@@ -47,6 +47,12 @@ def run_predict_command(words: list[str]) -> int:
     options = predict_parser().parse_args(words)
     from oahier.metrics.decoding import BEST_FOR
     from oahier.prediction import predict_scans
+    from oahier.prediction.inputs import IMAGE_ENDINGS
+
+    if options.checkpoint.is_dir() or options.checkpoint.name.lower().endswith((*IMAGE_ENDINGS, ".csv")):
+        raise ValueError(
+            f"expected a checkpoint first and the scans after it, got {options.checkpoint} as the checkpoint"
+        )
 
     result = predict_scans(
         options.checkpoint,

@@ -138,7 +138,7 @@ def test_faint_saliency_leaves_the_tissue_visible(page: Page, path: Path, tmp_pa
         change(page, "saliency", opacity)
         picture = pixels(page, tmp_path)
         tint = picture[..., 0] - picture[..., 1:].min(axis=-1)
-        covered[opacity] = [int(((tint > low) & (tint <= high)).sum()) for low, high in ((20, 90), (150, 255))]
+        covered[opacity] = [((tint > low) & (tint <= high)).sum() for low, high in ((20, 90), (150, 255))]
     faint, full = covered[1]
     assert faint > 0.2 * full > 0, covered
     assert covered[0.5][1] == 0, covered
