@@ -30,12 +30,12 @@ class DecisionCalibration(StepRecorder):
     threshold and, of grades, the expected grade; losses stay those of the model. Weights are never changed.
     Validation values are those of the model itself, because they would be of the knees that were fitted.
 
-    ``oahier predict --decisions checkpoint`` applies what a checkpoint holds to new scans.
+    ``oahier predict`` applies what a checkpoint holds to new scans, as its test does.
 
     Args:
         calibrator: kind of calibration; :class:`~oahier.clinical.Temperature` when not given.
         threshold: rule for the threshold; :class:`~oahier.clinical.Youden` when not given.
-        apply: use them in test and prediction; False keeps them in the checkpoint only.
+        apply: use them in test, prediction and ``oahier predict``; False keeps them in the checkpoint only.
 
     Raises:
         ValueError: in a test or prediction, subjects that they were fitted on.
@@ -78,7 +78,7 @@ class DecisionCalibration(StepRecorder):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.decisions is None else {"decisions": self.decisions.to_dict()}
+        return {} if self.decisions is None else {"decisions": self.decisions.to_dict(), "apply": self.apply}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

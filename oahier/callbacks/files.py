@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["knee_file", "write_arrays", "write_atomically", "write_figure", "write_json", "write_rows"]
 
+_LONGEST = 200
+"""Characters of a name; file systems allow 255, with what is put around it."""
+
 
 def knee_file(knee: str) -> str:
-    """A knee id as the name of a file, without its ending.
+    """A knee id as the name of a file, without its ending; ``urllib.parse.unquote`` gives the id.
 
-    >>> knee_file("9001/left")
-    '9001%2Fleft'
+    Letters beyond ASCII become six characters or more; where a name gets too long for a file they stay.
+
+    >>> knee_file("9001/left"), len(knee_file("膝" * 40))
+    ('9001%2Fleft', 40)
     """
-    return quote(knee, safe="")
+    name = quote(knee, safe="")
+    if len(name) <= _LONGEST:
+        return name
+    return "".join(quote(letter, safe="") if letter.isascii() else letter for letter in knee)
 
 
 def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> Path:

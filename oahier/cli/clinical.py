@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def run_clinical_command(words: list[str]) -> int:
     predictions = read_predictions(options.predictions)
     report = evaluate_clinically(
         predictions,
-        manifest=_manifest(options.manifest),
+        manifest=_manifest(options.manifest, options.covariates),
         decisions=_decisions(options),
         covariates=options.covariates,
         specificity=options.specificity,
@@ -90,12 +90,11 @@ def clinical_parser() -> PlainParser:
     parser.add_argument(
         "--calibrator",
         choices=("temperature", "isotonic"),
-        default="temperature",
-        help="how probabilities are recalibrated (%(default)s)",
+        help="how --validation recalibrates probabilities (temperature)",
     )
     parser.add_argument(
-        "--threshold", choices=("youden", "accuracy", "specificity"), default="youden",
-        help="how the threshold of two classes is chosen (%(default)s)",
+        "--threshold", choices=("youden", "accuracy", "specificity"),
+        help="how --validation chooses the threshold of two classes (youden)",
     )  # fmt: skip
     parser.add_argument(
         "--specificity",
@@ -114,10 +113,11 @@ def clinical_parser() -> PlainParser:
 def _decisions(options: Namespace) -> Decisions | None:
     if options.validation is not None and options.decisions is not None:
         raise ValueError("--validation, --decisions: expected one of them, got both")
-    if options.decisions is not None:
-        return Decisions.read(options.decisions)
     if options.validation is None:
-        return None
+        for name in ("calibrator", "threshold"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name}: fits on the knees of --validation FILE, which is not given")
+        return None if options.decisions is None else Decisions.read(options.decisions)
     from oahier.reporting.clinical import fit_decisions
     from oahier.statistics import read_predictions
 
@@ -126,11 +126,14 @@ def _decisions(options: Namespace) -> Decisions | None:
         "youden": Youden(), "accuracy": MostAccurate(), "specificity": FixedSpecificity(options.specificity),
     }  # fmt: skip
     validation = read_predictions(options.validation)
-    return fit_decisions(validation, calibrators[options.calibrator], rules[options.threshold])
+    calibrator, rule = options.calibrator or "temperature", options.threshold or "youden"
+    return fit_decisions(validation, calibrators[calibrator], rules[rule])
 
 
-def _manifest(path: Path | None) -> Any:
+def _manifest(path: Path | None, covariates: Sequence[str] | None) -> Any:
     if path is None:
+        if covariates:
+            raise ValueError("--covariates: are columns of --manifest FILE, which is not given")
         return None
     from oahier.data import read_manifest
 

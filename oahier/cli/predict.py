@@ -47,6 +47,12 @@ def run_predict_command(words: list[str]) -> int:
     options = predict_parser().parse_args(words)
     from oahier.metrics.decoding import BEST_FOR
     from oahier.prediction import predict_scans
+    from oahier.prediction.inputs import IMAGE_ENDINGS
+
+    if options.checkpoint.is_dir() or options.checkpoint.name.lower().endswith((*IMAGE_ENDINGS, ".csv")):
+        raise ValueError(
+            f"expected a checkpoint first and the scans after it, got {options.checkpoint} as the checkpoint"
+        )
 
     result = predict_scans(
         options.checkpoint,
@@ -74,6 +80,8 @@ def run_predict_command(words: list[str]) -> int:
         for warning, knees in _by_warning(rows).items():
             named = ", ".join(knees[:_NAMED]) + f" and {len(knees) - _NAMED} more" * (len(knees) > _NAMED)
             print(f"{named}: {warning}")
+        for line in result.decided:
+            print(f"decisions of {line}")
         for name in ("predictions.csv", "index.html" if options.pages else "embeddings.npz"):
             print(result.folder / name)
         kept = len(result.table) - result.computed
@@ -194,9 +202,9 @@ def predict_parser() -> PlainParser:
         help="manifest of the training: embed its knees once in evaluation mode, as reference for new knees",
     )  # fmt: skip
     parser.add_argument(
-        "--decisions", metavar="checkpoint|FILE",
-        help="calibrate probabilities and decide by thresholds chosen on validation knees: those in the "
-        "checkpoint, or a decisions.json of oahier clinical",
+        "--decisions", metavar="checkpoint|none|FILE",
+        help="calibration of the probabilities and thresholds, fitted on validation knees: those in the "
+        "checkpoint, none, or a decisions.json of oahier clinical (as in the test of the model)",
     )  # fmt: skip
     parser.add_argument(
         "--grade-for", choices=("accuracy", "mae", "qwk"),

@@ -98,7 +98,7 @@ def status_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="oahier study status", description="Show what has become of every cell.")
     parser.add_argument("folder", type=str, help="folder of the study")
     parser.add_argument("--watch", action="store_true", help="go on until every cell has ended")
-    parser.add_argument("--every", type=float, default=2.0, help="seconds between two looks")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between two looks with --watch")
     return parser
 
 

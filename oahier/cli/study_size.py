@@ -64,7 +64,7 @@ def size_parser() -> PlainParser:
     parser = PlainParser("oahier study size", _DESCRIPTION)
     parser.add_argument("models", nargs="*", metavar="A B", help="pilot predictions of the two arms")
     parser.add_argument("--metric", default="qwk", help="name of the metric (%(default)s)")
-    parser.add_argument("--head", help="head of the metric; the first that has it")
+    parser.add_argument("--head", help="head of the metric (the first that has it)")
     parser.add_argument("--difference", type=float, required=True, help="wanted difference of the arms")
     parser.add_argument("--power", type=float, default=0.8, help="power of the test (%(default)s)")
     parser.add_argument("--level", type=float, default=0.05, help="level of the two-sided test (%(default)s)")

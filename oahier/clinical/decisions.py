@@ -125,13 +125,17 @@ class Decisions:
             },
         )
 
+    def fitted_subjects(self, subjects: Sequence[str]) -> list[str]:
+        """Those of some subjects that it was fitted on, sorted."""
+        return sorted(subject for subject in set(subjects) if _digest(subject) in self.subjects)
+
     def refuse(self, subjects: Sequence[str], source: str) -> None:
         """Refuse subjects that it was fitted on.
 
         Raises:
             ValueError: there are some.
         """
-        shared = sorted(subject for subject in set(subjects) if _digest(subject) in self.subjects)
+        shared = self.fitted_subjects(subjects)
         if shared:
             named = ", ".join(shared[:3]) + ", ..." * (len(shared) > 3)
             raise ValueError(

@@ -38,7 +38,7 @@ class KneeMRIDataModule(SplitDataModule):
         spacing: millimetres per voxel along the same axes; when not given, those at which the median field
             of view of the training knees fills ``shape``.
         split: how to split where the manifest has no ``split`` column: fractions (70/15/15 by default) or
-            one of several folds. A split column is respected (but by ``Folds(anew=True)``); if it has no
+            one of several folds. A split column is respected (not by ``Folds(anew=True)``); if it has no
             validation knees, fractions take their ``val`` share from the training knees.
         relabel: changes of the training and validation labels by name, see :mod:`oahier.data.relabelling`.
         targets: columns to deliver; ``oa`` and ``kl`` may be empty, others must be in the manifest. Columns

@@ -5,8 +5,14 @@
   const canvas = byId("canvas");
   const say = (text) => { byId("place").textContent = text; };
   const LAYERS = ["mri", "cartilage", "saliency"];
+  const heatOpacity = Uint8Array.from({ length: 256 }, (_, level) => {
+    const place = (level / 255) * (data.heat.length - 1), first = Math.floor(place);
+    const [before, after] = [first, Math.min(first + 1, data.heat.length - 1)].map((index) => data.heat[index][3]);
+    return before + (after - before) * (place - first);
+  });
   let viewer = null;
   let shown = []; // names of the layers of the knee on the canvas, the MRI first
+  let faded = null; // opacity of the saliency in each voxel: NiiVue draws a layer's colours either opaque or not at all
 
   async function library() {
     const bytes = Uint8Array.from(atob(byId("library").textContent), (letter) => letter.charCodeAt(0));
@@ -34,16 +40,34 @@
     const texts = { mri: knee.mri, cartilage: knee.cartilage, saliency: map ? map.volume : "" };
     shown = LAYERS.filter((name) => texts[name]);
     for (const name of LAYERS) byId(name).closest("label").hidden = !texts[name];
-    const made = await Promise.all(shown.map((name) => globalThis.niivue.NVImage.loadFromBase64({
+    const layer = (name, opacity) => globalThis.niivue.NVImage.loadFromBase64({
       base64: texts[name], name: name + ".nii.gz", colormap: name === "mri" ? "gray" : "oahier-" + name,
-      opacity: Number(byId(name).value), cal_min: 0, cal_max: name === "cartilage" ? 1 : 255,
-    })));
+      opacity, cal_min: 0, cal_max: name === "cartilage" ? 1 : 255,
+    });
+    const made = await Promise.all(shown.map((name) => layer(name, Number(byId(name).value))));
+    faded = shown.includes("saliency") ? await layer("saliency", 0) : null;
     while (viewer.volumes.length) viewer.removeVolume(viewer.volumes[viewer.volumes.length - 1]);
     for (const volume of made) viewer.addVolume(volume);
+    if (faded) {
+      faded.img = faded.img.map((level) => heatOpacity[level]);
+      viewer.addVolume(faded);
+      fade();
+      viewer.setModulationImage(viewer.volumes[shown.indexOf("saliency")].id, faded.id, 1);
+    }
     if (!again) viewer.scene.crosshairPos = viewer.mm2frac(knee.start);
     viewer.updateGLVolume();
     viewer.createOnLocationChange();
     canvas.dataset.drawn = Number(canvas.dataset.drawn || 0) + 1;
+  }
+
+  function fade() {
+    faded.cal_max = 255 / Math.max(Number(byId("saliency").value), 0.001);
+  }
+
+  function setOpacity(name) {
+    if (!shown.includes(name)) return;
+    if (name === "saliency") fade();
+    viewer.setOpacity(shown.indexOf(name), Number(byId(name).value));
   }
 
   function choose() {
@@ -68,9 +92,7 @@
     if (byId("knee")) byId("knee").addEventListener("change", choose);
     byId("map").addEventListener("change", () => show(true));
     for (const name of LAYERS) {
-      byId(name).addEventListener("input", (event) => {
-        if (shown.includes(name)) viewer.setOpacity(shown.indexOf(name), Number(event.target.value));
-      });
+      byId(name).addEventListener("input", () => setOpacity(name));
     }
     for (const axis of [0, 1, 2]) {
       byId("axis-" + axis).addEventListener("input", (event) => {
@@ -86,12 +108,12 @@
     const { MULTIPLANAR_TYPE, Niivue, SHOW_RENDER, SLICE_TYPE, cmapper } = await library();
     colours(cmapper);
     viewer = new Niivue({
-      backColor: [0, 0, 0, 1], crosshairColor: [0.9, 0.9, 0.9, 0.6], crosshairWidth: 0.4,
-      crosshairWidthUnit: "mm", dragAndDropEnabled: false,
+      backColor: [0, 0, 0, 1], clipPlaneHotKey: "none", crosshairColor: [0.9, 0.9, 0.9, 0.6], crosshairWidth: 0.4,
+      crosshairWidthUnit: "mm", cycleClipPlaneHotKey: "none", dragAndDropEnabled: false,
       fontColor: [0.9, 0.9, 0.9, 1], isRadiologicalConvention: true, logLevel: "error", loadingText: "",
       multiplanarLayout: MULTIPLANAR_TYPE.GRID, multiplanarPadPixels: 4,
       multiplanarShowRender: SHOW_RENDER.ALWAYS, sagittalNoseLeft: true, scrollRequiresFocus: true,
-      show3Dcrosshair: true, showAllOrientationMarkers: true,
+      show3Dcrosshair: true, showAllOrientationMarkers: true, viewModeHotKey: "none",
     });
     viewer.onLocationChange = told;
     await viewer.attachToCanvas(canvas);

@@ -71,7 +71,7 @@ def make_phantoms(
         visits: scans per knee, of the same anatomy in a new pose with new noise. The manifest then also has
             ``month`` and ``rate``, the severity that both knees of the subject gain in a year.
         interval: months between visits.
-        rate: mean over subjects of that rate, which is exponentially distributed.
+        rate: severity that a subject gains in a year, on average; exponentially distributed over subjects.
         reader_noise: 5 x 5 confusion matrix from true to observed grade, rows summing to 1; ``"block"`` errs
             inside {0, 1} and {2, 3, 4} only; ``"none"`` or ``None`` reads without error.
         oa_from: grade that OA is derived from. ``"true"`` needs a reader who never crosses the OA threshold,

@@ -17,7 +17,7 @@ from oahier.prediction.inputs import Scan
 from oahier.prediction.one_knee import Row
 from oahier.prediction.trained import file_hash
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when the same scan and checkpoint give other files."""
 
 

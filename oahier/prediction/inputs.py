@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from oahier.data.manifest.columns import row_number
+from oahier.data.manifest.columns import LONGEST_NAME, row_number
 from oahier.data.manifest.manifest import Manifest, read_cells
 from oahier.hierarchy import COARSE, FINE
 from oahier.images import UnreadableImage, image_files
@@ -105,6 +105,8 @@ def _scans_of(path: Path, wanted: re.Pattern[str] | None) -> Iterable[Scan | Lef
         return _from_manifest(path)
     if path.is_dir():
         return _from_dicom(path, wanted)
+    if name.endswith(".ckpt"):
+        return [LeftOut(str(path), "", "a checkpoint, not a scan: one model predicts at a time")]
     return [Scan(_image_name(path), str(path), path)]
 
 
@@ -218,13 +220,14 @@ def _image_name(path: Path) -> str:
 
 
 def _legal(name: str) -> str:
-    """A name that may be a file's.
+    """A name that may be a file's, cut where it is long.
 
-    >>> _legal("a b/c: d")
-    'a-b-c-d'
+    >>> _legal("a b/c: d"), len(_legal("k" * 300))
+    ('a-b-c-d', 120)
     """
     cleaned = "".join(character for character in _UNFIT.sub("-", name) if character.isprintable())
-    return cleaned.strip(".- ") or "knee"
+    short = cleaned.strip(".- ").encode()[:LONGEST_NAME].decode(errors="ignore")
+    return short.rstrip(".- ") or "knee"
 
 
 def _settle_side(scan: Scan, given: Side, *, needed: bool) -> Scan | LeftOut:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oahier.clinical.decisions import HeadDecision
 from oahier.files import write_atomically
 from oahier.hierarchy import OA_FROM_GRADE, head_label
 from oahier.pages import render
@@ -44,7 +45,9 @@ def knee_page(
         knee=row["knee"],
         side=_side(row),
         warnings=warnings_of(row),
-        heads=[_head(name, row) for name in _ordered(trained, row)],
+        heads=[
+            _head(name, row, HeadDecision.of(prediction.decisions, name)) for name in _ordered(trained, row)
+        ],
         labels=_labels(row),
         cuts=list(zip(_CUTS if looked else _CUTS[1:], cuts if looked else cuts[1:], strict=True)),
         looked=looked,
@@ -58,16 +61,17 @@ def knee_page(
         neighbours=str(row["neighbour_grades"] or "").split(),
         origin_note=_origin_note(trained),
         without_reference=trained.without_reference,
-        facts=_facts(trained, loaded),
+        facts=_facts(trained, loaded, prediction),
         viewer=viewer,
     )
     return write_atomically(path, text)
 
 
 def index_page(
-    folder: Path, trained: TrainedModel, records: Sequence[Record], left_out: Sequence[LeftOut]
-) -> Path:
-    """Write the page that lists the knees."""
+    folder: Path, trained: TrainedModel, records: Sequence[Record], left_out: Sequence[LeftOut],
+    decided: Sequence[str] = (),
+) -> Path:  # fmt: skip
+    """Write the page that lists the knees; ``decided`` are calibration and thresholds, in words."""
     graded = [name for name in trained.model.heads if grade_columns(records[0].row, name)]
     binary = [name for name in trained.model.heads if name not in graded]
     columns = [
@@ -88,6 +92,7 @@ def index_page(
     lead = f"Model {trained.path.name} ({type(trained.model.encoder).__name__})."
     if rules:
         lead += f" Grade: {', '.join(sorted(rules))}; severity: the mean grade, weighted by probability."
+    lead += "".join(f" Decisions of {line}." for line in decided)
     text = render(
         _TEMPLATES, "index.html", rows=rows, columns=columns, outputs=[name != _UNLIKE for name in columns],
         left_out=left_out, lead=lead,
@@ -126,13 +131,17 @@ def _ordered(trained: TrainedModel, row: Row) -> list[str]:
     return sorted(trained.model.heads, key=lambda name: not grade_columns(row, name))
 
 
-def _head(name: str, row: Row) -> dict[str, Any]:
+def _head(name: str, row: Row, decision: HeadDecision) -> dict[str, Any]:
     grades = grade_columns(row, name)
     title = head_label(name)
     if not grades:
         value, yes = float(str(row[f"prob_{name}"])), row[f"pred_{name}"] == 1
         bar = {"name": f"P({title})", "value": value, "classes": "chosen" if yes else ""}
-        return {"title": title, "grade": None, "yes": yes, "bars": [bar], "note": ""}
+        own = f"threshold {decision.threshold:.3g} ({decision.rule})" if decision.rule else ""
+        return {
+            "title": title, "grade": None, "yes": yes, "bars": [bar], "note": "",
+            "rule": own or "more probable than not",
+        }  # fmt: skip
     chosen = int(str(row[f"pred_{name}"]))
     bars = [
         {"name": f"{title} {grade}", "value": value, "classes": "chosen" if grade == chosen else ""}
@@ -212,8 +221,8 @@ def _origin_note(trained: TrainedModel) -> str:
     )
 
 
-def _facts(trained: TrainedModel, loaded: LoadedScan) -> list[tuple[str, str]]:
-    grid, seen = loaded.image.source, loaded.seen
+def _facts(trained: TrainedModel, loaded: LoadedScan, prediction: KneePrediction) -> list[tuple[str, str]]:
+    grid, seen, decisions = loaded.image.source, loaded.seen, prediction.decisions
     shape, spacing = ("x".join(map(str, grid.shape)), " x ".join(f"{v:.2f}" for v in grid.spacing))
     network = "x".join(map(str, seen.shape)), " x ".join(f"{v:.2f}" for v in seen.spacing)
     steps = [
@@ -229,4 +238,5 @@ def _facts(trained: TrainedModel, loaded: LoadedScan) -> list[tuple[str, str]]:
         ("Of that outside the scan", f"{100 * loaded.outside:.0f} %"),
         ("Model", f"{trained.path.name} ({type(trained.model.encoder).__name__})"),
         ("Hash of the model", trained.identity[:12]),
+        *(("Decisions of", line) for line in ([] if decisions is None else decisions.describe())),
     ]

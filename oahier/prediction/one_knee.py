@@ -55,6 +55,8 @@ class KneePrediction:
     embedding: Float32[np.ndarray, " features"]
     saliency: Saliency | None
     """``None`` for an encoder without maps, or where no saliency was asked for."""
+    decisions: Decisions | None = None
+    """Calibration and thresholds that were applied."""
 
 
 def predict_knee(
@@ -92,6 +94,7 @@ def predict_knee(
         _row(trained, loaded, output, embedding, saliency, decisions, decoding),
         embedding[0].numpy().copy(),
         saliency,
+        decisions,
     )
 
 
@@ -133,7 +136,11 @@ def _row(
     row: Row = {"knee": scan.knee, "subject": scan.subject, "side": scan.side, "source": scan.source}
     warnings = [*loaded.warnings]
     row |= _predicted(trained.model, output, scan.labels, decisions, decoding or MostProbable())
-    warnings += _disagreements(trained.model, row)
+    warnings += _disagreements(trained.model, row, decisions)
+    if decisions is not None and decisions.fitted_subjects([scan.subject]):
+        warnings.append(
+            "calibration and thresholds were fitted on this subject: this says nothing of how good they are"
+        )
     placed = _placed(trained.reference, embedding)
     if placed["ood_flag"] == 1:
         warnings.insert(0, unusual_warning(placed))
@@ -172,17 +179,19 @@ def _predicted(
     return row
 
 
-def _disagreements(model: HierarchicalClassifier, row: Row) -> list[str]:
+def _disagreements(model: HierarchicalClassifier, row: Row, decisions: Decisions | None) -> list[str]:
     """Contradictions of the first head of each level."""
     hierarchy = model.hierarchy
     heads: dict[str, tuple[list[float], int]] = {}
+    thresholds: dict[str, float] = {}
     for name in model.heads:
         level, p = model.target_of(name), grade_columns(row, name)
         if not p and isinstance(above := row.get(f"prob_{name}"), float):
             p = [1 - above, above]
         if hierarchy.is_level(level, len(p)):
             heads.setdefault(level, (p, int(str(row[f"pred_{name}"]))))
-    return disagreements(hierarchy, heads)
+            thresholds.setdefault(level, HeadDecision.of(decisions, name).threshold)
+    return disagreements(hierarchy, heads, thresholds)
 
 
 def _placed(reference: EmbeddingReference | None, embedding: Tensor) -> Row:

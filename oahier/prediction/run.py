@@ -41,6 +41,8 @@ class PredictionResult:
     """Knees that were predicted now; the others were there already."""
     without_reference: str
     """Why no knee has a place among the training knees; empty where they have."""
+    decided: tuple[str, ...] = ()
+    """Calibration and threshold of each head, a line each; none where probabilities are the model's own."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class _Options:
         }  # fmt: skip
         found |= {} if self.decoding is None else {"decoding": describe(self.decoding)}
         found |= {} if self.niivue is None else {"viewer": self.niivue.version}
-        return found if self.decisions is None else found | {"decisions": self.decisions.to_dict()["heads"]}
+        return found if self.decisions is None else found | {"decisions": self.decisions.to_dict()}
 
 
 def predict_scans(
@@ -105,8 +107,8 @@ def predict_scans(
         reference: manifest of the training and validation knees, whose embeddings are then computed once in
             evaluation mode and kept beside the checkpoint; see :func:`compute_reference`.
         decisions: calibration and thresholds to apply: ``"checkpoint"`` for those that
-            :class:`~oahier.callbacks.DecisionCalibration` left in it, a JSON file, or the object; none by
-            default.
+            :class:`~oahier.callbacks.DecisionCalibration` left in it, ``"none"``, a JSON file, or the object;
+            by default as in tests of the model, which apply those of the checkpoint if there are some.
         decoding: rule of the grade (:mod:`oahier.metrics.decoding`); by default that of the training
             (:class:`~oahier.callbacks.GradeDecoding`), and the most probable one where it had none.
         workers: processes that read and preprocess scans ahead; 0 for none.
@@ -158,7 +160,8 @@ def predict_scans(
                 records.append(record)
                 computed += 1
     table = _write_tables(folder, trained, records, left_out, options)
-    return PredictionResult(folder, table, left_out, computed, trained.without_reference)
+    decided = () if options.decisions is None else tuple(options.decisions.describe())
+    return PredictionResult(folder, table, left_out, computed, trained.without_reference, decided)
 
 
 def chosen_device(name: str) -> str:
@@ -179,13 +182,15 @@ def chosen_device(name: str) -> str:
 
 
 def chosen_decisions(trained: TrainedModel, given: str | Path | Decisions | None) -> Decisions | None:
-    """The decisions that an argument names.
+    """The decisions that an argument names; without one, those that tests of the model have.
 
     Raises:
         ValueError: the checkpoint has none, or they are of other heads.
         OSError: the file cannot be read.
     """
     if given is None:
+        return trained.decisions if trained.tested_with_decisions else None
+    if given == "none":
         return None
     if given == "checkpoint":
         if trained.decisions is None:
@@ -273,5 +278,6 @@ def _write_tables(
     if options.pages:
         from oahier.prediction.knee_pages import index_page
 
-        index_page(folder, trained, records, left_out)
+        decided = () if options.decisions is None else options.decisions.describe()
+        index_page(folder, trained, records, left_out, decided)
     return pd.DataFrame(rows)

@@ -40,6 +40,8 @@ class TrainedModel:
     """Counts of the data of the training, see :func:`oahier.data.summary.summary_of`."""
     decisions: Decisions | None = None
     """Calibration and thresholds that :class:`oahier.callbacks.DecisionCalibration` left in it."""
+    tested_with_decisions: bool = True
+    """Whether tests of the model apply them."""
     decoding: Decoding | None = None
     """Rule of the grade that :class:`oahier.callbacks.GradeDecoding` left in it."""
     without_reference: str = ""
@@ -88,6 +90,8 @@ def load_trained(checkpoint: str | Path, device: str | torch.device = "cpu") -> 
         splits={name: list(knees) for name, knees in data.get("splits", {}).items()},
         summary=data.get("summary", {}),
         decisions=_kept_decisions(content.get("callbacks", {}), path),
+        tested_with_decisions=_kept(content.get("callbacks", {}), "DecisionCalibration", "apply")
+        is not False,
         decoding=_kept_decoding(content.get("callbacks", {}), path),
         without_reference=why,
     )

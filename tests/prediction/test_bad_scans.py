@@ -8,10 +8,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from miniature.bright import blob, write_bright_checkpoint, write_nifti
 from miniature.dicom import write_dicom_series
 
+from oahier.cli import main
 from oahier.data.preprocessing import Preprocessing
 from oahier.prediction import predict_scans
 from oahier.prediction.inputs import Scan, find_scans
@@ -92,3 +94,21 @@ def test_a_folder_of_damaged_dicom_files_is_left_out(tmp_path: Path, series: str
         (str(tmp_path / "export/b"), "b", True)
     ]
     assert left_out[0].reason.startswith("6 damaged DICOM files and no sound one in this folder, such as 001")
+
+
+def test_long_names_and_checkpoints_among_the_scans(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is three times as long in a file's name, and names that begin alike."""
+    checkpoint = write_bright_checkpoint(tmp_path / "model.ckpt", shape=(12, 16, 16), spacing=(2.0, 2.0, 2.0))
+    named = [tmp_path / f"{'ж' * 70}{number}.nii.gz" for number in (1, 2)]
+    for path in named:
+        path.write_bytes(good.read_bytes())
+    out = tmp_path / "out"
+    options = ["--output", str(out), "--no-viewer", "--device", "cpu"]
+    assert main(["predict", str(checkpoint), *map(str, named), str(checkpoint), str(good), *options]) == 1
+    assert pd.read_csv(out / "predictions.csv")["knee"].tolist() == ["ж" * 60, "ж" * 60 + "-2", "good"]
+    assert len(list((out / "pages").iterdir())) == 3
+    assert "model.ckpt: a checkpoint, not a scan: one model predicts at a time" in capsys.readouterr().out
+    assert main(["predict", str(good), str(checkpoint), *options]) == 2
+    assert "expected a checkpoint first and the scans after it" in capsys.readouterr().err

@@ -129,6 +129,32 @@ def test_layers_places_and_sliders(page: Page, path: Path, tmp_path: Path) -> No
     assert (pixels(page, tmp_path).max(axis=-1) > 250).mean() < 0.02, "nothing but lines and letters"
 
 
+def test_faint_saliency_leaves_the_tissue_visible(page: Page, path: Path, tmp_path: Path) -> None:
+    """As on the slices above the viewer: the colour of the maximum covers, that of a fifth of it tints."""
+    opened(page, path)
+    change(page, "view", "AXIAL", "change")
+    covered = {}
+    for opacity in (1, 0.5):
+        change(page, "saliency", opacity)
+        picture = pixels(page, tmp_path)
+        tint = picture[..., 0] - picture[..., 1:].min(axis=-1)
+        covered[opacity] = [((tint > low) & (tint <= high)).sum() for low, high in ((20, 90), (150, 255))]
+    faint, full = covered[1]
+    assert faint > 0.2 * full > 0, covered
+    assert covered[0.5][1] == 0, covered
+
+
+def test_no_key_changes_what_the_controls_say(page: Page, path: Path, tmp_path: Path) -> None:
+    """NiiVue's keys for its views and clip planes would leave the menu above at another view."""
+    opened(page, path)
+    page.run(f"{CANVAS}.focus()")
+    before = pixels(page, tmp_path)
+    for key in "vcp":
+        for kind in ("keyDown", "keyUp"):
+            page._send("Input.dispatchKeyEvent", type=kind, key=key, code=f"Key{key.upper()}")
+    assert (pixels(page, tmp_path) == before).all()
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
 def test_nothing_leaves_the_page(width: int, dark: bool, page: Page, path: Path) -> None:
     opened(page, path, width=width, dark=dark)

@@ -93,6 +93,9 @@ def test_command_writes_page_tables_and_decisions(folder, capsys):
         (["--validation", "test.csv"], "were fitted on 30 of its 30 subjects"),
         (["--validation", "val.csv", "--decisions", "x.json"], "expected one of them, got both"),
         (["--manifest", "knees.csv", "--covariates", "weight"], "expected columns of the manifest"),
+        (["--covariates", "sex"], "--covariates: are columns of --manifest FILE, which is not given"),
+        (["--calibrator", "isotonic"], "--calibrator: fits on the knees of --validation FILE"),
+        (["--decisions", "x.json", "--threshold", "youden"], "--threshold: fits on the knees of"),
         (["--specificity", "2"], "expected a share above 0, at most 1, got 2.0"),
     ],
 )
