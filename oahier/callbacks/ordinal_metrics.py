@@ -21,7 +21,7 @@ from oahier.callbacks.step_recorder import StepRecorder
 from oahier.gathering import EpochTable, gathering_of
 from oahier.metrics import Metric
 from oahier.metrics.registry import with_metrics
-from oahier.model.checkpoints import checkpoint_hash
+from oahier.model.checkpoints import checkpoint_hash, epochs_and_steps
 
 _log = logging.getLogger("oahier.ordinal_metrics")
 
@@ -65,7 +65,7 @@ class OrdinalMetrics(StepRecorder):
         self._heads: list[HeadTable] = []
         self._undrawn = False
         self._counts = {"knees": 0, "subjects": 0}
-        self._checkpoint: dict[str, str] | None = None
+        self._weights: dict[str, Any] = {}
         self._told: dict[str, str] = {}
 
     @override
@@ -98,11 +98,11 @@ class OrdinalMetrics(StepRecorder):
 
     @override
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._checkpoint = _evaluated_checkpoint(trainer)
+        self._weights = _evaluated_weights(trainer)
 
     @override
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._checkpoint = _evaluated_checkpoint(trainer)
+        self._weights = _evaluated_weights(trainer)
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -138,7 +138,7 @@ class OrdinalMetrics(StepRecorder):
             return
         content: dict[str, Any] = {
             "stage": stage,
-            "epoch": trainer.current_epoch,
+            "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             **self._counts,
             "metrics": {
@@ -146,7 +146,7 @@ class OrdinalMetrics(StepRecorder):
             },
         }
         if trainer.state.fn != TrainerFn.FITTING:
-            content["checkpoint"] = self._checkpoint
+            content |= self._weights
             decided = getattr(gathering_of(trainer).calibrated, "decided", [])
             content |= {"decisions": decided} if decided else {}
             if any(head.probabilities.shape[1] > 2 for head in self._heads):
@@ -167,12 +167,16 @@ class OrdinalMetrics(StepRecorder):
         self._told[key] = message
 
 
-def _evaluated_checkpoint(trainer: L.Trainer) -> dict[str, str] | None:
-    """Name and SHA-256 of the file that the weights come from, just loaded; ``None`` where there is none.
+def _evaluated_weights(trainer: L.Trainer) -> dict[str, Any]:
+    """File that the weights come from, just loaded, and epochs and steps of their training, where known.
 
     Only the process that writes looks, once an evaluation; training has no file that its weights are in.
     """
+    known: dict[str, Any] = {"epoch": None, "step": None, "checkpoint": None}
     if trainer.state.fn == TrainerFn.FITTING or not trainer.is_global_zero or not trainer.ckpt_path:
-        return None
+        return known
     path = Path(trainer.ckpt_path)
-    return {"name": path.name, "sha256": checkpoint_hash(path)} if path.is_file() else None
+    if not path.is_file():
+        return known
+    file = {"name": path.name, "sha256": checkpoint_hash(path)}
+    return {**known, **epochs_and_steps(path), "checkpoint": file}

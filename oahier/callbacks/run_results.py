@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from oahier.callbacks.grade_decoding import rule_of
@@ -24,6 +23,7 @@ from oahier.data import PairedVisits
 from oahier.gathering import gathering_of
 from oahier.hierarchy import head_label
 from oahier.metrics import find_metrics, registered
+from oahier.model.checkpoints import epochs_and_steps
 from oahier.pages.text import from_to
 
 if TYPE_CHECKING:
@@ -249,8 +249,8 @@ def _title(metric: str) -> str:
 
 def _after(checkpoint: Path) -> str:
     """Epochs of a checkpoint, in words."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return f", after {content['epoch'] + 1} epochs" if "epoch" in content else ""
+    made = epochs_and_steps(checkpoint)
+    return f", after {made['epoch']} epochs" if made else ""
 
 
 def _best_epoch(trainer: L.Trainer, stage: Stage) -> tuple[dict[str, float], str] | None:
@@ -259,7 +259,7 @@ def _best_epoch(trainer: L.Trainer, stage: Stage) -> tuple[dict[str, float], str
     curves = [one for one in trainer.callbacks if isinstance(one, LearningCurves)]  # type: ignore[attr-defined]
     if path.name != BEST or not path.is_file() or not curves:
         return None
-    step = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    step = epochs_and_steps(path)["step"]
     rows = [row for row in curves[0].rows if row["step"] == step]
     if not rows:
         return None

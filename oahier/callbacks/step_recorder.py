@@ -164,6 +164,13 @@ class StepRecorder(L.Callback, ABC):
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     @override
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Take the line below the progress bar away, that a message does not begin in it."""
+        instrument_bar_of(trainer).close()
+
+    @override
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._waiting is not None:
             self._waiting()

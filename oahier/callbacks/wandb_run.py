@@ -82,9 +82,19 @@ class WandbRun(StepRecorder):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         self._slices, self._rates = {}, {}
-        for run in _runs(trainer):
-            setting = setting_of(trainer)
-            run.config.update(setting if stage == "fit" else {stage: setting}, allow_val_change=True)
+
+    @override
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Describe the training, once all callbacks are set up: one of them may have set the precision."""
+        self._describe(trainer)
+
+    @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Describe an evaluation by its stage."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self._describe(trainer)
+
+    on_test_start = on_predict_start = on_validation_start
 
     @override
     def on_train_batch_start(
@@ -134,6 +144,12 @@ class WandbRun(StepRecorder):
                 if written.is_file():
                     _send_intervals(run, json.loads(written.read_text(encoding="utf-8")))
         self._slices = {}
+
+    def _describe(self, trainer: L.Trainer) -> None:
+        for run in _runs(trainer):
+            stage, setting = trainer.state.fn or TrainerFn.FITTING, setting_of(trainer)
+            described = setting if stage == TrainerFn.FITTING else {stage.value: setting}
+            run.config.update(described, allow_val_change=True)
 
     def _send_predictions(self, run: Any, stage: Stage, columns: pd.DataFrame) -> None:
         import wandb

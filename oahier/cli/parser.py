@@ -97,11 +97,12 @@ def plain(text: str) -> str:
 def fail(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """Print an error in one line and exit with status 2."""
     command = parser.prog.replace(" [options]", "")
-    command = command if command.startswith("oahier ") else getattr(parser, "command", "oahier")
+    of_a_class = not command.startswith("oahier ")  # its parser does not know before what its options stand
+    command = getattr(parser, "command", "oahier") if of_a_class else command
     before, told, names = message.partition("the following arguments are required: ")
     if told:
         message = before + told + ", ".join(_option(parser, name) for name in names.split(", "))
-    said = with_suggestion(one_line(message), _options(parser))
+    said = with_suggestion(one_line(message), _options(parser)).removeprefix("--" * of_a_class)
     parser.exit(2, f"{command}: error: {said} (options: {command} --help)\n")
 
 

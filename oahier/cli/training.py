@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
@@ -37,11 +36,12 @@ from oahier.cli.starting_point import starting_point
 from oahier.cli.tracking import continue_tracking, finish_tracking, keep_tracking
 from oahier.cli.wording import is_ours, one_line
 from oahier.files import write_atomically
+from oahier.model.checkpoints import epochs_and_steps
 from oahier.specs import MissingClassError, import_class
 from oahier.specs.errors import SpecError
 from oahier.specs.trust import in_words, restrict_parsers
 from oahier.speed import Speed, SpeedSetting
-from oahier.speed.setting import tried_speed
+from oahier.speed.setting import SPEED_FILE, tried_before, tried_speed
 
 _NOTHING_TO_DO = (
     ".*isinstance.treespec, LeafSpec.*",  # Lightning 2.6 calls a deprecated function of torch for every batch
@@ -84,8 +84,9 @@ def run_training_command(words: list[str]) -> int:
 
 
 def _no_advert(record: logging.LogRecord) -> bool:
-    """False for Lightning's advertisements of other products, and for what it says of our own table."""
-    return not str(record.msg).startswith(("💡", "Trainer already configured with model summary"))
+    """False for Lightning's advertisements of other products, and for what we say ourselves."""
+    ours = ("Trainer already configured with model summary", "\nDetected KeyboardInterrupt")
+    return not str(record.msg).startswith(("💡", *ours))
 
 
 class RunConfig(SaveConfigCallback):
@@ -128,7 +129,7 @@ def _resumes(path: Path, checkpoint: Any) -> list[str]:
     if not checkpoint or not Path(checkpoint).is_file():
         return []
     known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    epochs = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True).get("epoch", -1) + 1
+    epochs = epochs_and_steps(checkpoint).get("epoch", 0)
     before = [line.removeprefix("# ") for line in known if line.startswith("# resumed from")]
     return [*before, f"resumed from {checkpoint}, after {epochs} epochs"]
 
@@ -195,11 +196,22 @@ class OahierCLI(LightningCLI):
         content = content_of(options.ckpt_path or "")
         require_its_class(command, options.ckpt_path, content, self.classes.model)
         if command == "fit":
-            return
-        self._evaluated = content
-        model = take_from(self._evaluated, options)
-        if model:
-            self.config = self.parser.parse_object({command: {"model": model}}, self.config)
+            taken = {"speed": self._speed_of_the_resumed(options)}
+        else:
+            self._evaluated = content
+            taken = {"model": take_from(self._evaluated, options)}
+        if any(taken.values()):
+            self.config = self.parser.parse_object({command: taken}, self.config)
+
+    @staticmethod
+    def _speed_of_the_resumed(options: Any) -> dict[str, Any]:
+        """What the training tried before it was stopped: a second trial could choose otherwise."""
+        run = Path(options.trainer.default_root_dir)
+        before = tried_before(run) if options.ckpt_path and options.speed == "auto" else None
+        if before is None:
+            return {}
+        print(f"speed: {before}, as {run / SPEED_FILE} has it")
+        return before.as_dict()
 
     @override
     def instantiate_classes(self) -> None:

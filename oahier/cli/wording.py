@@ -17,6 +17,9 @@ _TYPES = {
     "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "NoneType": "null",
     "dict": "a mapping", "list": "a list", "tuple": "a list",
 }  # fmt: skip
+_FIELDS = {"oahier.speed.choice.Speed": "fields such as {channels_last: true}"}
+"""Types that are written as a mapping, and how; others are class paths."""
+_SUBCLASSES = re.compile(r"\n\s*Subclass types expect one of:(?:\n\s*- .*)+")
 _UNKNOWN = re.compile(r"(?:does not accept option|Option) '([^']+)'(?: is not accepted)?$")
 _LONGEST = 200
 """Characters of a given value that a message repeats."""
@@ -36,7 +39,9 @@ def one_line(message: str) -> str:
         return rest
     given = _GIVEN.search(rest)
     value = f", got {_short(given[1])}" if given else ""
-    found = [" ".join(item.split()) for item in re.split(r"\n\s*- ", _GIVEN.sub("", rest))]
+    of_a_class = next((words for path, words in _FIELDS.items() if path in rest), "a class path")
+    rest = _SUBCLASSES.sub("", _GIVEN.sub("", rest))
+    found = [" ".join(item.split()) for item in re.split(r"(?:\A|\n)\s*- ", rest)]
     found = [re.sub(r"^Does not validate against any .*?(Errors:|$)", "", item).strip() for item in found]
     found = [item for item in dict.fromkeys(found) if item and not item.startswith("Expected a path but")]
     reasons = [item for item in found if not _names_a_type(item)]
@@ -45,7 +50,8 @@ def one_line(message: str) -> str:
     single = re.search(r"Expected an? (.*?)\. Got value: (.*)$", found[0]) if len(found) == 1 else None
     if single:
         return f"{option}expected {_type(single[1])}, got {_short(single[2])}"
-    types = dict.fromkeys(_type(re.sub(r"^Expected an? |:.*$", "", item)) for item in found)
+    names = [re.sub(r"^Expected an? |:.*$", "", item) for item in found]
+    types = dict.fromkeys(of_a_class if _is_a_class(name) else _type(name) for name in names)
     return f"{option}expected {_either(types)}{value}"
 
 
@@ -90,12 +96,14 @@ def is_ours(error: BaseException) -> bool:
 def _names_a_type(reason: str) -> bool:
     return reason.startswith(
         ("Expected a <class", "Expected a typing", "Expected a dot import", "Expected a dict")
-    )
+    ) or bool(re.fullmatch(r"Not a valid subclass of \w+", reason))
+
+
+def _is_a_class(name: str) -> bool:
+    return name.startswith(("dot import path", "Not a valid subclass"))
 
 
 def _type(name: str) -> str:
-    if name.startswith("dot import path"):
-        return "a class path"
     literal = _LITERAL.search(name)
     if literal:
         return f"one of {literal[1]}"

@@ -42,6 +42,20 @@ def checkpoint_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def epochs_and_steps(checkpoint: str | Path) -> dict[str, int]:
+    """``epoch`` and ``step``: how many a training had begun and made when it wrote a checkpoint.
+
+    Empty for weights alone. Weights are not read.
+    """
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    if "epoch" not in content:
+        return {}
+    begun = int(content["epoch"]) + 1
+    if "loops" in content:  # Lightning's "epoch" is one more in a checkpoint that is saved after the training
+        begun = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"])
+    return {"epoch": begun, "step": int(content["global_step"])}
+
+
 def without_people(checkpoint: str | Path) -> dict[str, Any]:
     """A checkpoint as it may be shared: weights, how the model is made, and what predictions need.
 

@@ -2,7 +2,7 @@
 
 from oahier.speed.choice import Speed
 from oahier.speed.selection import TrialError, fastest
-from oahier.speed.setting import SpeedSetting
+from oahier.speed.setting import SpeedSetting, tried_before
 from oahier.speed.table import Row, Trial
 
-__all__ = ["Row", "Speed", "SpeedSetting", "Trial", "TrialError", "fastest"]
+__all__ = ["Row", "Speed", "SpeedSetting", "Trial", "TrialError", "fastest", "tried_before"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -17,6 +17,9 @@ class Speed:
         channels_last: volumes and weights of the encoder in the layout ``torch.channels_last_3d``.
         compile: compile the encoder with ``torch.compile``, for training steps.
 
+    Raises:
+        ValueError: another precision.
+
     >>> print(Speed(precision="bf16-mixed", compile=True), "|", Speed())
     bf16-mixed, compile | eager
     """
@@ -24,6 +27,11 @@ class Speed:
     precision: Precision | None = None
     channels_last: bool = False
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in (None, *get_args(Precision)):
+            expected = ", ".join(get_args(Precision))
+            raise ValueError(f"speed: precision: expected one of {expected} or null, got {self.precision!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as a configuration has them."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -20,16 +21,18 @@ from oahier.callbacks.files import write_json
 from oahier.callbacks.keys import run_directory
 from oahier.model import HierarchicalClassifier
 from oahier.model.execution import Execution, set_layout
+from oahier.specs.errors import nearest
 from oahier.speed.choice import Speed
 from oahier.speed.copies import precision_plugin
 from oahier.speed.selection import TrialError, fastest
-from oahier.speed.table import Trial, trial_table
+from oahier.speed.table import WIDTH, Trial, trial_table
 from oahier.speed.trial import STEPS
 from oahier.types import Batch
 
 BATCHES = 4
 """Training batches that a trial takes in turn."""
-FILE = "speed.json"
+SPEED_FILE = "speed.json"
+"""In a run's folder: what was tried, and the choice."""
 
 
 class SpeedSetting(L.Callback):
@@ -38,15 +41,17 @@ class SpeedSetting(L.Callback):
     With ``"auto"`` a training begins with a trial (:func:`oahier.speed.fastest`) on copies of the model and
     its first training batches; of several processes the first one tries, and all take its choice. The table
     is printed, and written with the choice to ``speed.json`` in the run's folder. The training is bit-equal
-    to one that names the choice. Evaluations try nothing: they take the choice of the training before,
-    else they are computed as the trainer says. Put it before callbacks that read
-    the trainer's precision in ``setup``.
+    to one that names the choice. To resume it, give ``tried_before(folder) or "auto"``
+    (:func:`tried_before`): a second trial could choose otherwise. Evaluations try nothing: they take the
+    choice of the training before, else they are computed as the trainer says. Other callbacks see its
+    precision from ``on_fit_start`` on.
 
     Args:
         speed: a choice (also as a mapping of its fields), ``"auto"``, or ``"none"`` to change nothing.
 
     Raises:
-        ValueError: another word; a precision that contradicts the trainer's.
+        TypeError: none of these.
+        ValueError: another word or field; a precision that contradicts the trainer's.
         TrialError: no training batch or no step can be had for a trial.
     """
 
@@ -55,11 +60,9 @@ class SpeedSetting(L.Callback):
     tried = False
     """Whether the choice is that of a trial."""
 
-    def __init__(self, speed: Speed | Literal["none", "auto"] = "auto") -> None:
+    def __init__(self, speed: Speed | Mapping[str, Any] | Literal["none", "auto"] = "auto") -> None:
         super().__init__()
-        if isinstance(speed, str) and speed not in ("none", "auto"):
-            raise ValueError(f"speed: expected none, auto or a choice (oahier.speed.Speed), got {speed!r}")
-        self.choice: Speed | None = speed if isinstance(speed, Speed) else None
+        self.choice: Speed | None = _choice(speed)
         """What is set; ``None`` before a trial."""
         self._automatic = speed == "auto"
         self._own: Precision | None = None
@@ -67,7 +70,8 @@ class SpeedSetting(L.Callback):
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self._automatic and stage == "fit":
-            self.choice, self.tried = self._chosen(trainer, _classifier(pl_module)), True
+            found = self._chosen(trainer, _classifier(pl_module)) if trainer.is_global_zero else None
+            self.choice, self.tried = trainer.strategy.broadcast(found), True
         if self.choice is not None and self.choice != Speed():
             self._set(trainer, _classifier(pl_module), self.choice)
 
@@ -99,29 +103,56 @@ class SpeedSetting(L.Callback):
         set_layout(model.encoder, channels_last=speed.channels_last)
 
     def _chosen(self, trainer: L.Trainer, model: HierarchicalClassifier) -> Speed:
-        """The choice of the first process, which tries."""
-        if trainer.is_global_zero:
-            console = Console(highlight=False)
-            console.print(f"speed: {STEPS} steps are tried of each candidate; compiling may take minutes")
-            self.trial = trial_of(trainer, model)
-            write_json(run_directory(trainer) / FILE, self.trial.as_dict())
-            console.print(trial_table(self.trial), markup=False)
-            console.print(f"speed: {self.trial.choice}\n", markup=False)
-        choice: Speed = trainer.strategy.broadcast(self.trial and self.trial.choice)  # type: ignore[assignment]
-        return choice
+        """The choice of a trial, which is printed and written."""
+        require_precision(trainer)
+        console = Console(highlight=False)
+        console.print(f"speed: {STEPS} steps are tried of each candidate; compiling may take minutes")
+        self.trial = trial_of(trainer, model)
+        write_json(run_directory(trainer) / SPEED_FILE, self.trial.as_dict())
+        if not (console.is_terminal or console.is_jupyter):
+            console.width = WIDTH
+        console.print(trial_table(self.trial), markup=False)
+        console.print(f"speed: {self.trial.choice}\n", markup=False)
+        return self.trial.choice
 
 
-def trial_of(trainer: L.Trainer, model: HierarchicalClassifier) -> Trial:
-    """A trial with the first batches of the training that a trainer is about to make.
+def _choice(speed: object) -> Speed | None:
+    """What is given as a choice; ``None`` for the words ``"auto"`` and ``"none"``."""
+    expected = "speed: expected none, auto or a choice (oahier.speed.Speed, or a mapping of its fields), got "
+    if isinstance(speed, str):
+        if speed in ("none", "auto"):
+            return None
+        raise ValueError(f"{expected}{speed!r}")
+    if isinstance(speed, Mapping):
+        names = [field.name for field in fields(Speed)]
+        unknown = [name for name in speed if name not in names]
+        if unknown:
+            raise ValueError(f"speed: there is no field {unknown[0]!r}.{nearest(str(unknown[0]), names)}")
+        return Speed(**speed)
+    if not isinstance(speed, Speed):
+        raise TypeError(f"{expected}{type(speed).__name__}")
+    return speed
+
+
+def require_precision(trainer: L.Trainer) -> None:
+    """Refuse a precision beside which nothing can be tried.
 
     Raises:
-        TrialError: the precision has none, or the batches do not come from a map-style data set.
+        TrialError: half or double precision of the weights.
     """
     plugin = trainer.precision_plugin
     if type(plugin) not in (Precision, MixedPrecision):
         raise TrialError(
             f"speed: auto: expected trainer.precision 32-true, bf16-mixed or 16-mixed, got {plugin.precision}"
         )
+
+
+def trial_of(trainer: L.Trainer, model: HierarchicalClassifier) -> Trial:
+    """A trial with the first batches of the training that a trainer is about to make.
+
+    Raises:
+        TrialError: the batches do not come from a map-style data set.
+    """
     loader = trainer.fit_loop._data_source.dataloader()
     with isolate_rng():
         batches = list(_first_batches(loader, trainer))
@@ -130,7 +161,7 @@ def trial_of(trainer: L.Trainer, model: HierarchicalClassifier) -> Trial:
         batches,
         device=trainer.strategy.root_device,
         class_counts=getattr(getattr(trainer, "datamodule", None), "class_counts", None),
-        precision=plugin.precision,  # type: ignore[arg-type]
+        precision=trainer.precision_plugin.precision,  # type: ignore[arg-type]
         planned_steps=_planned_steps(trainer, loader),
     )
 
@@ -183,7 +214,7 @@ def tried_speed(trainer: L.Trainer) -> dict[str, Any] | None:
     return tried[0].as_dict() if tried and tried[0] is not None else None
 
 
-def tried_before(folder: Path) -> Speed | None:
+def tried_before(folder: str | Path) -> Speed | None:
     """The choice of an earlier trial, as ``speed.json`` in a run's folder has it."""
-    path = folder / FILE
+    path = Path(folder) / SPEED_FILE
     return Speed(**json.loads(path.read_text(encoding="utf-8"))["choice"]) if path.is_file() else None

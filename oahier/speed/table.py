@@ -16,6 +16,8 @@ from oahier.speed.pairs import Estimate
 
 TAKEN = "taken"
 """Verdict of a candidate that was better than those before it."""
+WIDTH = 160
+"""Characters of a line where there is no terminal whose width it has to keep."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def trial_table(trial: Trial) -> Table:
     return table
 
 
-def table_text(trial: Trial, width: int = 160) -> str:
+def table_text(trial: Trial, width: int = WIDTH) -> str:
     """The table as plain text, with the choice below."""
     stream = StringIO()
     Console(file=stream, width=width).print(trial_table(trial), highlight=False, markup=False)

@@ -20,6 +20,8 @@ WARM_UP = 3
 """Steps before; the first of a compiled encoder may compile it again, with dropout."""
 LEAST_ROUNDS = 5
 """Rounds after which a candidate that was slower in each of them is given up."""
+COMPILING = 10.0
+"""Seconds that a compilation takes at least; it was 70 to 160 s where it was measured."""
 HOPELESS = 10.0
 """Times that a step may take of an eager one; a candidate is given up at the first that takes more."""
 
@@ -104,6 +106,9 @@ class _Race:
 
     def enter(self, speed: Speed) -> None:
         """Try a candidate and add its row."""
+        if speed.compile and (reason := self._too_short()):
+            self.rows.append(Row(speed, reason))
+            return
         try:
             copy = self._make(speed)
             row = self._tried(speed, copy)
@@ -113,6 +118,13 @@ class _Race:
         self.rows.append(row)
         if row.taken:
             self.best, self._leader = speed, copy
+
+    def _too_short(self) -> str:
+        """Why a compilation cannot be won back, where that is known without one."""
+        if self._planned is None or not self._seconds:
+            return ""
+        whole = self._planned * statistics.median(self._seconds)
+        return f"not tried: all {self._planned} planned steps take {whole:.1f} s" * (whole < COMPILING)
 
     def _tried(self, speed: Speed, copy: Steps) -> Row:
         outcome, seconds = copy.outcome()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -37,6 +36,7 @@ from oahier.callbacks.wandb_run import keep_private
 from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically, write_json
 from oahier.metrics import Decoding
+from oahier.model.checkpoints import epochs_and_steps
 from oahier.specs import build
 from oahier.speed import SpeedSetting
 from oahier.speed.setting import tried_before
@@ -235,11 +235,9 @@ def _publish(cell: Cell, work: Path, facts: Mapping[str, Any]) -> None:
 
 def _facts(parts: Parts, checkpoint: Path) -> Mapping[str, Any]:
     """What a methods section needs and no configuration says."""
-    trained = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     splits = parts.data.manifest.table["split"].value_counts()
     return {
-        "epoch": int(trained["epoch"]) + 1,
-        "step": int(trained["global_step"]),
+        **epochs_and_steps(checkpoint),
         "parameters": sum(parameter.numel() for parameter in parts.model.encoder.parameters()),
         "spacing": [float(length) for length in parts.data.spacing],
         "split_knees": {str(name): int(count) for name, count in splits.items()},

@@ -93,6 +93,31 @@ def test_other_evaluations_show_it_too(trainer, tiny_model, loader, lines, stage
     assert lines.told[0] == ("map", 0, 2)
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("place", ["collect", "finish"])
+def test_the_line_goes_when_an_instrument_fails(trainer, tiny_model, loader, lines, error, place):
+    """What is printed next would begin in the middle of it."""
+
+    class Fails(Looks):
+        def collect(self, *arguments):
+            return self.work("collect", *arguments)
+
+        def finish(self, *arguments):
+            self.work("finish", *arguments)
+
+        def work(self, where, *arguments):
+            if where == place:
+                raise error
+            return getattr(super(), where)(*arguments)
+
+    before = threading.active_count()
+    with pytest.raises((error, SystemExit)):
+        trainer(Fails("map")).test(tiny_model(), loader(10), verbose=False)
+    assert lines.told
+    assert lines.closed == 1
+    assert threading.active_count() == before, "nobody draws any more"
+
+
 def test_training_shows_nothing(trainer, tiny_model, loader, lines):
     trainer(Looks("map"), max_epochs=1).fit(tiny_model(), loader(8), loader(8))
     assert not lines.told

@@ -26,6 +26,7 @@ from oahier.metrics import (
     registered,
     weighted_mean,
 )
+from oahier.model.checkpoints import epochs_and_steps, without_people
 
 
 @pytest.fixture(autouse=True)
@@ -154,24 +155,44 @@ def test_a_diverged_model_gives_nan_not_numbers(tiny_model, loader, trainer, cap
 
 
 def test_metrics_json_says_which_checkpoint_was_evaluated(tmp_path, tiny_model, loader, trainer):
-    """By the hash of its bytes, so that nobody takes the figures for those of another one."""
-    runner = trainer(OrdinalMetrics(), max_epochs=1)
+    """By the hash of its bytes and its epoch, so that nobody takes the figures for those of another one."""
+    runner = trainer(OrdinalMetrics(), max_epochs=3)
     runner.fit(tiny_model(), loader(16), loader(12))
+    steps = runner.global_step
     checkpoint = tmp_path / "checkpoints" / "some.ckpt"
     runner.save_checkpoint(checkpoint)
     wanted = {"name": "some.ckpt", "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
 
     def recorded(folder="."):
-        return json.loads((tmp_path / folder / "metrics.json").read_text()).get("checkpoint", "nothing")
+        content = json.loads((tmp_path / folder / "metrics.json").read_text())
+        return content.get("checkpoint", "nothing"), content["epoch"], content["step"]
 
-    assert recorded("validation") == "nothing", "during training there are weights in memory only"
+    assert recorded("validation") == ("nothing", 3, steps), "training has weights in memory only"
     options = {"ckpt_path": checkpoint, "weights_only": True, "verbose": False}
-    runner.test(tiny_model(), loader(11), **options)
-    assert recorded() == wanted
-    runner.validate(tiny_model(), loader(11), **options)
-    assert recorded("validation") == wanted
+    other = trainer(OrdinalMetrics(), max_epochs=1)
+    other.test(tiny_model(), loader(11), **options)
+    assert recorded() == (wanted, 3, steps)
+    other.validate(tiny_model(), loader(11), **options)
+    assert recorded("validation") == (wanted, 3, steps)
     runner.test(tiny_model(), loader(11), verbose=False)
-    assert recorded() is None
+    assert recorded() == (None, None, None)
+
+
+def test_a_checkpoint_knows_its_epochs_and_steps(tmp_path, tiny_model, loader, trainer):
+    """One that an epoch left counts that epoch, as one does that is saved after the training."""
+    saved = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=False)
+    runner = trainer(saved, max_epochs=2, val_check_interval=0.5, enable_checkpointing=True)
+    runner.fit(tiny_model(), loader(16), loader(12))
+    runner.save_checkpoint(tmp_path / "after.ckpt")
+    steps = runner.global_step
+    wanted = {"epoch=0": (1, steps // 2), "epoch=1": (2, steps), "after": (2, steps)}
+    for name, (epoch, step) in wanted.items():
+        found = epochs_and_steps(tmp_path / f"{name}.ckpt")
+        assert found == {"epoch": epoch, "step": step}, name
+    torch.save(without_people(tmp_path / "after.ckpt"), tmp_path / "shared.ckpt")
+    assert epochs_and_steps(tmp_path / "shared.ckpt")["step"] == steps
+    torch.save({"state_dict": {}}, tmp_path / "weights.ckpt")
+    assert epochs_and_steps(tmp_path / "weights.ckpt") == {}
 
 
 def test_metrics_json_is_complete_and_written_last(tmp_path, tiny_model, loader, trainer):

@@ -48,6 +48,14 @@ def test_choice_is_written_resumed_and_tested(
     assert main(["test", f"--config={run / 'config.yaml'}"]) == 0
     assert yaml.safe_load((run / "test.yaml").read_text())["speed"] == CHOSEN
 
+    capsys.readouterr()  # a job that a cluster queues again has the same words as the first time
+    queued = ["fit", f"--config={config}", "--speed=auto", "--ckpt_path=last", "--trainer.max_epochs=3"]
+    assert main(queued) == 0
+    printed = capsys.readouterr().out
+    assert f"speed: channels_last, as {run / 'speed.json'} has it" in printed
+    assert "steps are tried" not in printed
+    assert yaml.safe_load((run / "config.yaml").read_text())["speed"] == CHOSEN
+
 
 def test_without_the_option_nothing_is_tried(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -61,8 +69,13 @@ def test_without_the_option_nothing_is_tried(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--speed=fast"], "--speed: "),
+        (
+            ["--speed=fast"],
+            "--speed: expected one of 'none', 'auto' or fields such as {channels_last: true}, got 'fast'",
+        ),
+        (["--speed=[1]"], "'auto' or fields such as {channels_last: true}, got '[1]'"),
         (["--speed.chanels_last=true"], "chanels_last"),
+        (["--speed.precision=fp8"], "error: precision: expected one of '32-true', 'bf16-mixed'"),
         (
             ["--speed.precision=bf16-mixed", "--trainer.precision=64-true"],
             "contradicts the trainer's 64-true",

@@ -40,6 +40,29 @@ def test_resumed_training_is_one_run(config: Path, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_run_has_the_precision_that_a_later_callback_sets(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``WandbRun`` is set up before ``SpeedSetting`` where a configuration names it."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    settings = yaml.safe_load(config.read_text())
+    settings["trainer"]["logger"] = {
+        "class_path": "lightning.pytorch.loggers.WandbLogger",
+        "init_args": {"project": "oahier", "save_dir": str(tmp_path), "offline": True},
+    }
+    wandb = {"class_path": "oahier.callbacks.WandbRun", "init_args": {"artifacts": False, "thumbnails": 0}}
+    settings["trainer"]["callbacks"].insert(0, wandb)
+    config.write_text(yaml.safe_dump(settings))
+    speed = "--speed.precision=bf16-mixed"
+    assert main(["fit", f"--config={config}", speed]) == 0
+    assert main(["test", f"--config={tmp_path / 'run' / 'config.yaml'}"]) == 0
+    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.parent.name)
+    fit, test = (content(path)["config"] for path in files)
+    assert fit["trainer"]["precision"] == "bf16-mixed"
+    assert test["test"]["trainer"]["precision"] == "bf16-mixed"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_what_a_run_shows_and_what_not(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and test are one run; data, rates, tables, intervals and files are in it, names are not."""
     monkeypatch.setenv("WANDB_MODE", "offline")

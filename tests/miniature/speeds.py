@@ -20,7 +20,7 @@ def layout_wins(monkeypatch: pytest.MonkeyPatch) -> list[Speed]:
         def __init__(self, model: Any, speed: Speed, *arguments: Any) -> None:
             made.append(speed)
             super().__init__(model, speed, *arguments)
-            self._pretended = 0.5 if speed.channels_last and not speed.precision else 1.0
+            self._pretended = 5.0 if speed.channels_last and not speed.precision else 10.0
 
         def step(self, index: int) -> float:
             super().step(index)

@@ -149,6 +149,10 @@ def test_trial_leaves_model_and_random_states_alone(pretended: list[Speed]) -> N
         assert torch.equal(net.state_dict()[name], value), name
 
 
+def test_a_choice_is_a_mapping_too() -> None:
+    assert SpeedSetting({"channels_last": True}).choice == Speed(channels_last=True)
+
+
 def test_layout_is_that_of_weights_and_volumes_while_training_and_taken_back(tmp_path: Path) -> None:
     seen: list[bool] = []
 
@@ -215,6 +219,12 @@ def test_precisions_that_contradict_each_other_are_refused(tmp_path: Path) -> No
 def test_other_words_and_other_data_are_refused(tmp_path: Path, shapes_unchecked: None) -> None:
     with pytest.raises(ValueError, match=r"expected none, auto or a choice .* got 'fast'"):
         SpeedSetting("fast")
+    with pytest.raises(ValueError, match=r"no field 'chanels_last'. Did you mean 'channels_last'"):
+        SpeedSetting({"chanels_last": True})
+    with pytest.raises(ValueError, match=r"precision: expected one of 32-true, .* got 'fp8'"):
+        SpeedSetting({"precision": "fp8"})
+    with pytest.raises(TypeError, match=r"expected none, auto or a choice .* got bool"):
+        SpeedSetting(True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one training batch or more"):
         fastest(model(), [])
     with pytest.raises(ValueError, match="expected 7 or more"):

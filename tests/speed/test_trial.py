@@ -17,7 +17,7 @@ from oahier.speed.choice import Speed
 from oahier.speed.deviation import MIXED, SAME, Deviation, Outcome, deviation
 from oahier.speed.pairs import median_interval
 from oahier.speed.table import Trial, table_text
-from oahier.speed.trial import LEAST_ROUNDS, STEPS, compare_candidates
+from oahier.speed.trial import COMPILING, LEAST_ROUNDS, STEPS, compare_candidates
 
 NOISE = (1.0, 1.04, 0.97, 1.01, 0.95, 1.03)
 EAGER, LAST, COMPILED = Speed(), Speed(channels_last=True), Speed(compile=True)
@@ -166,6 +166,12 @@ def test_a_compilation_has_to_be_won_back() -> None:
     short = tried(slow_to_make(), planned=100)
     assert short.choice == EAGER
     assert "compiling takes 100 s, 100 steps save 50 s" in verdicts(short)["compile"]
+
+
+def test_nothing_is_compiled_for_a_training_that_is_over_before() -> None:
+    short = tried({COMPILED: RuntimeError("was compiled")}, planned=int(COMPILING) - 1)
+    assert verdicts(short)["compile"] == f"not tried: all 9 planned steps take {9.0:.1f} s"
+    assert short.choice == EAGER
 
 
 def test_eager_errors_are_raised() -> None:
