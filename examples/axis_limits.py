@@ -56,7 +56,7 @@ def of_places(place: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
     subjects = table["subject"].tolist()
     inside = [spearman(place[grade == one], severity[grade == one]) for one in range(5)]
     return {
-        "discernible": discernible_grades(place, subjects, subjects, resamples=2).grades,
+        "discernible": discernible_grades(place.astype(float), subjects, subjects, resamples=2).grades,
         "severity": spearman(place, severity),
         "in a grade": float(np.mean(inside)),
         "in {0,1}": spearman(place[grade < 2], severity[grade < 2]),
