@@ -27,11 +27,50 @@ from oahier.cli import main
 from oahier.data import read_manifest
 from oahier.metrics import Rows, registered, weighted_auc
 from oahier.metrics.ranking import SEVERE_FROM_GRADE
+from oahier.specs.errors import nearest
 from oahier.statistics import summarise_rows
 from oahier.statistics.intervals import percentile_interval, subject_weights
 
 CONFIG = Path(oahier.__file__).parent / "configs" / "own_data.yaml"
 GRADES = [f"prob_kl_{grade}" for grade in range(5)]
+
+
+def parser(description: str | None, folder: str, *, compares: bool = False) -> argparse.ArgumentParser:
+    """Options of a cross-validation; one that compares needs a covariate and may train several times."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("manifest", type=Path)
+    made.add_argument("--covariate", required=compares, help="column of the manifest to compare with")
+    made.add_argument("--folder", type=Path, default=Path(folder))
+    made.add_argument("--folds", type=int, default=5)
+    if compares:
+        made.add_argument("--seeds", type=int, default=1, help="trainings of every fold, averaged")
+    return made
+
+
+def read_covariate(manifest: Path, name: str) -> pd.Series:
+    """A column of numbers by knee; NaN where there is none, which is told.
+
+    Raises:
+        SystemExit: there is no such column, or no number in it.
+    """
+    table = read_manifest(manifest).table.set_index("knee")
+    if name not in table:
+        raise SystemExit(f"--covariate {name}: {manifest} has no such column.{nearest(name, table.columns)}")
+    found: pd.Series = pd.to_numeric(table[name], errors="coerce")
+    missing = int(found.isna().sum())
+    if missing == len(found):
+        raise SystemExit(f"--covariate {name}: {manifest} has no number in that column")
+    if missing:
+        print(f"{missing} of {len(found)} knees have no {name}: trained on and tested, but not compared")
+    return found
+
+
+def measured(held_out: pd.DataFrame, covariate: pd.Series) -> pd.DataFrame:
+    """The knees with a grade that have a covariate."""
+    kept = held_out["label_kl"].notna() & covariate.reindex(held_out["knee"]).notna().to_numpy()
+    return held_out[kept].reset_index(drop=True)
 
 
 def without_splits(manifest: Path, folder: Path) -> Path:
@@ -89,7 +128,8 @@ def _metric_rows(table: Table, task: str, rows: Rows) -> None:
 
 
 def _covariate_rows(table: Table, kl: pd.DataFrame, covariate: pd.Series) -> None:
-    """The covariate alone, signed such that it rises with the grade."""
+    """The covariate alone, signed such that it rises with the grade, of the knees that have one."""
+    kl = measured(kl, covariate)
     number = covariate.reindex(kl["knee"]).to_numpy(float)
     labels = kl["label_kl"].to_numpy(int)
     rho = spearmanr(number, labels).statistic
@@ -111,16 +151,7 @@ def _row(table: Table, name: str, value: float, low: float, high: float, knees: 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--folder", type=Path, default=Path("runs/folds"))
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--covariate", help="column of the manifest to compare with")
-    known, further = parser.parse_known_args(sys.argv[1:])
+    known, further = parser(__doc__, "runs/folds").parse_known_args(sys.argv[1:])
+    column = read_covariate(known.manifest, known.covariate) if known.covariate else None
     held_out = run_folds(known.manifest, known.folder, known.folds, further)
-    column = None
-    if known.covariate:
-        column = pd.read_csv(known.manifest, dtype={"knee": str}).set_index("knee")[known.covariate]
     Console().print(report(held_out, column))

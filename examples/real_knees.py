@@ -11,18 +11,16 @@ trainings of every fold are averaged.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cross_validate import GRADES, run_folds
+from cross_validate import GRADES, measured, parser, read_covariate, run_folds
 from rich.console import Console
 from rich.table import Table
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
-from oahier.data import read_manifest
 from oahier.files import write_atomically
 from oahier.metrics import Decoding, MostProbable, QuadraticCost, WeightedMedian, weighted_qwk
 from oahier.statistics import (
@@ -115,24 +113,16 @@ def report(rows: list[Comparison], network: pd.DataFrame, baseline: pd.DataFrame
 
 def main(words: list[str] | None = None) -> list[Comparison]:
     """Folds, baseline, comparison."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--covariate", required=True, help="column of the manifest to compare with")
-    parser.add_argument("--folder", type=Path, default=Path("runs/real"))
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of every fold, averaged")
-    known, further = parser.parse_known_args(words)
+    known, further = parser(__doc__, "runs/real", compares=True).parse_known_args(words)
+    column = read_covariate(known.manifest, known.covariate)
     network = averaged(
         [
             run_folds(known.manifest, folder, known.folds, [*further, f"--seed_everything={seed}"])
             for seed, folder in enumerate(seed_folders(known.folder, known.seeds))
         ]
     )
-    network = network.dropna(subset=["label_kl"]).reset_index(drop=True)
-    column = read_manifest(known.manifest).table.set_index("knee")[known.covariate]
-    baseline = ordinal_regression(network, pd.to_numeric(column, errors="coerce"))
+    network = measured(network, column)
+    baseline = ordinal_regression(network, column)
     rows = compare(known.folder, network, baseline)
     Console().print(report(rows, network, baseline))
     return rows

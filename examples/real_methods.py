@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from cross_validate import GRADES, run_fold, without_splits
+from cross_validate import GRADES, measured, parser, read_covariate, run_fold, without_splits
 from real_knees import STRETCHED, averaged, ordinal_regression
 from rich.console import Console
 from rich.table import Table
 
-from oahier.data import read_manifest
 from oahier.files import write_atomically
 from oahier.metrics import Decoding
-from oahier.specs import build
+from oahier.specs import build, import_class
+from oahier.specs.errors import nearest
 from oahier.statistics import (
     Comparison,
     adjust_comparisons,
@@ -44,6 +44,8 @@ from oahier.statistics import (
 )
 
 METHODS = Path(__file__).with_name("real_methods.yaml")
+SECTIONS = {"seed_everything", "trainer", "model", "data", "speed"}
+"""Of a configuration of ``oahier fit``."""
 METRICS = {"qwk": "QWK", "macro_auc": "macro AUC", "severe_auc": "AUC (KL >= 3)", "mae": "MAE"}
 
 
@@ -62,17 +64,67 @@ class Method:
 
 
 def read_methods(path: Path) -> list[Method]:
-    """The methods of a file, in its order."""
+    """The methods of a file, in its order.
+
+    Raises:
+        SystemExit: it has something else than methods.
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not all(isinstance(one or {}, dict) for one in content.values()):
+        raise SystemExit(
+            f"{path}: expected names of methods, below each what it changes in the configuration"
+        )
     found = []
-    for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+    for name, entry in content.items():
         config = dict(entry or {})
         rule = config.pop("decoding", None)
-        found.append(Method(name, config, build(rule, Decoding) if rule else STRETCHED))
+        unknown = sorted(set(config) - SECTIONS)
+        try:
+            if unknown:
+                raise ValueError(f"there is no section {unknown[0]!r}.{nearest(unknown[0], SECTIONS)}")
+            for written in class_paths(config):
+                import_class(written)
+            found.append(Method(str(name), config, build(rule, Decoding) if rule else STRETCHED))
+        except (TypeError, ValueError) as error:
+            raise SystemExit(f"{path}: {name}: {error}") from error
+        if len({one.folder for one in found}) < len(found):
+            raise SystemExit(f"{path}: {name}: another method has the folder {found[-1].folder!r}; rename it")
     return found
 
 
+def class_paths(config: Any) -> Iterator[str]:
+    """Every class that a configuration names."""
+    inner = (
+        config.items() if isinstance(config, dict) else enumerate(config if isinstance(config, list) else ())
+    )
+    for key, value in inner:
+        if key == "class_path":
+            yield value
+        yield from class_paths(value)
+
+
+def keep_configurations(methods: Sequence[Method], folder: Path) -> None:
+    """Write what each method changes into the folder.
+
+    Raises:
+        SystemExit: the folder has folds of a method that was another.
+    """
+    for method in methods:
+        path, text = folder / f"{method.folder}.yaml", yaml.safe_dump(dict(method.config))
+        trained = any(folder.glob(f"seed-*/{method.folder}/fold-*/config.yaml"))
+        if trained and path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise SystemExit(
+                f"{method.name}: trained as {path} says, which is another; take another --folder"
+            )
+        write_atomically(path, text)
+
+
 def held_out(
-    methods: Sequence[Method], seeds: int, known: argparse.Namespace, options: list[str]
+    methods: Sequence[Method],
+    seeds: int,
+    covariate: pd.Series,
+    known: argparse.Namespace,
+    options: list[str],
 ) -> dict[str, pd.DataFrame]:
     """Held-out predictions by method, mean of its seeds, with the grades that it decides on.
 
@@ -84,19 +136,16 @@ def held_out(
     for seed in range(seeds):
         folds: dict[str, list[pd.DataFrame]] = {method.name: [] for method in methods}
         for fold, method in itertools.product(range(known.folds), methods):
-            config = known.folder / f"{method.folder}.yaml"
-            write_atomically(config, yaml.safe_dump(dict(method.config)))
-            words = [*options, f"--config={config}", f"--seed_everything={seed}"]
+            config = f"--config={known.folder / method.folder}.yaml"
+            words = [*options, config, f"--seed_everything={seed}"]
             run = known.folder / f"seed-{seed}" / method.folder
             folds[method.name].append(run_fold(manifest, run, fold, known.folds, words))
         for name, tables in folds.items():
             found[name].append(pd.concat(tables, ignore_index=True))
-    return {method.name: graded(averaged(found[method.name]), method.decoding) for method in methods}
-
-
-def graded(table: pd.DataFrame, rule: Decoding) -> pd.DataFrame:
-    """The knees with a grade, and the grades that a rule decides on."""
-    return decided(table.dropna(subset=["label_kl"]).reset_index(drop=True), rule)
+    return {
+        method.name: decided(measured(averaged(found[method.name]), covariate), method.decoding)
+        for method in methods
+    }
 
 
 def decided(table: pd.DataFrame, rule: Decoding) -> pd.DataFrame:
@@ -158,32 +207,22 @@ def report(rows: Sequence[Comparison], tables: Mapping[str, pd.DataFrame], seeds
 
 def difference(row: Comparison) -> str:
     """Difference, a star where it holds after correction, and below them the interval."""
+    if np.isnan([row.difference, row.ci_low, row.ci_high]).any():
+        return f"{row.difference:+.3f}\nno interval"
     star = " *" * bool(np.less(row.p_adjusted, 0.05))
     return f"{row.difference:+.3f}{star}\n\\[{row.ci_low:+.3f}, {row.ci_high:+.3f}]"
 
 
-def parsed(words: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    """Own options, and those of ``oahier fit``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--covariate", required=True, help="column of the manifest to compare with")
-    parser.add_argument("--methods", type=Path, default=METHODS)
-    parser.add_argument("--folder", type=Path, default=Path("runs/real-methods"))
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of every fold, averaged")
-    return parser.parse_known_args(words)
-
-
 def main(words: list[str] | None = None) -> list[Comparison]:
     """A table after each seed; returns the rows of the last."""
-    known, options = parsed(words)
-    column = read_manifest(known.manifest).table.set_index("knee")[known.covariate]
+    options = parser(__doc__, "runs/real-methods", compares=True)
+    options.add_argument("--methods", type=Path, default=METHODS)
+    known, further = options.parse_known_args(words)
+    number = read_covariate(known.manifest, known.covariate)
     methods, rows = read_methods(known.methods), []
+    keep_configurations(methods, known.folder)
     for seeds in range(1, known.seeds + 1):
-        found = held_out(methods, seeds, known, options)
-        number = pd.to_numeric(column, errors="coerce")
+        found = held_out(methods, seeds, number, known, further)
         tables = {known.covariate: ordinal_regression(found[methods[0].name], number), **found}
         rows = compare(tables, known.folder)
         Console(width=max(100, Console().width)).print(report(rows, tables, seeds))

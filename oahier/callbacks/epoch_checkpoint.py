@@ -39,10 +39,14 @@ class LastCheckpoint(ModelCheckpoint):
         ValueError: another process trains in the same folder.
     """
 
-    def __init__(self, **options: Any) -> None:
-        options = {"save_top_k": 0, "filename": "last", **options}
+    def __init__(self, *, filename: str | None = "last", save_top_k: int = 0, **options: Any) -> None:
         super().__init__(
-            **options, save_last=False, auto_insert_metric_name=False, enable_version_counter=False
+            filename=filename,
+            save_top_k=save_top_k,
+            **options,
+            save_last=False,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
         )
         self._held = contextlib.ExitStack()
         self._saved = False

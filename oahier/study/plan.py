@@ -83,6 +83,12 @@ class Plan:
     covariate: str = ""
     source: str = field(default="", compare=False)
 
+    @property
+    def contrast(self) -> str:
+        """Axis whose levels are compared: ``supervision``, or the first other one that has several."""
+        axes = [CONTRAST, *(axis for axis in self.grid if axis not in (REPLICATE, POOLED))]
+        return next((axis for axis in axes if len(self.grid.get(axis, ())) > 1), CONTRAST)
+
     def cells(self) -> list[CellPlan]:
         """All cells, the last axis running fastest; the order of the axes does not change what a cell is.
 

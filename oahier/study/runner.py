@@ -109,7 +109,7 @@ def prepare_study(plan: Plan, folder: str | Path) -> list[Cell]:
     digest = plan_digest(plan, settings, planned)
     content: dict[str, Any] = {
         "name": plan.name, "factors": {axis: list(levels) for axis, levels in plan.grid.items()},
-        "contrast": CONTRAST, "replicate": REPLICATE, "preset": plan.preset, "monitor": plan.monitor,
+        "contrast": plan.contrast, "replicate": REPLICATE, "preset": plan.preset, "monitor": plan.monitor,
         "plan": digest, "earlier_plans": _earlier_plans(folder, digest),
     }  # fmt: skip
     if plan.preset == definitive.NAME:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import jsonargparse
 import lightning as L
 import pytest
 import torch
@@ -177,6 +178,14 @@ def test_log_on_a_full_disk_is_silent(tmp_path: Path, capsys: pytest.CaptureFixt
             log.handle(record)
         assert ("Traceback" in capsys.readouterr().err) is said
     log.close()
+
+
+def test_a_configuration_that_names_it_keeps_no_further_checkpoint() -> None:
+    """Parsers fill in the defaults that they see, also those of Lightning's class."""
+    parser = jsonargparse.ArgumentParser()
+    parser.add_class_arguments(LastCheckpoint, "kept")
+    kept = parser.instantiate_classes(parser.parse_args([])).kept
+    assert (kept.save_top_k, kept.filename) == (0, "last")
 
 
 def test_names_are_public() -> None:

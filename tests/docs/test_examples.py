@@ -407,6 +407,57 @@ def test_methods_on_real_knees_are_held_against_the_covariate_and_the_first(tmp_
     assert script.omitted(pd.DataFrame({"pred_kl": [0, 1, 2, 3, 4]})) == "none"
 
 
+def test_methods_that_cannot_be_run_are_refused_before_any_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, path, manifest = load("real_methods"), tmp_path / "methods.yaml", tmp_path / "knees.csv"
+    table = pd.DataFrame({"knee": ["a", "b", "c"], "subject": ["a", "b", "c"], "mri": "a.nii.gz", "kl": 1})
+    (tmp_path / "a.nii.gz").touch()
+    table.assign(gap_mm=[1.5, None, "?"], side_note="x").to_csv(manifest, index=False)
+
+    def said(content: Any, *words: str) -> str:
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        given = {"--covariate": "gap_mm", "--methods": str(path), "--folder": str(tmp_path / "runs")}
+        given |= dict(zip(words[::2], words[1::2], strict=True))
+        with pytest.raises(SystemExit) as ended:
+            script.main([str(manifest), *(word for pair in given.items() for word in pair)])
+        assert not list(tmp_path.glob("runs/seed-*"))
+        return f"{capsys.readouterr().err}\n{ended.value}"
+
+    wrong = {"model": {"heads": {"kl": {"class_path": "oahier.UnimodelHead"}}}}
+    told = said({"default": {}, "unimodal": wrong})
+    assert "Did you mean 'UnimodalHead'?" in told
+    assert "methods.yaml: unimodal: class_path 'oahier.UnimodelHead'" in told
+    assert "softmax: class_path 'oahier.Median'" in said(
+        {"softmax": {"decoding": {"class_path": "oahier.Median"}}}
+    )
+    assert "softmax: there is no section 'modle'. Did you mean 'model'?" in said({"softmax": {"modle": {}}})
+    assert "expected names of methods" in said(["default"])
+    assert "another method has the folder 'a-b'" in said({"a, b": {}, "a b": {}})
+    assert "has no such column. Did you mean 'gap_mm'?" in said({"a": {}}, "--covariate", "gap")
+    assert "has no number in that column" in said({"a": {}}, "--covariate", "side_note")
+    (tmp_path / "other" / "seed-0" / "a" / "fold-0").mkdir(parents=True)
+    (tmp_path / "other" / "seed-0" / "a" / "fold-0" / "config.yaml").write_text("")
+    (tmp_path / "other" / "a.yaml").write_text("data: {balanced: false}\n")
+    assert "a.yaml says, which is another; take another --folder" in said(
+        {"a": {}}, "--folder", str(tmp_path / "other")
+    )
+
+
+def test_knees_without_a_covariate_are_told_and_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, manifest = load("cross_validate"), tmp_path / "knees.csv"
+    table = pd.DataFrame({"knee": ["1", "2", "3"], "subject": ["1", "2", "3"], "mri": "a.nii.gz"})
+    (tmp_path / "a.nii.gz").touch()
+    table.assign(gap_mm=[1.5, None, "?"]).to_csv(manifest, index=False)
+    number = script.read_covariate(manifest, "gap_mm")
+    assert number.dropna().to_dict() == {"1": 1.5}
+    assert "2 of 3 knees have no gap_mm: trained on and tested, but not compared" in capsys.readouterr().out
+    held_out = pd.DataFrame({"knee": ["3", "1", "2"], "label_kl": [1.0, 2.0, None]})
+    assert script.measured(held_out, number)["knee"].tolist() == ["1"]
+
+
 def test_methods_of_real_knees_have_heads_of_five_grades() -> None:
     script = load("real_methods")
     methods = script.read_methods(script.METHODS)

@@ -18,6 +18,7 @@ from oahier.statistics import read_predictions
 from oahier.study import PlanError, read_plan, read_study, run_study
 from oahier.study.executors import InProcess
 from oahier.study.runner import resolved_cells
+from oahier.study.tables import write_tables
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -119,3 +120,13 @@ def test_single_knees_and_pairs_of_visits_are_two_studies(folder: Path) -> None:
     grid = {"supervision": {"change": heads, "single": heads | plain}, "seed": [0]}
     with pytest.raises(PlanError, match="'change_0' learns from pairs of visits and 'single_0' from"):
         resolved_cells(read_plan(plan_of(folder, grid=grid)))
+
+
+def test_cells_that_differ_in_the_encoder_alone_are_compared(folder: Path, tmp_path: Path) -> None:
+    """The plan of the page on change: no supervisions, two widths."""
+    width = "model.init_args.encoder.init_args.width"
+    grid = {"backbone": {"narrow": {}, "wide": {width: 16}}, "seed": [0]}
+    run_study(read_plan(plan_of(folder, grid=grid)), tmp_path / "out", InProcess())
+    write_tables(read_study(tmp_path / "out"))
+    compared = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv")
+    assert set(zip(compared["model_a"], compared["model_b"], strict=True)) == {("narrow", "wide")}

@@ -35,6 +35,19 @@ def test_every_combination_is_a_cell_with_its_own_configuration(write_plan):
     assert cell.config["model"]["probes"] == []
 
 
+@pytest.mark.parametrize(
+    ("axes", "compared"),
+    [
+        ({"data.batch_size": [2, 4], "supervision": ["single-oa", "dual"]}, "supervision"),
+        ({"seed": [0, 1], "fold": [0, 1], "data.batch_size": [2, 4], "data.seed": [1, 2]}, "data.batch_size"),
+        ({"supervision": ["dual"], "data.batch_size": [2, 4]}, "data.batch_size"),
+        ({"supervision": ["dual"], "seed": [0, 1]}, "supervision"),
+    ],
+)
+def test_levels_of_one_axis_are_compared(write_plan, axes, compared):
+    assert read_plan(write_plan(grid=axes)).contrast == compared
+
+
 def test_paper_preset_is_the_published_recipe_below_the_base(write_plan, base):
     del base["model"]["optimizer"], base["trainer"]["max_epochs"], base["data"]["batch_size"]
     plan = read_plan(write_plan(preset="paper", base=base))

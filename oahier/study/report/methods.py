@@ -177,17 +177,15 @@ def _supervision(contents: Contents, trained: Sequence[Trained]) -> list[str]:
         name = contents.contrast(item.cell.factors) or "All models"
         heads = item.config["model"]["heads"]
         probes = [head for head in heads if head in item.cell.probes]
-        supervising = [_head(head) for head in heads if head not in probes]
-        text = f"{name}: the encoder is supervised by {listed(supervising)}"
+        text = f"the encoder is supervised by {listed([_head(one) for one in heads if one not in probes])}"
         if probes:
             text += f", and {listed([_head(head) for head in probes])} is read out by a probe"
         found.setdefault(name, text)
-    sentences = [f"{'; '.join(found.values())}."]
-    if any(item.cell.probes for item in trained):
-        sentences.append(
-            "A probe is trained on the detached embedding: its gradients do not reach the encoder."
-        )
-    return sentences
+    if len(found) > 1 and len(set(found.values())) == 1:
+        found = {"All models": text}
+    probed = "A probe is trained on the detached embedding: its gradients do not reach the encoder."
+    told = f"{'; '.join(f'{name}: {text}' for name, text in found.items())}."
+    return [told, probed] if any(item.cell.probes for item in trained) else [told]
 
 
 def _head(name: str) -> str:
