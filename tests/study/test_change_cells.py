@@ -126,7 +126,7 @@ def test_cells_that_differ_in_the_encoder_alone_are_compared(folder: Path, tmp_p
     """The plan of the page on change: no supervisions, two widths."""
     width = "model.init_args.encoder.init_args.width"
     grid = {"backbone": {"narrow": {}, "wide": {width: 16}}, "seed": [0]}
-    run_study(read_plan(plan_of(folder, grid=grid)), tmp_path / "out", InProcess())
+    list(run_study(read_plan(plan_of(folder, grid=grid)), tmp_path / "out", InProcess()))
     write_tables(read_study(tmp_path / "out"))
     compared = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv")
     assert set(zip(compared["model_a"], compared["model_b"], strict=True)) == {("narrow", "wide")}
