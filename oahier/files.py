@@ -27,6 +27,11 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
+"""Cells, in lower case, that mean "unknown"."""
+EMPTY_CELL = "an empty cell (NA, N/A, nan, none, null and '.' are empty)"
+"""What an error message calls one of these."""
+
 
 @runtime_checkable
 class Digest(Protocol):

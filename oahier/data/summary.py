@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oahier.data.manifest.columns import BLANK, LEVELS, SPLITS
+from oahier.data.manifest.columns import LEVELS, SPLITS
 from oahier.data.manifest.manifest import Manifest
+from oahier.files import BLANK
 
 _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _ENOUGH = 2

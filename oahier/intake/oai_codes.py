@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from oahier.data.manifest.columns import BLANK
+from oahier.files import BLANK
 
 VISITS: Mapping[str, str] = {
     "V00": "00m", "V01": "12m", "V02": "18m", "V03": "24m", "V04": "30m", "V05": "36m", "V06": "48m",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from oahier.data.manifest.columns import BLANK, row_number
-from oahier.files import unmarked
+from oahier.data.manifest.columns import row_number
+from oahier.files import BLANK, unmarked
 
 _SEPARATORS = ",;\t|"
 _SPELT = {"tab": "\t", "\\t": "\t"}

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from oahier.data.manifest.columns import BLANK, COLUMNS, PROVENANCE, SPLITS
+from oahier.data.manifest.columns import COLUMNS, PROVENANCE, SPLITS
+from oahier.files import BLANK, EMPTY_CELL
 from oahier.hierarchy import COARSE, DEFAULT_HIERARCHY, FINE
 from oahier.intake.spreadsheets import LabelTable, parse_grade
 
@@ -111,7 +112,7 @@ class TableRow:
         """
         if not self.get("subject"):
             raise ValueError(
-                f"column {self.columns.named['subject']!r}: expected a subject, got an empty cell"
+                f"column {self.columns.named['subject']!r}: expected a subject, got {EMPTY_CELL}"
             )
         kl, oa = self.kl, self.oa
         if kl is not None and oa is not None and oa != (implied := _COARSE_OF_GRADE[kl]):

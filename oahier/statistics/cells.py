@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from oahier.files import BLANK, EMPTY_CELL
 from oahier.metrics.weighted import Classes, Floats, Marks, Names
 from oahier.types import MISSING
 
@@ -20,7 +21,6 @@ SUM_TOLERANCE = 1e-4
 _RANGE_TOLERANCE = 1e-6
 _LONGEST = 64
 """Characters of a cell that is packed."""
-_BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 
 
 def text(cell: object) -> str:
@@ -30,7 +30,7 @@ def text(cell: object) -> str:
     ('0.5', '')
     """
     found = (cell.decode() if isinstance(cell, bytes) else str(cell)).strip()
-    return "" if found.lower() in _BLANK else found
+    return "" if found.lower() in BLANK else found
 
 
 def packed(cells: Sequence[str]) -> Column:
@@ -81,7 +81,7 @@ class Cells:
         for row, value in enumerate(names, start=2):
             if not value:
                 raise ValueError(
-                    f"{self.source}: row {row}, column {column}: expected a name, got an empty cell"
+                    f"{self.source}: row {row}, column {column}: expected a name, got {EMPTY_CELL}"
                 )
         return np.asarray(names, dtype=str)
 

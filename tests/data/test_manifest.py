@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from oahier.data import Manifest, ManifestError, read_manifest
+from oahier.files import EMPTY_CELL
 from oahier.types import MISSING
 
 
@@ -95,7 +96,7 @@ def test_every_problem_is_listed_with_its_row(folder: Path) -> None:
     )
     found = problems_of(path)
     expected = [
-        "row 6, column 'knee': expected a knee, got an empty cell",
+        f"row 6, column 'knee': expected a knee, got {EMPTY_CELL}",
         "row 3, knee 'a', column 'knee': duplicate knee: the name stands in rows 2, 3",
         "row 5, knee 'c', column 'side': expected one of left, right, got 'middle'",
         "row 5, knee 'c', column 'split': expected one of train, val, test, got 'training' (is it 'train'?)",

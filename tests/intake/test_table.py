@@ -9,6 +9,7 @@ import pytest
 from miniature.dicom import write_dicom_series
 from miniature.oaizib_cm import write_knee, write_rows
 
+from oahier.files import EMPTY_CELL
 from oahier.intake import import_table
 from oahier.intake.options import read_ids, read_pairs
 from oahier.intake.path_patterns import Template
@@ -82,7 +83,7 @@ def test_patterns_and_lost_zeros(scans: Path) -> None:
     assert reasons == {
         "labels.xlsx row 5": f"there is no file scans/0100_left.nii.gz in {scans}",
         "labels.xlsx row 7": f"there is no file scans/9001_right.nii.gz in {scans}",
-        "labels.xlsx row 8": "column 'ID': expected a subject, got an empty cell",
+        "labels.xlsx row 8": f"column 'ID': expected a subject, got {EMPTY_CELL}",
     }
 
 

@@ -123,6 +123,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (columns(10) | {"pred_kl": [5] * 10}, r"column pred_kl: expected a whole number 0 to 4, got '5'"),
     (_changed("knee", 4, "k001"), r"row 6, column knee: 'k001' stands in row 3 already"),
     (_changed("knee", 4, ""), r"row 6, column knee: expected a name, got an empty cell"),
+    (_changed("knee", 4, "NA"), r"row 6, column knee: expected a name, got an empty cell \(NA, "),
     (_changed("subject", 4, " "), r"row 6, column subject: expected a name"),
     ({"subject": ["a"], "label_oa": [0], "prob_oa": [0.1]}, "expected a column knee, got columns subject"),
     ({"knee": ["a"], "prob_oa": [0.1]}, "expected a column label_kl or label_oa"),

@@ -12,6 +12,7 @@ from typing import get_args
 import pandas as pd
 import torch
 
+from oahier.files import BLANK, EMPTY_CELL
 from oahier.hierarchy import DEFAULT_HIERARCHY, contradicts, oa_from_kl
 from oahier.problems import Problem
 from oahier.types import MISSING, Split
@@ -28,8 +29,6 @@ UNFIT = frozenset('/\\:*?"<>|')
 """Characters that some file system does not let into a name."""
 LONGEST_NAME = 120
 """Bytes of a knee's name; file systems allow 255, of which endings take some."""
-BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
-"""Cells, in lower case, that mean "unknown"."""
 
 
 def row_number(index: object) -> int:
@@ -119,7 +118,7 @@ def _id_problems(table: pd.DataFrame) -> Iterator[Problem]:
     for name in REQUIRED:
         for index in table.index[table[name] == ""]:
             knee = str(table.at[index, "knee"]) or None
-            yield Problem(f"expected a {name}, got an empty cell", row_number(index), knee, name)
+            yield Problem(f"expected a {name}, got {EMPTY_CELL}", row_number(index), knee, name)
     for index, knee in table["knee"].items():
         if set(str(knee)) & UNFIT or not str(knee).isprintable():
             message = "a knee's name becomes a file name: use letters, digits, '-', '_' and '.'"
