@@ -21,6 +21,7 @@ from oahier.statistics.predictions import Predictions
 from oahier.types import MISSING
 
 _ITEMS = Path(__file__).parent / "checklist.csv"
+_OF_PAIRS = ("PairedVisits", "VisitPairsDataModule")
 _DEMOGRAPHIC = ("age", "sex", "bmi", "race", "ethnicity")
 
 
@@ -73,7 +74,7 @@ def checklist(
 
 def facts_of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Sentences of a resolved configuration (``config.yaml`` of a run)."""
-    data, model, trainer = (dict(config.get(name) or {}) for name in ("data", "model", "trainer"))
+    data, model, trainer = (_arguments(config.get(name)) for name in ("data", "model", "trainer"))
     encoder = _name(model.get("encoder"))
     heads = listed(
         [f"{head_label(name)} ({_name(spec)})" for name, spec in (model.get("heads") or {}).items()]
@@ -81,7 +82,7 @@ def facts_of_config(config: Mapping[str, Any]) -> dict[str, str]:
     shape, scaled = data.get("shape"), _name(data.get("preprocessing")) or "z-scored"
     found = {
         "preprocessing": f"reoriented to RAS+, {shape} voxels, {scaled}" if shape else "",
-        "model": f"{encoder} from one MRI volume; heads: {heads}" if encoder and heads else "",
+        "model": f"{encoder} from {_input(config)}; heads: {heads}" if encoder and heads else "",
         "seed": f"random, seed {config['seed_everything']}" if "seed_everything" in config else "",
         "training": _training(model, data, trainer),
         "balance": "training knees drawn so that grades are equally frequent" if data.get("balanced") else "",
@@ -95,6 +96,21 @@ def facts_of_config(config: Mapping[str, Any]) -> dict[str, str]:
         if _name(spec) == "CartilageSaliency":
             found["saliency"] = "saliency compared with cartilage, beside controls"
     return {name: text for name, text in found.items() if text}
+
+
+def _arguments(section: Any) -> dict[str, Any]:
+    """Arguments of a section, whether it names its class or not."""
+    content = dict(section or {})
+    return dict(content.get("init_args") or {}) if "class_path" in content else content
+
+
+def _input(config: Mapping[str, Any]) -> str:
+    """What the model takes; a class that the configuration names may take anything."""
+    data = config.get("data") or {}
+    named = data.get("class_path") or (config.get("classes") or {}).get("data")
+    if named is None:
+        return "one MRI volume"
+    return "the MRI volumes of two visits of a knee" if _name(named) in _OF_PAIRS else "MRI volumes"
 
 
 def _training(model: Mapping[str, Any], data: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:

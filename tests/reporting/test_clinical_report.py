@@ -199,3 +199,20 @@ def test_no_line_of_the_page_breaks_inside_an_interval(folder):
     page = clinical_page(report)
     assert re.search(r"<td>0\.\d\d \[0\.\d\d,\u00a00\.\d\d\]</td>", page)
     assert not re.search(r"<td>[^<]*\[[^<]*, [^<]*\]</td>", page)
+
+
+def test_checklist_of_a_change_model_says_that_it_takes_two_visits():
+    model = {
+        "encoder": {"class_path": "oahier.ResNet3D"},
+        "heads": {"change": {"class_path": "h.ChangeHead"}},
+    }
+    data = {"class_path": "oahier.data.VisitPairsDataModule", "init_args": {"shape": [8, 8, 8]}}
+    named = {"model": {"class_path": "oahier.model.ChangeModel", "init_args": model}, "data": data}
+    flattened = {"model": model, "data": data["init_args"], "classes": {"data": data["class_path"]}}
+    for config in (named, flattened):
+        facts = facts_of_config(config)
+        assert facts["model"].startswith("ResNet3D from the MRI volumes of two visits of a knee; heads: ")
+        assert facts["preprocessing"] == "reoriented to RAS+, [8, 8, 8] voxels, z-scored"
+    other = facts_of_config({**flattened, "classes": {"data": "mine.Volumes"}})
+    assert other["model"].startswith("ResNet3D from MRI volumes; heads: ")
+    assert facts_of_config({"model": model})["model"].startswith("ResNet3D from one MRI volume; ")
