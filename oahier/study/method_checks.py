@@ -21,10 +21,14 @@ def check_methods(config: Mapping[str, Any], where: str, supervision: str | None
         supervision: the named supervision of the cell; its probes must not reach the encoder by a term.
 
     Raises:
-        PlanError: a criterion that does not fit its head, weights of other names, or a term that lets a level
-            supervise the encoder which the supervision leaves to a probe.
+        PlanError: no heads, a criterion that does not fit its head, weights of other names, or a term that
+            lets a level supervise the encoder which the supervision leaves to a probe.
     """
     model = config["model"]
+    if not model.get("heads"):
+        raise PlanError(
+            f"{where}: model.heads: expected heads by name, got none; name them in the base or in an axis"
+        )
     heads = {name: _made(spec, Head, f"{where}: model.heads.{name}") for name, spec in model["heads"].items()}
     terms = {
         name: _made(spec, Term, f"{where}: model.terms.{name}")

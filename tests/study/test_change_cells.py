@@ -124,9 +124,15 @@ def test_single_knees_and_pairs_of_visits_are_two_studies(folder: Path) -> None:
 
 def test_cells_that_differ_in_the_encoder_alone_are_compared(folder: Path, tmp_path: Path) -> None:
     """The plan of the page on change: no supervisions, two widths."""
-    width = "model.init_args.encoder.init_args.width"
-    grid = {"backbone": {"narrow": {}, "wide": {width: 16}}, "seed": [0]}
+    heads = {"model.init_args.heads": {"change": {"class_path": "oahier.heads.ChangeHead"}}}
+    wide = {"model.init_args.encoder.init_args.width": 16}
+    grid = {"backbone": {"narrow": heads, "wide": heads | wide}, "seed": [0]}
     list(run_study(read_plan(plan_of(folder, grid=grid)), tmp_path / "out", InProcess()))
     write_tables(read_study(tmp_path / "out"))
     compared = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv")
     assert set(zip(compared["model_a"], compared["model_b"], strict=True)) == {("narrow", "wide")}
+
+
+def test_cells_without_heads_are_refused(folder: Path) -> None:
+    with pytest.raises(PlanError, match=r"cell 'narrow_0': model\.heads: expected heads by name, got none"):
+        resolved_cells(read_plan(plan_of(folder, grid={"backbone": {"narrow": {}}, "seed": [0]})))
