@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oahier.images.extent import planes_through
 from oahier.pages.charts import DOTS_PER_INCH, INK
 from oahier.saliency.peak import peak_voxel
 
@@ -141,13 +142,9 @@ def saliency_picture(knees: Sequence[KneePicture], title: str) -> Figure:
 
 def _informative_place(saliency: npt.NDArray[Any], cartilage: npt.NDArray[Any]) -> tuple[int, ...]:
     """The voxel that the planes go through."""
-    if cartilage.any():
-        areas = [cartilage.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
-        halves = [int(np.searchsorted(area.cumsum(), area.sum() / 2)) for area in areas]
-        return int(areas[0].argmax()), halves[1], halves[2]
-    if np.nan_to_num(saliency).max() > 0:
+    if not cartilage.any() and np.nan_to_num(saliency).max() > 0:
         return peak_voxel(saliency)
-    return tuple(size // 2 for size in saliency.shape)
+    return tuple(planes_through(cartilage))
 
 
 def draw_plane(axes: Axes, plane: Plane, *, heat: bool) -> Any:
