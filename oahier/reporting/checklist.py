@@ -74,15 +74,19 @@ def checklist(
 
 def facts_of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Sentences of a resolved configuration (``config.yaml`` of a run)."""
-    data, model, trainer = (_arguments(config.get(name)) for name in ("data", "model", "trainer"))
+    from oahier.model.section_classes import flat
+
+    config = flat(config)
+    data, model, trainer = (dict(config.get(name) or {}) for name in ("data", "model", "trainer"))
     encoder = _name(model.get("encoder"))
     heads = listed(
         [f"{head_label(name)} ({_name(spec)})" for name, spec in (model.get("heads") or {}).items()]
     )
+    volumes = _input(config.get("classes") or {})
     shape, scaled = data.get("shape"), _name(data.get("preprocessing")) or "z-scored"
     found = {
         "preprocessing": f"reoriented to RAS+, {shape} voxels, {scaled}" if shape else "",
-        "model": f"{encoder} from {_input(config)}; heads: {heads}" if encoder and heads else "",
+        "model": f"{encoder} from {volumes}; heads: {heads}" if encoder and heads else "",
         "seed": f"random, seed {config['seed_everything']}" if "seed_everything" in config else "",
         "training": _training(model, data, trainer),
         "balance": "training knees drawn so that grades are equally frequent" if data.get("balanced") else "",
@@ -98,19 +102,11 @@ def facts_of_config(config: Mapping[str, Any]) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
-def _arguments(section: Any) -> dict[str, Any]:
-    """Arguments of a section, whether it names its class or not."""
-    content = dict(section or {})
-    return dict(content.get("init_args") or {}) if "class_path" in content else content
-
-
-def _input(config: Mapping[str, Any]) -> str:
+def _input(classes: Mapping[str, str]) -> str:
     """What the model takes; a class that the configuration names may take anything."""
-    data = config.get("data") or {}
-    named = data.get("class_path") or (config.get("classes") or {}).get("data")
-    if named is None:
+    if "data" not in classes:
         return "one MRI volume"
-    return "the MRI volumes of two visits of a knee" if _name(named) in _OF_PAIRS else "MRI volumes"
+    return "the MRI volumes of two visits of a knee" if _name(classes["data"]) in _OF_PAIRS else "MRI volumes"
 
 
 def _training(model: Mapping[str, Any], data: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:
