@@ -23,7 +23,7 @@ from axis_limits_images import measured, regressed
 from axis_limits_reader import ideal
 from axis_limits_training import ARMS, train
 from methods_bench import matrix
-from scipy.stats import t as student
+from reader_noise import with_interval
 
 import oahier as oh
 from oahier.files import write_atomically
@@ -240,13 +240,6 @@ def page(rows: pd.DataFrame, keys: Sequence[str]) -> str:
             lines.append(f"| {' | '.join((*levels, *cells))} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables) + "\n"
-
-
-def with_interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean over seeds and its 95 % t interval."""
-    mean, error = float(values.mean()), float(values.std(ddof=1)) / np.sqrt(len(values))
-    width = float(student.ppf(0.975, len(values) - 1)) * error
-    return mean, mean - width, mean + width
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -114,7 +114,7 @@ def estimators(kind: str) -> dict[str, tuple[int, Callable[..., np.ndarray]]]:
     return made
 
 
-def with_interval(values: list[float]) -> tuple[float, float, float]:
+def with_interval(values: Sequence[float] | pd.Series) -> tuple[float, float, float]:
     """Mean over seeds and its 95 % t interval."""
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) / np.sqrt(len(values))
     width = float(student.ppf(0.975, len(values) - 1)) * spread

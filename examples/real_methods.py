@@ -42,10 +42,9 @@ from oahier.statistics import (
     parse_predictions,
     write_table,
 )
+from oahier.study.configuration import RUN_SECTIONS
 
 METHODS = Path(__file__).with_name("real_methods.yaml")
-SECTIONS = {"seed_everything", "trainer", "model", "data", "speed"}
-"""Of a configuration of ``oahier fit``."""
 METRICS = {"qwk": "QWK", "macro_auc": "macro AUC", "severe_auc": "AUC (KL >= 3)", "mae": "MAE"}
 
 
@@ -78,10 +77,10 @@ def read_methods(path: Path) -> list[Method]:
     for name, entry in content.items():
         config = dict(entry or {})
         rule = config.pop("decoding", None)
-        unknown = sorted(set(config) - SECTIONS)
+        unknown = sorted(set(config).difference(RUN_SECTIONS))
         try:
             if unknown:
-                raise ValueError(f"there is no section {unknown[0]!r}.{nearest(unknown[0], SECTIONS)}")
+                raise ValueError(f"there is no section {unknown[0]!r}.{nearest(unknown[0], RUN_SECTIONS)}")
             for written in class_paths(config):
                 import_class(written)
             found.append(Method(str(name), config, build(rule, Decoding) if rule else STRETCHED))

@@ -37,7 +37,8 @@ def compares_visits(config: Mapping[str, Any]) -> bool:
     return issubclass(section_class("data", (config.get("classes") or {}).get("data")), PairedVisits)
 
 
-_SECTIONS = ("seed_everything", "trainer", "model", "data", "speed")
+RUN_SECTIONS = ("seed_everything", "trainer", "model", "data", "speed")
+"""Of the configuration of a run, as `oahier fit` takes them."""
 _OPTIONAL = ("speed",)
 """Sections without a default: cells of earlier versions do not have them."""
 
@@ -69,11 +70,11 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
     Raises:
         PlanError: an unknown key, a class that is not found, or a value of another type.
     """
-    unknown = sorted(set(config) - {*_SECTIONS, "classes"})
+    unknown = sorted(set(config) - {*RUN_SECTIONS, "classes"})
     if unknown:
         raise PlanError(
-            f"{name}: unknown section {unknown[0]!r}; expected {', '.join(_SECTIONS)}."
-            f"{nearest(unknown[0], _SECTIONS)}"
+            f"{name}: unknown section {unknown[0]!r}; expected {', '.join(RUN_SECTIONS)}."
+            f"{nearest(unknown[0], RUN_SECTIONS)}"
         )
     known = {} if known is None else known
     content: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
         classes = _classes(config)
     except ValueError as error:
         raise PlanError(f"{name}: {error}") from error
-    for section in _SECTIONS:
+    for section in RUN_SECTIONS:
         given = {section: config[section]} if section in config else {}
         if section in _OPTIONAL and not given:
             continue
@@ -99,7 +100,7 @@ def resolve(config: Mapping[str, Any], name: str, known: Resolved | None = None)
 
 def instantiate(config: Mapping[str, Any]) -> Parts:
     """Make the model and the data module, and the arguments of the trainer with their objects."""
-    parser = _parser(_SECTIONS, _classes(config))
+    parser = _parser(RUN_SECTIONS, _classes(config))
     parsed = _parsed(parser, {name: part for name, part in config.items() if name != "classes"})
     specification = parsed.model.clone().as_dict()
     made = parser.instantiate_classes(parsed)
