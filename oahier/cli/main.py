@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from oahier.cli.help import TRAINING, wanted_help
-from oahier.cli.options import INTERRUPTED, TERMINATED, Terminated, ended_by_sigterm, no_command
+from oahier.cli.options import INTERRUPTED, TERMINATED, no_command
+from oahier.interrupts import Terminated, ended_by_sigterm, interruption
 
 _USAGE = """usage: oahier COMMAND [options]
 
@@ -101,18 +102,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _reported(command: Callable[[list[str]], int], words: list[str]) -> int:
     """Say expected errors in one line; anything else keeps its traceback."""
+    with ended_by_sigterm():
+        return _said(command, words)
+
+
+def _said(command: Callable[[list[str]], int], words: list[str]) -> int:
     from oahier.cli.wording import is_ours
 
     try:
-        with ended_by_sigterm(), _trusted(words) as others:
+        with _trusted(words) as others:
             return command([word for word in others if word != "--traceback"])
     except (KeyboardInterrupt, Terminated) as ended:
         return _stopped(ended)
-    except SystemExit as ended:
-        if isinstance(ended.__context__, KeyboardInterrupt):  # what Lightning makes of Ctrl-C
-            return _stopped(ended.__context__)
-        raise
-    except Exception as error:
+    except (SystemExit, Exception) as error:
+        asked = interruption(error)  # Lightning makes SystemExit of Ctrl-C
+        if asked:
+            return _stopped(asked)
         expected = isinstance(error, (ValueError, OSError, KeyError, ImportError, TypeError)) and is_ours(
             error
         )
@@ -157,7 +162,7 @@ def _trusted(words: list[str]) -> Iterator[list[str]]:
         os.environ[ENVIRONMENT] = before
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """The message without the quotes of a KeyError, and without the number of the system's error."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

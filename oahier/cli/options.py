@@ -1,39 +1,14 @@
-"""Checks of option values, and what ends a command from outside."""
+"""Checks of option values, and exit statuses."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable
 
 from oahier.specs.errors import nearest
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit status after Ctrl-C and after SIGTERM, as shells have it."""
-
-
-class Terminated(BaseException):
-    """The process was asked to end (SIGTERM)."""
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Raise :class:`Terminated` where SIGTERM arrives, in evaluation too, which Lightning does not stop."""
-
-    def end(*_: Any) -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def no_command(name: str, known: Iterable[str], program: str) -> int:

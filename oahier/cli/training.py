@@ -28,7 +28,6 @@ from oahier.cli.evaluation import (
     take_from,
 )
 from oahier.cli.lightning_parser import MODE, LightningParser, current_word, understand_earlier_paths
-from oahier.cli.options import Terminated
 from oahier.cli.parameter_summary import ParameterSummary
 from oahier.cli.progress_bar import EpochBar
 from oahier.cli.report import print_results
@@ -36,6 +35,7 @@ from oahier.cli.starting_point import starting_point
 from oahier.cli.tracking import continue_tracking, finish_tracking, keep_tracking
 from oahier.cli.wording import is_ours, one_line
 from oahier.files import write_atomically
+from oahier.interrupts import Terminated
 from oahier.model.checkpoints import epochs_and_steps
 from oahier.specs import MissingClassError, import_class
 from oahier.specs.errors import SpecError

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from oahier.interrupts import interruption
 from oahier.model.execution import CompileError
 from oahier.specs.errors import first_line
 from oahier.speed.choice import Precision, Speed
@@ -113,6 +114,8 @@ class _Race:
             copy = self._make(speed)
             row = self._tried(speed, copy)
         except Exception as error:  # of torch, a compiler, a driver or the encoder: it is not taken
+            if interruption(error):
+                raise
             self.rows.append(Row(speed, _reason(error)))
             return
         self.rows.append(row)

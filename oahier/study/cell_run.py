@@ -35,6 +35,7 @@ from oahier.callbacks.run_log import RunLog
 from oahier.callbacks.wandb_run import keep_private
 from oahier.data import KneeMRIDataModule
 from oahier.files import write_atomically, write_json
+from oahier.interrupts import interruption
 from oahier.metrics import Decoding
 from oahier.model.checkpoints import epochs_and_steps
 from oahier.specs import build
@@ -81,6 +82,9 @@ def run_cell(folder: str | Path) -> Outcome:
         try:
             _run(cell)
         except Exception as error:
+            asked = interruption(error)
+            if asked:  # no failure of the cell, which goes on from its last checkpoint
+                raise asked from error
             write_atomically(cell.folder / "failure.txt", _failure(error))
             _log.error("cell %s failed: %s", cell.name, error)
             return "failed"

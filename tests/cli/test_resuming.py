@@ -14,7 +14,7 @@ import yaml
 
 from oahier.callbacks import last_checkpoint
 from oahier.cli import main
-from oahier.cli.options import Terminated
+from oahier.interrupts import Terminated, ended_by_sigterm, interruption
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -206,8 +206,31 @@ def test_full_disk_is_one_line(config: Path, run: Path, capsys: pytest.CaptureFi
 
 def test_sigterm_is_heard_everywhere() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    from oahier.cli.options import ended_by_sigterm
-
     with pytest.raises(Terminated), ended_by_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Unclean(L.Callback):
+    """Asks the process to end, and fails on what the training left half done."""
+
+    def on_train_batch_start(self, *_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    def on_exception(self, *_: object) -> None:
+        raise RuntimeError("a file that is half written")
+
+
+def test_error_on_the_way_out_is_no_failure(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", f"--config={config}", "--trainer.callbacks+=stopping.Unclean"]) == 143
+    said = capsys.readouterr().err
+    assert "stopped by SIGTERM" in said
+    assert "Traceback" not in said
+
+
+def test_error_made_of_a_request_is_told_from_others() -> None:
+    with ended_by_sigterm():
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+        assert isinstance(interruption(ImportError("what C code makes of it")), Terminated)
+    assert interruption(ValueError("of the work")) is None

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
 from oahier.cli import main
-from oahier.study import prepare_study, read_plan
-from oahier.study.cells import lock
+from oahier.interrupts import Terminated, ended_by_sigterm
+from oahier.study import cell_run, prepare_study, read_plan
+from oahier.study.cell_run import run_cell
+from oahier.study.cells import Cell, lock
 from oahier.study.child_processes import Processes
 from oahier.study.executors import run_command
 
@@ -47,6 +50,27 @@ def test_cell_that_was_stopped_has_not_failed(write_plan, tmp_path):
     assert cell.state == "waiting"
 
 
+def test_cell_that_fails_on_the_way_out_has_not_failed(write_plan, tmp_path, monkeypatch):
+    """An error that SIGTERM left behind is no failure; the same error by itself is one."""
+
+    def run(_: Cell, *, asked: bool) -> None:
+        try:
+            if asked:
+                signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise RuntimeError("a file that is half written")
+
+    (cell, *_) = prepare_study(read_plan(write_plan()), tmp_path / "out")
+    monkeypatch.setattr(cell_run, "_run", partial(run, asked=True))
+    with pytest.raises(Terminated), ended_by_sigterm():
+        run_cell(cell.folder)
+    assert cell.state == "waiting"
+    monkeypatch.setattr(cell_run, "_run", partial(run, asked=False))
+    with ended_by_sigterm():
+        assert run_cell(cell.folder) == "failed"
+    assert cell.state == "failed"
+
+
 def test_two_studies_in_one_folder(write_plan, tmp_path, capsys):
     plan = write_plan(grid={"supervision": ["dual"], "seed": [0]})
     (cell,) = prepare_study(read_plan(plan), tmp_path / "out")
@@ -79,5 +103,6 @@ def test_sigterm_ends_a_pool(write_plan, tmp_path):
     for cell in cells:
         with lock(cell) as free:
             assert free, "no process has the cell any more"
-        assert not (cell / "failure.txt").exists()
+        failure = cell / "failure.txt"
+        assert not failure.exists(), failure.read_text()
     assert main(words) == 0
