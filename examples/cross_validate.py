@@ -6,12 +6,14 @@ Every knee is predicted once, by a model that never saw its subject. Of a manife
 training knees are taken: ``oahier data doubt knees.csv runs/folds`` then names labels to read again, and
 those of validation and test stay out of it. ``--covariate`` compares with a number that the manifest already
 has, such as a measured joint gap. Further options go to ``oahier fit``. A finished fold is not run
-again, one that was stopped goes on.
+again, one that was stopped goes on; folds of other options or knees are refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from scipy.stats import spearmanr
 import oahier
 from oahier.cli import main
 from oahier.data import read_manifest
+from oahier.files import write_json
 from oahier.metrics import Rows, registered, weighted_auc
 from oahier.metrics.ranking import SEVERE_FROM_GRADE
 from oahier.specs.errors import nearest
@@ -95,6 +98,7 @@ def run_folds(manifest: Path, folder: Path, folds: int, options: list[str]) -> p
 def run_fold(manifest: Path, folder: Path, fold: int, folds: int, options: list[str]) -> pd.DataFrame:
     """Fit and test one fold of a manifest without splits, unless that was done; its test predictions."""
     run = folder / f"fold-{fold}"
+    same_as_before(run, manifest, {"folds": folds, "options": options})
     if not (run / "metrics.json").is_file():
         split = ["--data.split=Folds", f"--data.split.test={fold}", f"--data.split.count={folds}"]
         arguments = [f"--trainer.default_root_dir={run}", f"--data.manifest={manifest}", *split, *options]
@@ -105,6 +109,22 @@ def run_fold(manifest: Path, folder: Path, fold: int, folds: int, options: list[
         if main(["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={epoch}"]):
             raise SystemExit(f"fold {fold}: `oahier test` failed")
     return pd.read_csv(run / "predictions.csv", dtype={"knee": str, "subject": str}).assign(fold=fold)
+
+
+def same_as_before(run: Path, manifest: Path, asked: dict[str, object]) -> None:
+    """Keep what a fold was asked for, so that folds of other options or knees are never pooled with it.
+
+    Raises:
+        SystemExit: the fold's folder holds another training.
+    """
+    asked = {**asked, "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}
+    path = run / "asked.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
+    other = [name for name in asked if before.get(name) != asked[name]]
+    if other:
+        was = "other knees or labels" if other == ["manifest_sha256"] else f"{other[0]}: {before.get(other[0])}"
+        raise SystemExit(f"{run} was trained with {was}; name another --folder, or delete this one")
+    write_json(path, asked)
 
 
 def report(predictions: pd.DataFrame, covariate: pd.Series | None) -> Table:

@@ -234,6 +234,11 @@ def test_cross_validation(small: Path, phantoms: Any) -> None:
     before = (small / "folds/fold-0/metrics.json").stat().st_mtime_ns
     script.run_folds(copy, small / "folds", 2, options)
     assert (small / "folds/fold-0/metrics.json").stat().st_mtime_ns == before, "a finished fold is kept"
+    with pytest.raises(SystemExit, match=r"fold-0 was trained with options: .*name another --folder"):
+        script.run_folds(copy, small / "folds", 2, [*options, "--trainer.max_epochs=1"])
+    copy.write_text(copy.read_text().replace(",4", ",3", 1))
+    with pytest.raises(SystemExit, match="fold-0 was trained with other knees or labels"):
+        script.run_folds(copy, small / "folds", 2, options)
 
 
 def test_cross_validation_takes_the_training_knees_of_a_manifest_with_splits(
