@@ -292,3 +292,18 @@ def test_yaml_that_cannot_be_used_is_refused_in_one_line(
         read_yaml(path, "--config a.yaml")
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("oahier.Timm3dEncoder", "oahier.encoders.Timm3dEncoder"),
+        ("oahier.heads.ResNet3D", "oahier.ResNet3D"),
+        ("oahier.callbacks.softmaxhead", "oahier.SoftmaxHead"),
+        ("oahier.SoftmaxHed", "SoftmaxHead"),
+        ("torch.nn.Linea", "Linear"),
+    ],
+)
+def test_class_of_another_room_is_named(path: str, meant: str) -> None:
+    with pytest.raises(SpecError, match=f"Did you mean {meant!r}"):
+        import_class(path)

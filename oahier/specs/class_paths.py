@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -72,8 +72,21 @@ def import_class(path: str) -> type:
     found, owner = import_member(path)
     if not isinstance(found, type):
         name = path.rpartition(".")[2]
-        raise SpecError(f"class_path {path!r} does not name a class.{nearest(name, dir(owner))}")
+        elsewhere = _of_that_name(name) if getattr(owner, "__name__", "").startswith("oahier") else ""
+        hint = f" Did you mean {elsewhere!r}?" if elsewhere else nearest(name, dir(owner))
+        raise SpecError(f"class_path {path!r} does not name a class.{hint}")
     return found
+
+
+def _of_that_name(name: str) -> str:
+    """Public path of the library's class of that name, in whatever case, empty where there is none."""
+    rooms: dict[str, Iterable[str]] = {"oahier": PUBLIC}
+    for room in set(PUBLIC.values()):
+        rooms[room] = getattr(importlib.import_module(room), "__all__", ())
+    known = [
+        f"{room}.{each}" for room, names in rooms.items() for each in names if each.lower() == name.lower()
+    ]
+    return min(known, key=len, default="")
 
 
 def import_function(path: str) -> FunctionType | None:
