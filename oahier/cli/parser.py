@@ -89,9 +89,10 @@ def plain(text: str) -> str:
     """A docstring's text without its marks.
 
     >>> plain("a :class:`~oahier.Manifest`, see ``shape``")
-    'a oahier.Manifest, see shape'
+    'an oahier.Manifest, see shape'
     """
-    return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("`", "")
+    unmarked = re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("`", "")
+    return re.sub(r"\b([Aa]) (?=oahier\.)", r"\1n ", unmarked)
 
 
 def fail(parser: argparse.ArgumentParser, message: str) -> NoReturn:
