@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import lightning as L
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from oahier.callbacks.figures import confusion_picture, reliability_picture
 from oahier.callbacks.keys import Stage
@@ -40,6 +40,8 @@ class HeadTable:
     predicted: Tensor | None = None
     """``(knees,)`` decisions, where they are not those of :func:`oahier.metrics.decisions`."""
     hierarchy: Hierarchy = DEFAULT_HIERARCHY
+    class_names: tuple[str, ...] = ()
+    """Empty where the target and a number name them."""
 
     @cached_property
     def rows(self) -> Rows:
@@ -121,6 +123,8 @@ class HeadTable:
         }
 
     def _class_names(self) -> list[str]:
+        if self.class_names:
+            return list(self.class_names)
         label = head_label(self.target)
         if self.target == COARSE and self.rows.binary:
             return [f"no {label}", label]
@@ -145,9 +149,17 @@ def head_tables(pl_module: L.LightningModule, table: EpochTable) -> list[HeadTab
             labels=table[f"{name}/labels"],
             predicted=table.columns.get(f"{name}/predicted"),
             hierarchy=getattr(pl_module, "hierarchy", DEFAULT_HIERARCHY),
+            class_names=_names_of(pl_module, name),
         )
         for name in names
     ]
+
+
+def _names_of(pl_module: L.LightningModule, head: str) -> tuple[str, ...]:
+    heads = getattr(pl_module, "heads", None)
+    return (
+        getattr(heads[head], "class_names", ()) if isinstance(heads, nn.ModuleDict) and head in heads else ()
+    )
 
 
 def target_of(pl_module: L.LightningModule, head: str) -> str:

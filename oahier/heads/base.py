@@ -52,6 +52,11 @@ class Head(Specified, nn.Module, ABC):
     """Kind of the target columns: class labels (int64), or numbers (float32) that :meth:`classes_of` turns
     into classes for metrics."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in figures; empty where the target and a number, such as KL 3, name them."""
+        return ()
+
     in_features: int | None = None
     """Width of the input that a model built this head for; None before."""
 

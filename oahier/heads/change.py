@@ -61,6 +61,10 @@ class ChangeHead(CriterionHead):
         self.projection = nn.Linear(in_features, 1, bias=False)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return names_of_changes(self.num_classes)
+
+    @property
     def thresholds(self) -> Tensor:
         """``(num_classes - 1,)``, rising, and their own negatives in reverse."""
         above = self._steps.cumsum(0)
@@ -77,3 +81,15 @@ class ChangeHead(CriterionHead):
         else:
             gaps = torch.cat([steps.flip(0), steps])
         return interval_log_probabilities(self.link, self.thresholds - logits, gaps)
+
+
+def names_of_changes(classes: int) -> tuple[str, ...]:
+    """Names of ordered classes of change; an even number above two has none, for it has no middle.
+
+    >>> names_of_changes(3), names_of_changes(5), names_of_changes(4)
+    (('better', 'same', 'worse'), ('-2', '-1', '0', '+1', '+2'), ())
+    """
+    named = {2: ("better", "worse"), 3: ("better", "same", "worse")}
+    if classes in named or classes % 2 == 0:
+        return named.get(classes, ())
+    return tuple(f"{step:+d}" if step else "0" for step in range(-(classes // 2), classes // 2 + 1))

@@ -130,3 +130,16 @@ def test_phantoms_of_two_visits_train_through_the_data_module(tmp_path):
     assert (
         dict(zip(found.subject.tolist(), found.labels["change"].tolist(), strict=True)) == expected.to_dict()
     )
+
+
+def test_figures_and_messages_name_the_change(caplog, tmp_path):
+    """In words: not ``change 0``."""
+    torch.manual_seed(0)
+    model = ChangeModel(TinyEncoder())
+    trainer = L.Trainer(callbacks=[OrdinalMetrics()], default_root_dir=tmp_path, **SILENT)
+    one_kind = pairs(6)
+    one_kind["targets"]["change"] = torch.zeros(6, dtype=torch.int64)
+    with caplog.at_level("WARNING", "oahier"):
+        trainer.validate(model, loader(one_kind), verbose=False)
+    (message,) = [record.getMessage() for record in caplog.records if "undefined" in record.getMessage()]
+    assert message.endswith("6 labelled knees: better 6, same 0, worse 0")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oahier.heads.change import names_of_changes
 from oahier.hierarchy import DEFAULT_HIERARCHY, head_label
 from oahier.metrics import Rows, reliability
 from oahier.pages.text import as_float
@@ -139,7 +140,10 @@ def prediction_panels(contents: Contents) -> list[PredictionPanel]:
             PredictionPanel(
                 contents.group(factors), contents.contrast(factors), name, contents.style(factors),
                 len(found),
-                {task: class_names(task, rows.classes) for task, rows in shown.items()},
+                {
+                    task: class_names(task, rows.classes, of_change=cells[0].compares_visits)
+                    for task, rows in shown.items()
+                },
                 {task: rows.confusion.sample for task, rows in shown.items()},
                 {task: _curve(rows) for task, rows in shown.items()},
                 frozenset(task for task in shown if (name, task) in probes),
@@ -148,12 +152,17 @@ def prediction_panels(contents: Contents) -> list[PredictionPanel]:
     return panels
 
 
-def class_names(task: str, classes: int) -> tuple[str, ...]:
+def class_names(task: str, classes: int, *, of_change: bool = False) -> tuple[str, ...]:
     """Names of the classes of a task.
 
     >>> class_names("OA", 2), class_names("jsn", 3)
     (('no OA', 'OA'), ('0', '1', '2'))
+    >>> class_names("change", 3, of_change=True)
+    ('better', 'same', 'worse')
     """
+    names = names_of_changes(classes) if of_change else ()
+    if names:
+        return names
     return (f"no {task}", task) if classes == 2 else tuple(map(str, range(classes)))
 
 

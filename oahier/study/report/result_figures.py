@@ -31,7 +31,7 @@ def reliability_figure(panels: Sequence[PredictionPanel], task: str) -> Sheet:
     across, up = (
         (f"probability of {task}", f"share with {task}")
         if shown and len(shown[0].classes[task]) == 2
-        else ("confidence in the grade", "share right")
+        else ("confidence in the class", "share right")
     )
     handles: dict[str, Style] = {}
     for group, axes in zip(groups, grid, strict=False):
