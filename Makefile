@@ -4,9 +4,9 @@ VENV ?= .venv
 RUN ?= runs/demo
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
-# Processes that share the tests, file by file.
+# Processes that share the tests, file by file; tests/conftest.py says in which order.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo install test test-fast test-lowest lint docs clean
 
