@@ -33,7 +33,6 @@ if not jaxtyping_config.jaxtyping_disable:  # by the environment variable JAXTYP
     install_import_hook("oahier", "beartype.beartype")
 
 
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: a long one that is begun last would keep one process alone at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))

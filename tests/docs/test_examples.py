@@ -485,8 +485,9 @@ def test_methods_on_real_knees_go_on_where_they_stopped(
     chosen.write_text(
         yaml.safe_dump({name: every[name] for name in ("default", "beta labels")}, sort_keys=False)
     )
-    words = [str(copy), "--covariate=severity", "--folds=2", f"--folder={small / 'real'}", f"--methods={chosen}"]
-    words += [f"--config={EXAMPLES / 'real_knees.yaml'}", *SMALL, "--data.split.val=0"]
+    words = [str(copy), "--covariate=severity", "--folds=2", f"--folder={small / 'real'}"]
+    words += [f"--methods={chosen}", f"--config={EXAMPLES / 'real_knees.yaml'}"]
+    words += [*SMALL, "--data.split.val=0"]  # after the file, whose epochs are more
     run_fold, done = script.run_fold, []
 
     def interrupted(manifest: Path, folder: Path, fold: int, *further: Any) -> pd.DataFrame:
