@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_asked = threading.Event()
+
+class _Request:
+    """What a signal's handler may set at any moment, which a lock would not allow."""
+
+    came = False
 
 
 class Terminated(BaseException):
@@ -20,7 +24,7 @@ def ended_by_sigterm() -> Iterator[None]:
     """Raise :class:`Terminated` where SIGTERM arrives, in evaluation too, which Lightning does not stop."""
 
     def end(*_: Any) -> None:
-        _asked.set()
+        _Request.came = True
         raise Terminated
 
     if threading.current_thread() is not threading.main_thread():
@@ -31,7 +35,7 @@ def ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        _asked.clear()
+        _Request.came = False
 
 
 def interruption(error: BaseException) -> BaseException | None:
@@ -56,4 +60,4 @@ def interruption(error: BaseException) -> BaseException | None:
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, KeyboardInterrupt | Terminated):
         seen = seen.__cause__ or seen.__context__
-    return seen or (Terminated() if _asked.is_set() else None)
+    return seen or (Terminated() if _Request.came else None)

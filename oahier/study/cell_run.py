@@ -84,7 +84,7 @@ def run_cell(folder: str | Path) -> Outcome:
         except Exception as error:
             asked = interruption(error)
             if asked:  # no failure of the cell, which goes on from its last checkpoint
-                raise asked from error
+                raise asked from None
             write_atomically(cell.folder / "failure.txt", _failure(error))
             _log.error("cell %s failed: %s", cell.name, error)
             return "failed"
