@@ -32,14 +32,13 @@ with patch("random.getrandbits", random.Random(0).getrandbits):
 if not jaxtyping_config.jaxtyping_disable:  # by the environment variable JAXTYPING_DISABLE
     install_import_hook("oahier", "beartype.beartype")
 
+SHARED_DATA = Path(os.environ.get("OAHIER_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: a long one that is begun last would keep one process alone at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
-
-
-SHARED_DATA = Path(os.environ.get("OAHIER_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
