@@ -120,11 +120,9 @@ def same_as_before(run: Path, manifest: Path, asked: dict[str, object]) -> None:
     asked = {**asked, "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}
     path = run / "asked.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
-    other = [name for name in asked if before.get(name) != asked[name]]
+    other = next((name for name in asked if before.get(name) != asked[name]), "")
     if other:
-        was = (
-            "other knees or labels" if other == ["manifest_sha256"] else f"{other[0]}: {before.get(other[0])}"
-        )
+        was = "other knees or labels" if other == "manifest_sha256" else f"{other}: {before.get(other)}"
         raise SystemExit(f"{run} was trained with {was}; name another --folder, or delete this one")
     write_json(path, asked)
 

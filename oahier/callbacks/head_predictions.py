@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lightning as L
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from oahier.callbacks.figures import confusion_picture, reliability_picture
 from oahier.callbacks.keys import Stage
@@ -156,10 +156,8 @@ def head_tables(pl_module: L.LightningModule, table: EpochTable) -> list[HeadTab
 
 
 def _names_of(pl_module: L.LightningModule, head: str) -> tuple[str, ...]:
-    heads = getattr(pl_module, "heads", None)
-    return (
-        getattr(heads[head], "class_names", ()) if isinstance(heads, nn.ModuleDict) and head in heads else ()
-    )
+    heads: Any = getattr(pl_module, "heads", {})
+    return getattr(heads[head], "class_names", ()) if head in heads else ()
 
 
 def target_of(pl_module: L.LightningModule, head: str) -> str:

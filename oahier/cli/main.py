@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from oahier.cli.help import TRAINING, wanted_help
 from oahier.cli.options import INTERRUPTED, TERMINATED, no_command
-from oahier.interrupts import Terminated, ended_by_sigterm, interruption
+from oahier.interrupts import ended_by_sigterm, interruption
 
 _USAGE = """usage: oahier COMMAND [options]
 
@@ -100,21 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _reported(run_training_command, ["--help" if word == "--help-all" else word for word in words])
 
 
+@ended_by_sigterm()
 def _reported(command: Callable[[list[str]], int], words: list[str]) -> int:
     """Say expected errors in one line; anything else keeps its traceback."""
-    with ended_by_sigterm():
-        return _said(command, words)
-
-
-def _said(command: Callable[[list[str]], int], words: list[str]) -> int:
     from oahier.cli.wording import is_ours
 
     try:
         with _trusted(words) as others:
             return command([word for word in others if word != "--traceback"])
-    except (KeyboardInterrupt, Terminated) as ended:
-        return _stopped(ended)
-    except (SystemExit, Exception) as error:
+    except BaseException as error:
         asked = interruption(error)  # Lightning makes SystemExit of Ctrl-C
         if asked:
             return _stopped(asked)

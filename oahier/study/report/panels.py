@@ -132,7 +132,7 @@ def prediction_panels(contents: Contents) -> list[PredictionPanel]:
         found = [table for table in tables if table is not None]
         if not found:
             continue
-        factors = cells[0].factors
+        factors, of_change = cells[0].factors, cells[0].compares_visits
         name = contents.condition(factors)
         pooled = {head_label(head): _pooled(found, head) for head in found[0].heads}
         shown = {task: rows for task, rows in pooled.items() if len(rows)}
@@ -140,10 +140,7 @@ def prediction_panels(contents: Contents) -> list[PredictionPanel]:
             PredictionPanel(
                 contents.group(factors), contents.contrast(factors), name, contents.style(factors),
                 len(found),
-                {
-                    task: class_names(task, rows.classes, of_change=cells[0].compares_visits)
-                    for task, rows in shown.items()
-                },
+                {task: class_names(task, rows.classes, of_change=of_change) for task, rows in shown.items()},
                 {task: rows.confusion.sample for task, rows in shown.items()},
                 {task: _curve(rows) for task, rows in shown.items()},
                 frozenset(task for task in shown if (name, task) in probes),
